@@ -1,0 +1,38 @@
+"""What Brinell says when it cannot go on: one sentence that names the thing, its value, and the remedy."""
+
+
+class BrinellError(Exception):
+    """A foreseen failure. The command line prints it as one line and leaves with `exit_code`."""
+
+    exit_code = 3
+
+
+class UsageError(BrinellError, ValueError):
+    """An argument that cannot be right: a radius larger than the box, labels out of range, an unknown plan."""
+
+    exit_code = 2
+
+
+class CannotRun(BrinellError, RuntimeError):
+    """The request is clear but cannot be carried out: an unreadable file, a full disk, a severe finding."""
+
+
+class Refused(CannotRun):
+    """A file that would have to execute code, or leave its folder, to be loaded."""
+
+
+class MissingExtra(CannotRun):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed; install it with: pip install 'brinell[{extra}]'")
+
+
+class Inconclusive(BrinellError):
+    """The evidence does not decide the question, either way."""
+
+    exit_code = 4
+
+
+class Contradiction(BrinellError):
+    """A witness inside a certified region: a bug in Brinell or in the arithmetic of the target."""

@@ -1,0 +1,86 @@
+"""What the adversary wants of the decision: that it leaves the label, or that it reaches a class.
+
+The one place that knows what success is, and so the one place that decides what a tie means: a class that scores no
+less than every other counts as chosen, so a tie with the label is already lost.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+
+from brinell.errors import UsageError
+from brinell.types import Labels, Logits, Mask
+
+
+class Goal(ABC):
+    """Sets each example's aim: the class to be reached, or None where any but the label will do."""
+
+    name: str
+
+    @abstractmethod
+    def aims(self, y: Labels, scores: Logits | None) -> Labels | None:
+        """The class to be reached for each example, given the scores of the clean input where they can be seen."""
+
+
+@final
+@dataclass(frozen=True)
+class Untargeted(Goal):
+    """Any decision but the label."""
+
+    name: ClassVar[str] = "untargeted"
+
+    def aims(self, y: Labels, scores: Logits | None) -> Labels | None:
+        return None
+
+
+@final
+@dataclass(frozen=True)
+class Targeted(Goal):
+    """One given class. Examples that carry it as their label cannot be asked and are refused."""
+
+    name: ClassVar[str] = "targeted"
+    target: int
+
+    def aims(self, y: Labels, scores: Logits | None) -> Labels | None:
+        if scores is not None and not 0 <= self.target < scores.shape[1]:
+            raise UsageError(f"target class is {self.target}; the model has classes 0 to {scores.shape[1] - 1}")
+        if (y == self.target).any():
+            raise UsageError(
+                f"{int((y == self.target).sum())} examples are labelled {self.target}, the class to be reached; "
+                "leave them out"
+            )
+        return torch.full_like(y, self.target)
+
+
+@final
+@dataclass(frozen=True)
+class LeastLikely(Goal):
+    """The class with the least score on the clean input (Kurakin et al. 2017, arXiv:1607.02533, section 2.3)."""
+
+    name: ClassVar[str] = "least-likely"
+
+    def aims(self, y: Labels, scores: Logits | None) -> Labels | None:
+        if scores is None:
+            raise UsageError("the least likely class is not known: the target shows labels only")
+        return scores.scatter(1, y.unsqueeze(1), torch.inf).argmin(1)
+
+
+UNTARGETED = Untargeted()
+LEAST_LIKELY = LeastLikely()
+
+
+def met(scores: Logits, y: Labels, aims: Labels | None) -> Mask:
+    """Whether each row of scores serves the adversary. A tie does; a row that is not finite does not."""
+    if aims is None:
+        rival = scores.scatter(1, y.unsqueeze(1), -torch.inf).amax(1)
+        won = rival >= scores.gather(1, y.unsqueeze(1)).squeeze(1)
+    else:
+        won = scores.gather(1, aims.unsqueeze(1)).squeeze(1) >= scores.amax(1)
+    return won & scores.isfinite().all(1)
+
+
+def met_by_label(labels: Labels, y: Labels, aims: Labels | None) -> Mask:
+    """The same where only the decision is seen."""
+    return labels != y if aims is None else labels == aims

@@ -1,0 +1,98 @@
+"""The l2 ball: the whole change may be as long as the radius."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from brinell.threat.box import REALS, Box
+from brinell.threat.sets import (
+    Bounds,
+    Coefficients,
+    PerturbationSet,
+    check_fits,
+    check_radius,
+    least_over_box,
+    over_features,
+)
+from brinell.types import Inputs, Scores
+
+
+@final
+@dataclass(frozen=True)
+class L2(PerturbationSet):
+    """{x : |x - x0|_2 <= radius} ∩ box. The projection is exact for a starting point x0 inside the box."""
+
+    name: ClassVar[str] = "l2"
+    radius: float
+    box: Box = REALS
+
+    def __post_init__(self) -> None:
+        check_radius(self.radius)
+
+    def within(self, box: Box) -> "L2":
+        return replace(self, box=box)
+
+    def resized(self, radius: float) -> "L2":
+        return replace(self, radius=radius)
+
+    def distance(self, x0: Inputs, x: Inputs) -> Scores:
+        return (x.double() - x0.double()).flatten(1).norm(dim=1)
+
+    def project(self, x0: Inputs, x: Inputs) -> Inputs:
+        """Nearest point of ball ∩ box.
+
+        By the KKT conditions it is clamp(x0 + t (x - x0)) for the largest t in [0, 1] that keeps it in the ball. The
+        squared length, sum of min(t d, room)^2, is concave and piecewise linear in t^2, so Newton's method from the
+        left rises to the root without passing it, in as many steps as there are pieces on the way (a few).
+        """
+        move = x - x0
+        low, high = self.box.limits(x0)
+        room = torch.where(move > 0, high - x0, x0 - low)
+        scale = _root(move.square().flatten(1), room.square().flatten(1), self._reach(x0).square())
+        return self.box.clamp(x0 + over_features(scale.sqrt(), x0) * move)
+
+    def sample(self, x0: Inputs, rng: torch.Generator) -> Inputs:
+        g = torch.randn(x0.shape, dtype=x0.dtype, device=x0.device, generator=rng)
+        u = torch.rand(len(x0), dtype=x0.dtype, device=x0.device, generator=rng)
+        length = min(self.radius, self.box.width * x0[0].numel() ** 0.5) * u ** (1 / max(1, x0[0].numel()))
+        return self.project(x0, x0 + over_features(length, x0) * self.steepest(g))
+
+    def steepest(self, g: Inputs) -> Inputs:
+        norm = g.flatten(1).norm(dim=1)
+        return g / over_features(norm.where(norm > 0, torch.ones_like(norm)), g)
+
+    def hull(self, x0: Inputs) -> tuple[Inputs, Inputs]:
+        low, high = x0 - self.radius, x0 + self.radius
+        low = torch.nextafter(low, torch.full_like(low, -torch.inf))
+        high = torch.nextafter(high, torch.full_like(high, torch.inf))
+        return self.box.clamp(low), self.box.clamp(high)
+
+    def minimum(self, x0: Inputs, a: Coefficients) -> Bounds:
+        """The better of two bounds: over the ball (Cauchy-Schwarz), and over the interval hull."""
+        rows = a.flatten(2)
+        over_ball = (rows @ x0.flatten(1).unsqueeze(-1)).squeeze(-1) - self.radius * rows.norm(dim=2)
+        return torch.maximum(over_ball, least_over_box(*self.hull(x0), a))
+
+    def _reach(self, x0: Inputs) -> Tensor:
+        """The radius less the rounding error of a point of the ball, one number an example."""
+        eps = torch.finfo(x0.dtype).eps
+        return (self.radius * (1 - 2 * eps) - eps * x0.flatten(1).norm(dim=1)).clamp(min=0)
+
+
+def _root(squares: Tensor, ends: Tensor, target: Tensor) -> Tensor:
+    """The largest s <= 1 with sum of min(s * squares, ends) <= target, row by row. All arguments >= 0."""
+    s = (target / squares.sum(1)).clamp(max=1).nan_to_num(1.0)
+    for _ in range(100):
+        free = s.unsqueeze(1) * squares < ends
+        length = torch.where(free, s.unsqueeze(1) * squares, ends).sum(1)
+        slope = torch.where(free, squares, 0).sum(1)
+        gap = target - length
+        step = torch.where(slope > 0, gap / slope, torch.ones_like(s))
+        step = step.where(gap > 0, torch.zeros_like(s))
+        rising = step > torch.finfo(s.dtype).eps * s
+        s = (s + step.where(rising, torch.zeros_like(s))).clamp(max=1)
+        if not (rising & (s < 1)).any():
+            break
+    return s

@@ -1,0 +1,71 @@
+"""The linf ball: every input value may move by up to the radius."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from brinell.threat.box import REALS, Box
+from brinell.threat.sets import (
+    Bounds,
+    Coefficients,
+    PerturbationSet,
+    check_fits,
+    check_radius,
+    least_over_box,
+)
+from brinell.types import Inputs, Scores
+
+
+@final
+@dataclass(frozen=True)
+class Linf(PerturbationSet):
+    """{x : max |x - x0| <= radius} ∩ box. The projection is exact: set and box are both products of intervals."""
+
+    name: ClassVar[str] = "linf"
+    radius: float
+    box: Box = REALS
+
+    def __post_init__(self) -> None:
+        check_radius(self.radius)
+        check_fits(self.radius, self.box, self.box.width)
+
+    def within(self, box: Box) -> "Linf":
+        return replace(self, box=box)
+
+    def resized(self, radius: float) -> "Linf":
+        return replace(self, radius=radius)
+
+    def distance(self, x0: Inputs, x: Inputs) -> Scores:
+        return (x.double() - x0.double()).abs().flatten(1).amax(1)
+
+    def project(self, x0: Inputs, x: Inputs) -> Inputs:
+        reach = self._reach(x0)
+        return self.box.clamp(torch.clamp(x, x0 - reach, x0 + reach))
+
+    def sample(self, x0: Inputs, rng: torch.Generator) -> Inputs:
+        u = torch.rand(x0.shape, dtype=x0.dtype, device=x0.device, generator=rng)
+        return self.project(x0, x0 + min(self.radius, self.box.width) * (2 * u - 1))
+
+    def steepest(self, g: Inputs) -> Inputs:
+        return g.sign()
+
+    def hull(self, x0: Inputs) -> tuple[Inputs, Inputs]:
+        low, high = x0 - self.radius, x0 + self.radius
+        low = torch.nextafter(low, torch.full_like(low, -torch.inf))
+        high = torch.nextafter(high, torch.full_like(high, torch.inf))
+        return self.box.clamp(low), self.box.clamp(high)
+
+    def minimum(self, x0: Inputs, a: Coefficients) -> Bounds:
+        return least_over_box(*self.hull(x0), a)
+
+    def _reach(self, x0: Inputs) -> Tensor:
+        """The radius less the rounding error of x0 ± radius, whose size the box bounds (or else x0 itself)."""
+        eps = torch.finfo(x0.dtype).eps
+        if self.box.bounded:
+            low, high = self.box.limits(x0)
+            size = torch.maximum(low.abs(), high.abs())
+        else:
+            size = x0.abs() + self.radius
+        return (self.radius * (1 - eps) - eps * size).clamp(min=0)

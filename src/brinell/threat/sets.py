@@ -1,0 +1,90 @@
+"""Perturbation sets: the inputs an adversary may choose around x0. They own all geometry.
+
+An attack or a verifier written against `PerturbationSet` works for every set: it never asks which norm it has.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from brinell.errors import UsageError
+from brinell.threat.box import Box
+from brinell.types import Inputs, Mask, Scores
+
+Coefficients = Float[Tensor, "batch rows *shape"]
+Bounds = Float[Tensor, "batch rows"]
+
+
+class PerturbationSet(ABC):
+    """The inputs allowed around x0: a body of some radius, met with the valid box.
+
+    Every method is batched; the first axis counts examples. Two sets with one `name` differ only in radius, so what
+    is shown at one radius can be carried to another.
+    """
+
+    name: str
+    radius: float
+    box: Box
+
+    @abstractmethod
+    def within(self, box: Box) -> "PerturbationSet":
+        """The same body, meeting `box`."""
+
+    @abstractmethod
+    def resized(self, radius: float) -> "PerturbationSet":
+        """The same body at another radius."""
+
+    @abstractmethod
+    def distance(self, x0: Inputs, x: Inputs) -> Scores:
+        """The smallest radius of a body around x0 that holds x; float64, in the units of x. The box plays no part."""
+
+    def contains(self, x0: Inputs, x: Inputs) -> Mask:
+        """Whether x lies in the set and in the box: in float64, with no tolerance outward. NaN is outside."""
+        return (self.distance(x0, x) <= self.radius) & self.box.contains(x)
+
+    @abstractmethod
+    def project(self, x0: Inputs, x: Inputs) -> Inputs:
+        """The point of set ∩ box nearest to x, drawn inward by rounding error only, so that it is contained."""
+
+    @abstractmethod
+    def sample(self, x0: Inputs, rng: torch.Generator) -> Inputs:
+        """A random start: uniform in the body, then projected into the box."""
+
+    @abstractmethod
+    def steepest(self, g: Inputs) -> Inputs:
+        """argmax of <g, d> over the body of radius one; zero where g is zero."""
+
+    @abstractmethod
+    def hull(self, x0: Inputs) -> tuple[Inputs, Inputs]:
+        """(lowest, highest) value of each input over set ∩ box, rounded outward: for verifiers."""
+
+    @abstractmethod
+    def minimum(self, x0: Inputs, a: Coefficients) -> Bounds:
+        """A lower bound on <a, x> over every x in set ∩ box, for each row of a: for verifiers."""
+
+
+def check_radius(radius: float) -> None:
+    """Refuse a radius that is not a number >= 0."""
+    if not radius >= 0:
+        raise UsageError(f"radius is {radius}; it must be a number >= 0, in the units of the input")
+
+
+def check_fits(radius: float, box: Box, widest: float) -> None:
+    """Refuse a finite radius that is larger than any distance within the box."""
+    if box.bounded and widest < radius < float("inf"):
+        hint = f"; did you mean {radius:g}/255?" if box.width <= 1 <= radius <= 255 else ""
+        raise UsageError(f"radius {radius:g} is larger than the box [{box.low}, {box.high}]{hint}")
+
+
+def over_features(value: Scores, like: Tensor) -> Tensor:
+    """One number an example, shaped so that it broadcasts against a batch like `like`."""
+    return value.reshape(-1, *(1,) * (like.dim() - 1))
+
+
+def least_over_box(low: Inputs, high: Inputs, a: Coefficients) -> Bounds:
+    """min <a, x> over low <= x <= high: each coefficient takes the end that its sign asks for."""
+    low, high = low.flatten(1).unsqueeze(-1), high.flatten(1).unsqueeze(-1)
+    rows = a.flatten(2)
+    return (rows.clamp(min=0) @ low + rows.clamp(max=0) @ high).squeeze(-1)
