@@ -1,0 +1,185 @@
+"""The model under test: what it shows, in which units, and how often it was asked."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from brinell.errors import UsageError
+from brinell.target.backend import Backend
+from brinell.threat import Access, Box
+from brinell.types import Inputs, Labels, Logits, Scores
+
+Scale = float | Sequence[float] | Tensor | None
+
+CHUNK = 128
+"""Rows a forward pass: small enough that a small network's activations stay in a core's cache."""
+
+
+class TargetError(Exception):
+    """The model raised on some row of a batch. Not the user's mistake and not a verdict: the row is an `error`."""
+
+
+@final
+@dataclass
+class Meter:
+    """What a target was asked: rows that went forward, and rows whose input gradient was taken."""
+
+    forwards: int = 0
+    gradients: int = 0
+
+
+@final
+class Target:
+    """A model seen through an access, with its normalisation inside, so that inputs are in the user's units.
+
+    mean, std: a number, or one a channel (the first axis of an example); the model sees (x - mean) / std.
+    chunk: most rows in one pass; it bounds memory and changes no result beyond rounding.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        box: Box,
+        *,
+        mean: Scale = None,
+        std: Scale = None,
+        access: Access | None = None,
+        chunk: int = CHUNK,
+    ) -> None:
+        self.backend = backend
+        self.box = box
+        self.mean = _scale(mean, "mean")
+        self.std = _scale(std, "std")
+        if self.std is not None and not (self.std > 0).all():
+            raise UsageError(f"std is {self.std.tolist()}; it must be positive")
+        self.access = backend.access if access is None else min(access, backend.access)
+        self.chunk = chunk
+        self.meter = Meter()
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The model's own names of its classes, in the order of its scores."""
+        return self.backend.classes
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of all that the answers depend on: weights, structure, normalisation, box and access."""
+        scale = [None if s is None else s.tolist() for s in (self.mean, self.std)]
+        about = f"{self.backend.digest()} {scale} {self.box} {self.access.name}"
+        return hashlib.sha256(about.encode()).hexdigest()
+
+    def describe(self) -> str:
+        return self.backend.describe()
+
+    def restrict(self, access: Access) -> "Target":
+        """The same model through a lower access, with a meter of its own: LABELS is a true black box."""
+        return Target(
+            self.backend, self.box, mean=self.mean, std=self.std, access=min(access, self.access), chunk=self.chunk
+        )
+
+    def copy(self) -> "Target":
+        """The same model for a second thread, with a meter of its own."""
+        return Target(
+            self.backend.copy(), self.box, mean=self.mean, std=self.std, access=self.access, chunk=self.chunk
+        )
+
+    def labels(self, x: Inputs) -> Labels:
+        """The decisions."""
+        self._allow(Access.LABELS)
+        with torch.no_grad():
+            return self._in_chunks(self.backend.labels, x)
+
+    def scores(self, x: Inputs) -> Logits:
+        """One score a class."""
+        self._allow(Access.SCORES)
+        with torch.no_grad():
+            return self._in_chunks(self.backend.scores, x)
+
+    def gradient(self, x: Inputs, objective: Callable[[Logits, slice], Scores]) -> tuple[Logits, Scores, Inputs]:
+        """(scores, objective, its gradient by x), from one forward and one backward pass.
+
+        objective gets the scores of a chunk and the rows they belong to, and returns one number a row.
+        """
+        self._allow(Access.GRADIENTS)
+        scores, values, grads = [], [], []
+        for rows in _chunks(len(x), self.chunk):
+            leaf = x[rows].detach().requires_grad_()
+            with torch.enable_grad():
+                s = self._run(self.backend.scores, leaf)
+                value = objective(s, rows)
+                (g,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True)
+            scores.append(s.detach())
+            values.append(value.detach())
+            grads.append(torch.zeros_like(leaf) if g is None else g)
+        self.meter.gradients += len(x)
+        return torch.cat(scores), torch.cat(values), torch.cat(grads)
+
+    def module(self) -> nn.Module:
+        """Normalisation and network as one module, for verifiers."""
+        self._allow(Access.WEIGHTS)
+        if self.mean is None and self.std is None:
+            return self.backend.module()
+        return nn.Sequential(Normalise(self.mean, self.std), self.backend.module()).eval()
+
+    def _in_chunks(self, ask: Callable[[Inputs], Tensor], x: Inputs) -> Tensor:
+        return torch.cat([self._run(ask, x[rows]) for rows in _chunks(len(x), self.chunk)])
+
+    def _run(self, ask: Callable[[Inputs], Tensor], x: Inputs) -> Tensor:
+        self.meter.forwards += len(x)
+        try:
+            return ask(_normalise(x, self.mean, self.std))
+        except UsageError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the user's model raises
+            raise TargetError(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
+
+    def _allow(self, needed: Access) -> None:
+        if self.access < needed:
+            raise UsageError(f"the target shows {self.access.name}; this needs {needed.name}")
+
+
+@final
+class Normalise(nn.Module):
+    """(x - mean) / std as a module, so that a verifier sees it."""
+
+    mean: Tensor | None
+    std: Tensor | None
+
+    def __init__(self, mean: Tensor | None, std: Tensor | None) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def forward(self, x: Inputs) -> Inputs:
+        return _normalise(x, self.mean, self.std)
+
+
+def _normalise(x: Inputs, mean: Tensor | None, std: Tensor | None) -> Inputs:
+    if mean is not None:
+        x = x - _over_channels(mean, x)
+    if std is not None:
+        x = x / _over_channels(std, x)
+    return x
+
+
+def _over_channels(value: Tensor, x: Inputs) -> Tensor:
+    value = value.to(x)
+    return value if value.dim() == 0 else value.reshape(-1, *(1,) * (x.dim() - 2))
+
+
+def _scale(value: Scale, name: str) -> Tensor | None:
+    if value is None:
+        return None
+    tensor = torch.as_tensor(value, dtype=torch.float64)
+    if tensor.dim() > 1 or not tensor.isfinite().all():
+        raise UsageError(f"{name} is {value!r}; it must be a number, or one a channel")
+    return tensor
+
+
+def _chunks(rows: int, size: int) -> list[slice]:
+    return [slice(i, min(i + size, rows)) for i in range(0, max(rows, 1), size)]
