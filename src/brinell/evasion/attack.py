@@ -1,0 +1,100 @@
+"""Running one attack: hunt, then let the judge decide."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from brinell.errors import UsageError
+from brinell.evasion.hunt import Hunt
+from brinell.evidence import judge
+from brinell.target import Target
+from brinell.target.examples import check_examples
+from brinell.threat import Access, Threat
+from brinell.types import Inputs, Labels, Mask
+
+
+class Attack(ABC):
+    """A search for adversarial examples: a frozen dataclass of settings that is called on a hunt.
+
+    needs: the least access it works with. It moves the hunt and asks it for scores or gradients, and returns nothing:
+    the hunt keeps the candidates.
+    """
+
+    needs: ClassVar[Access]
+
+    @abstractmethod
+    def __call__(self, hunt: Hunt) -> None:
+        """Search from where the hunt stands."""
+
+
+@final
+@dataclass(frozen=True)
+class Found:
+    """What an attack found, as the judge sees it. All tensors have one row an example, in the order given.
+
+    x: a witness where broken, the clean example elsewhere. distance: float64, in the set's units, 0 where the clean
+    example is already misclassified and inf where unbroken. queries, gradients: forward rows and gradient rows spent.
+    """
+
+    x: Inputs
+    broken: Mask
+    distance: Float[Tensor, " batch"]
+    queries: Int64[Tensor, " batch"]
+    gradients: Int64[Tensor, " batch"]
+
+
+def attack(
+    attack: Attack,
+    target: Target,
+    x: Inputs,
+    y: Labels,
+    threat: Threat,
+    seed: int = 0,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> Found:
+    """Run `attack` on every example and judge what it finds.
+
+    x: (n, *shape), in the target's box. y: class indices, (n,). seed decides every random choice. checkpoint is called
+    before the target is asked; what it raises passes through.
+    Raises UsageError if the target or the threat shows less than the attack needs, or on unfit examples.
+    """
+    access = min(target.access, threat.access)
+    if access < attack.needs:
+        raise UsageError(
+            f"{type(attack).__name__} needs {attack.needs.name}; the target shows {access.name} under this threat"
+        )
+    threat = threat.within(target.box)
+    check_examples(target, x, y, threat)
+    return run(attack, target, x, y, threat, torch.Generator(x.device).manual_seed(seed), checkpoint)
+
+
+def run(
+    attack: Attack,
+    target: Target,
+    x: Inputs,
+    y: Labels,
+    threat: Threat,
+    rng: torch.Generator,
+    checkpoint: Callable[[], None],
+) -> Found:
+    """The same, for a caller that has checked its arguments and owns the generator."""
+    hunt = Hunt(target, x, y, threat, rng, checkpoint)
+    aims = hunt.goal_aims
+    attack(hunt)
+    hunt.settle()
+    tried = hunt.distance.isfinite()
+    broken = tried.clone()
+    distance = hunt.distance
+    rows = tried.nonzero().flatten()
+    witness = target.restrict(threat.access)
+    broken[rows], distance[rows] = judge(
+        witness, threat.set, x[rows], hunt.candidates[rows], y[rows], None if aims is None else aims[rows]
+    )
+    distance = distance.where(broken, torch.inf)
+    found = torch.where(broken.reshape(-1, *(1,) * (x.dim() - 1)), hunt.candidates, x)
+    return Found(found, broken, distance, hunt.queries, hunt.gradients)

@@ -1,0 +1,44 @@
+"""What attacks ascend: one number an example, larger for the adversary, whether it leaves the label or heads for an aim."""
+
+import torch
+from torch.nn import functional
+
+from brinell.types import Labels, Logits, Scores
+
+
+def cross_entropy(scores: Logits, y: Labels, aim: Labels | None) -> Scores:
+    """Cross-entropy away from the label, or toward the aim, in nats. Scores are taken as logits."""
+    if aim is None:
+        return functional.cross_entropy(scores, y, reduction="none")
+    return -functional.cross_entropy(scores, aim, reduction="none")
+
+
+def margin(scores: Logits, y: Labels, aim: Labels | None) -> Scores:
+    """The best rival's lead over the label, or the aim's lead over the label (Carlini and Wagner 2017, f_6).
+
+    Without an aim it is >= 0 exactly where the example is broken.
+    """
+    label = _of(scores, y)
+    return (_best_but(scores, y) if aim is None else _of(scores, aim)) - label
+
+
+def dlr(scores: Logits, y: Labels, aim: Labels | None) -> Scores:
+    """Difference of logits ratio: the margin, free of shift and scale (Croce and Hein 2020, arXiv:2003.01690).
+
+    Without an aim, eq. 6: divided by the 1st less the 3rd score. With one, eq. 7: divided by the 1st less the mean of
+    the 3rd and 4th. Where there are fewer classes the last one stands in; with two the ratio would be constant, so the
+    margin itself is returned.
+    """
+    if scores.shape[1] < 3:
+        return margin(scores, y, aim)
+    ordered = scores.sort(dim=1, descending=True).values
+    far = ordered[:, 2] if aim is None else (ordered[:, 2] + ordered[:, min(3, scores.shape[1] - 1)]) / 2
+    return margin(scores, y, aim) / (ordered[:, 0] - far).clamp(min=1e-12)
+
+
+def _of(scores: Logits, classes: Labels) -> Scores:
+    return scores.gather(1, classes.unsqueeze(1)).squeeze(1)
+
+
+def _best_but(scores: Logits, y: Labels) -> Scores:
+    return scores.scatter(1, y.unsqueeze(1), -torch.inf).amax(1)

@@ -1,0 +1,13 @@
+"""Evidence: what was shown about each example, who decides it, and what it says of the whole."""
+
+from brinell.evidence.bracket import Bracket as Bracket
+from brinell.evidence.interval import clopper_pearson as clopper_pearson
+from brinell.evidence.interval import wilson as wilson
+from brinell.evidence.judge import judge as judge
+from brinell.evidence.verdict import Certificate as Certificate
+from brinell.evidence.verdict import Evidence as Evidence
+from brinell.evidence.verdict import Failure as Failure
+from brinell.evidence.verdict import Soundness as Soundness
+from brinell.evidence.verdict import State as State
+from brinell.evidence.verdict import Verdict as Verdict
+from brinell.evidence.verdict import Witness as Witness
