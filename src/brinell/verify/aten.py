@@ -1,0 +1,381 @@
+"""What each PyTorch operator means in our operators: one rule each, one table. A missing name is an error."""
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from brinell.verify.builder import Builder, Value, constant
+from brinell.verify.graph import Unsupported
+from brinell.verify.operators import Concatenate, Convolution, Linear, MaxPool, Pad, Permute, Pick, average
+from brinell.verify.operators.convolution import Pair
+
+Argument = Value | Tensor | float | None
+Rule = Callable[..., Value]
+
+
+def _value(x: Argument) -> Value:
+    if not isinstance(x, Value):
+        raise Unsupported(f"a {type(x).__name__} where a value of the network was expected")
+    return x
+
+
+def _pair(sizes: Sequence[int] | int) -> Pair:
+    first, second = (sizes, sizes) if isinstance(sizes, int) else (sizes[0], sizes[-1])
+    return first, second
+
+
+def _axis(axis: int, x: Value) -> int:
+    """An axis of the batch as an axis of one example."""
+    axis = axis + len(x.shape) + 1 if axis < 0 else axis
+    if axis == 0:
+        raise Unsupported("the batch axis taken apart: examples would depend on one another")
+    return axis - 1
+
+
+def _unbatched(shift: Argument, x: Value) -> Tensor:
+    """A constant as one example sees it."""
+    fixed = constant(shift)
+    if fixed.dim() > len(x.shape):
+        if fixed.dim() > len(x.shape) + 1 or fixed.shape[0] != 1:
+            raise Unsupported(f"a constant of shape {tuple(fixed.shape)}, which differs between examples")
+        fixed = fixed[0]
+    return fixed
+
+
+# Affine in one value
+
+
+def _linear(build: Builder, x: Argument, weight: Argument, bias: Argument = None) -> Value:
+    matrix = constant(weight)
+    if matrix.dim() != 2:
+        raise Unsupported(f"a product with a constant of shape {tuple(matrix.shape)}")
+    offset = matrix.new_zeros(len(matrix)) if bias is None else constant(bias).expand(len(matrix))
+    return build.add(Linear(matrix, offset), _value(x))
+
+
+def _matmul(build: Builder, x: Argument, y: Argument) -> Value:
+    return _linear(build, x, constant(y).mT)
+
+
+def _addmm(
+    build: Builder, bias: Argument, x: Argument, y: Argument, *, beta: float = 1, alpha: float = 1
+) -> Value:
+    return _linear(build, x, alpha * constant(y).mT, beta * constant(bias))
+
+
+def _batch_norm(
+    build: Builder,
+    x: Argument,
+    weight: Argument,
+    bias: Argument,
+    mean: Argument,
+    variance: Argument,
+    momentum: float,
+    eps: float,
+) -> Value:
+    x = _value(x)
+    factor = (constant(variance) + eps).rsqrt() * constant(1.0 if weight is None else weight)
+    shift = constant(0.0 if bias is None else bias) - constant(mean) * factor
+    spread = (-1,) + (1,) * (len(x.shape) - 1)
+    return build.scale(x, factor.reshape(spread), shift.reshape(spread))
+
+
+def _convolution_2d(
+    build: Builder,
+    x: Argument,
+    weight: Argument,
+    bias: Argument = None,
+    stride: Sequence[int] = (1, 1),
+    padding: Sequence[int] | str = (0, 0),
+    dilation: Sequence[int] = (1, 1),
+    groups: int = 1,
+) -> Value:
+    x, kernel = _value(x), constant(weight)
+    offset = kernel.new_zeros(len(kernel)) if bias is None else constant(bias)
+    if isinstance(padding, str):
+        x, padding = _pad_same(build, x, kernel, _pair(dilation)) if padding == "same" else x, (0, 0)
+    size = (x.shape[1], x.shape[2])
+    convolution = Convolution(kernel, offset, size, _pair(stride), _pair(padding), _pair(dilation), groups)
+    return build.add(convolution, x)
+
+
+def _pad_same(build: Builder, x: Value, kernel: Tensor, dilation: Pair) -> Value:
+    """As many zeros as keep the size; an odd one goes after."""
+    extra = [dilation[i] * (kernel.shape[2 + i] - 1) for i in (1, 0)]
+    return build.add(Pad(tuple((total // 2, total - total // 2) for total in extra)), x)
+
+
+def _convolution_1d(
+    build: Builder,
+    x: Argument,
+    weight: Argument,
+    bias: Argument = None,
+    stride: Sequence[int] = (1,),
+    padding: Sequence[int] | str = (0,),
+    dilation: Sequence[int] = (1,),
+    groups: int = 1,
+) -> Value:
+    """A convolution over an image one row high."""
+    x = _value(x)
+    row = build.reshape(x, (x.shape[0], 1, x.shape[1]))
+    sides = padding if isinstance(padding, str) else (0, padding[0])
+    flat = constant(weight).unsqueeze(2)
+    slid = _convolution_2d(build, row, flat, bias, (1, stride[0]), sides, (1, dilation[0]), groups)
+    return build.reshape(slid, (slid.shape[0], slid.shape[2]))
+
+
+def _average_pool(
+    build: Builder,
+    x: Argument,
+    kernel: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0, 0),
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Value:
+    x, window, sides = _value(x), _pair(kernel), _pair(padding)
+    if ceil_mode or (sides != (0, 0) and not count_include_pad):
+        raise Unsupported(f"average pooling with {ceil_mode=}, {count_include_pad=} and padding {sides}")
+    divisor = divisor_override or window[0] * window[1]
+    size = (x.shape[1], x.shape[2])
+    return build.add(average(x.shape[0], size, window, _pair(stride or kernel), sides, divisor), x)
+
+
+def _adaptive_average_pool(build: Builder, x: Argument, output: Sequence[int]) -> Value:
+    x = _value(x)
+    height, width = x.shape[1:]
+    rows, columns = _pair(output)
+    if height % rows or width % columns:
+        raise Unsupported(
+            f"adaptive pooling from {(height, width)} to {(rows, columns)}, which does not divide it"
+        )
+    return _average_pool(build, x, (height // rows, width // columns))
+
+
+def _mean(build: Builder, x: Argument, axes: Sequence[int] | None, keepdim: bool = False) -> Value:
+    x = _value(x)
+    within = [_axis(axis, x) for axis in axes or range(len(x.shape) + 1)]
+    count = torch.Size(x.shape[axis] for axis in within).numel()
+    return build.weighted(x, within, 1 / count, keepdim)
+
+
+def _sum(build: Builder, x: Argument, axes: Sequence[int] | None, keepdim: bool = False) -> Value:
+    x = _value(x)
+    return build.weighted(x, [_axis(axis, x) for axis in axes or range(len(x.shape) + 1)], 1.0, keepdim)
+
+
+# Sums and factors
+
+
+def _add(build: Builder, x: Argument, y: Argument, *, alpha: float = 1) -> Value:
+    if isinstance(x, Value) and isinstance(y, Value):
+        return build.total((1, x), (alpha, y))
+    if isinstance(x, Value):
+        return build.scale(x, shift=alpha * _unbatched(y, x))
+    y = _value(y)
+    return build.scale(y, alpha, _unbatched(x, y))
+
+
+def _subtract(build: Builder, x: Argument, y: Argument, *, alpha: float = 1) -> Value:
+    return _add(build, x, y, alpha=-alpha)
+
+
+def _subtract_from(build: Builder, x: Argument, y: Argument, alpha: float = 1) -> Value:
+    """y - alpha * x."""
+    return _add(build, y, x, alpha=-alpha)
+
+
+def _multiply(build: Builder, x: Argument, y: Argument) -> Value:
+    if isinstance(y, Value) and not isinstance(x, Value):
+        x, y = y, x
+    x = _value(x)
+    return build.scale(x, _unbatched(y, x))
+
+
+def _divide(build: Builder, x: Argument, y: Argument) -> Value:
+    x = _value(x)
+    return build.scale(x, 1 / _unbatched(y, x))
+
+
+def _negate(build: Builder, x: Argument) -> Value:
+    return build.scale(_value(x), -1.0)
+
+
+# Bends
+
+
+def _relu(build: Builder, x: Argument) -> Value:
+    return build.relu(_value(x))
+
+
+def _clamp(build: Builder, x: Argument, low: float | None = None, high: float | None = None) -> Value:
+    return build.clamp(_value(x), low, high)
+
+
+def _leaky_relu(build: Builder, x: Argument, slope: float = 0.01) -> Value:
+    """slope * x + (1 - slope) * relu(x)."""
+    x = _value(x)
+    return build.total((slope, x), (1 - slope, build.relu(x)))
+
+
+def _maximum(build: Builder, x: Argument, y: Argument) -> Value:
+    return build.maximum(_value(x), _value(y))
+
+
+def _max_pool(
+    build: Builder,
+    x: Argument,
+    kernel: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0, 0),
+    dilation: Sequence[int] = (1, 1),
+    ceil_mode: bool = False,
+) -> Value:
+    if ceil_mode:
+        raise Unsupported("max pooling with ceil_mode=True")
+    return build.add(
+        MaxPool(_pair(kernel), _pair(stride or kernel), _pair(padding), _pair(dilation)), _value(x)
+    )
+
+
+# Moving values
+
+
+def _reshape(build: Builder, x: Argument, *shape: object) -> Value:
+    return build.reshape(_value(x), build.expected)
+
+
+def _permute(build: Builder, x: Argument, axes: Sequence[int]) -> Value:
+    x = _value(x)
+    if axes[0] != 0:
+        raise Unsupported("the batch axis moved")
+    return build.add(Permute(tuple(_axis(axis, x) for axis in axes[1:])), x)
+
+
+def _transpose(build: Builder, x: Argument, first: int, second: int) -> Value:
+    x = _value(x)
+    order = list(range(len(x.shape)))
+    i, j = _axis(first, x), _axis(second, x)
+    order[i], order[j] = order[j], order[i]
+    return build.add(Permute(tuple(order)), x)
+
+
+def _slice(
+    build: Builder,
+    x: Argument,
+    axis: int = 0,
+    start: int | None = None,
+    stop: int | None = None,
+    step: int = 1,
+) -> Value:
+    x = _value(x)
+    place = _axis(axis, x)
+    kept = range(x.shape[place])[start:stop:step]
+    return build.add(Pick(place, kept.start, kept.step, len(kept), x.shape[place]), x)
+
+
+def _select(build: Builder, x: Argument, axis: int, index: int) -> Value:
+    x = _value(x)
+    place = _axis(axis, x)
+    total = x.shape[place]
+    return build.reshape(build.add(Pick(place, index % total, 1, 1, total), x), build.expected)
+
+
+def _pad(
+    build: Builder, x: Argument, sides: Sequence[int], mode: str = "constant", value: float | None = None
+) -> Value:
+    if mode != "constant" or value or min(sides) < 0:
+        raise Unsupported(f"padding {list(sides)} with {mode=} and {value=}; zeros are supported")
+    return build.add(Pad(tuple(zip(sides[::2], sides[1::2], strict=True))), _value(x))
+
+
+def _pad_zeros(build: Builder, x: Argument, sides: Sequence[int], value: float | None = None) -> Value:
+    return _pad(build, x, sides, "constant", value)
+
+
+def _concatenate(build: Builder, parts: Sequence[Argument], axis: int = 0) -> Value:
+    values = [_value(part) for part in parts]
+    place = _axis(axis, values[0])
+    return build.add(Concatenate(place, tuple(value.shape[place] for value in values)), *values)
+
+
+def _same(build: Builder, x: Argument, *options: object, **formats: object) -> Value:
+    return _value(x)
+
+
+def _first(build: Builder, x: Argument, index: int) -> Value:
+    if index != 0:
+        raise Unsupported(f"result {index} of an operator with several")
+    return _value(x)
+
+
+def _dropout(build: Builder, x: Argument, share: float, train: bool) -> Value:
+    if train:
+        raise Unsupported("dropout that stays on in eval mode: the network is random")
+    return _value(x)
+
+
+RULES: dict[Any, Rule] = {
+    operator.getitem: _first,
+    **{
+        getattr(getattr(torch.ops.aten, name), overload): rule
+        for name, overload, rule in (
+            ("linear", "default", _linear),
+            ("matmul", "default", _matmul),
+            ("mm", "default", _matmul),
+            ("addmm", "default", _addmm),
+            ("_native_batch_norm_legit_no_training", "default", _batch_norm),
+            ("conv2d", "default", _convolution_2d),
+            ("conv2d", "padding", _convolution_2d),
+            ("conv1d", "default", _convolution_1d),
+            ("conv1d", "padding", _convolution_1d),
+            ("avg_pool2d", "default", _average_pool),
+            ("adaptive_avg_pool2d", "default", _adaptive_average_pool),
+            ("mean", "dim", _mean),
+            ("sum", "dim_IntList", _sum),
+            ("add", "Tensor", _add),
+            ("add", "Scalar", _add),
+            ("sub", "Tensor", _subtract),
+            ("sub", "Scalar", _subtract),
+            ("rsub", "Tensor", _subtract_from),
+            ("rsub", "Scalar", _subtract_from),
+            ("mul", "Tensor", _multiply),
+            ("mul", "Scalar", _multiply),
+            ("div", "Tensor", _divide),
+            ("div", "Scalar", _divide),
+            ("neg", "default", _negate),
+            ("relu", "default", _relu),
+            ("clamp", "default", _clamp),
+            ("clamp_min", "default", _clamp),
+            ("hardtanh", "default", _clamp),
+            ("leaky_relu", "default", _leaky_relu),
+            ("maximum", "default", _maximum),
+            ("max_pool2d", "default", _max_pool),
+            ("max_pool2d_with_indices", "default", _max_pool),
+            ("view", "default", _reshape),
+            ("_unsafe_view", "default", _reshape),
+            ("reshape", "default", _reshape),
+            ("flatten", "using_ints", _reshape),
+            ("unflatten", "int", _reshape),
+            ("squeeze", "dim", _reshape),
+            ("squeeze", "dims", _reshape),
+            ("unsqueeze", "default", _reshape),
+            ("permute", "default", _permute),
+            ("transpose", "int", _transpose),
+            ("slice", "Tensor", _slice),
+            ("select", "int", _select),
+            ("pad", "default", _pad),
+            ("constant_pad_nd", "default", _pad_zeros),
+            ("cat", "default", _concatenate),
+            ("clone", "default", _same),
+            ("alias", "default", _same),
+            ("detach", "default", _same),
+            ("contiguous", "default", _same),
+            ("dropout", "default", _dropout),
+        )
+    },
+}

@@ -1,0 +1,39 @@
+"""CROWN: linear bounds of the whole network, by backward substitution.
+
+Source: Zhang et al. 2018, arXiv:1811.00866; for general graphs Xu et al. 2020, arXiv:2002.12920.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, final
+
+from brinell.threat import PerturbationSet
+from brinell.types import Inputs
+from brinell.verify.graph import Graph
+from brinell.verify.operators import Slope
+from brinell.verify.problem import Problem, solve, sound
+from brinell.verify.relaxation import bound, relax
+from brinell.verify.verifier import Checkpoint, Margins, Spec, Verifier, nothing
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class CROWN(Verifier):
+    """slope: "adaptive" is CROWN-Ada, and DeepPoly; "same" is Fast-Lin, and the dual of Wong and Kolter.
+
+    intermediate: whether the neurons inside are bounded by substitution too ("crown"), or by intervals alone
+    ("interval": CROWN-IBP, Zhang et al. 2020, arXiv:1906.06316). memory: bytes, about, that it may take.
+    """
+
+    slope: Slope = "adaptive"
+    intermediate: Literal["crown", "interval"] = "crown"
+    memory: int = 2**27
+
+    def __call__(
+        self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
+    ) -> Margins:
+        return solve(self._bound, graph, x0, set, spec, self.memory, checkpoint)
+
+    def _bound(self, problem: Problem) -> Margins:
+        relaxed = relax(problem, self.slope, self.intermediate == "crown")
+        output = len(problem.graph.nodes) - 1
+        return sound(relaxed.intervals, bound(problem, output, problem.spec, relaxed.pieces))

@@ -1,0 +1,128 @@
+"""From a PyTorch module to a graph, by `torch.export`."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from brinell.errors import UsageError
+from brinell.types import Inputs
+from brinell.verify.aten import RULES
+from brinell.verify.builder import Builder, Value
+from brinell.verify.graph import Graph, Unsupported, graph
+
+_BATCH = 2
+"""The batch size to export with: one that torch does not specialise on, as it does on 1."""
+
+
+def trace(module: nn.Module, example: Inputs) -> Graph:
+    """The module in eval mode, as a graph that agrees with it on `example` and on random inputs like it.
+
+    example: at least one input with its batch axis. The module is read, never changed. Raises
+    Unsupported where an operator has no rule, naming it and the module that calls it.
+    """
+    if example.dim() < 2 or len(example) == 0:
+        raise UsageError(
+            f"example has shape {tuple(example.shape)}; it must be a batch of at least one input"
+        )
+    with _evaluating(module), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.export speaks of its own deprecations
+        found = _read(module, example[:1].repeat(_BATCH, *(1,) * (example.dim() - 1)))
+        _check(found, module, example)
+    return found
+
+
+def _read(module: nn.Module, batch: Inputs) -> Graph:
+    try:
+        exported = torch.export.export(module, (batch,)).run_decompositions({})
+    except Exception as error:
+        raise Unsupported(f"torch.export cannot read {type(module).__name__}: {_headline(error)}") from error
+    signature = exported.graph_signature
+    held = {**exported.state_dict, **exported.constants}
+    names = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    build = Builder()
+    values: dict[Any, Any] = {}
+    for node in exported.graph.nodes:
+        if node.op == "placeholder":
+            values[node] = held[names[node.name]] if node.name in names else build.input(batch.shape[1:])
+        elif node.op == "call_function":
+            values[node] = _call(build, node, values)
+    (output,) = (node for node in exported.graph.nodes if node.op == "output")
+    result = values[output.args[0][0]] if len(output.args[0]) == 1 else None
+    if not isinstance(result, Value) or len(result.shape) != 1:
+        raise Unsupported(f"{type(module).__name__} returns something other than one score a class")
+    return graph(build.nodes[: result.place + 1])
+
+
+def _call(build: Builder, node: torch.fx.Node, values: dict[Any, Any]) -> Any:
+    """The value of one exported operator: computed at once where it depends on constants only."""
+    args = torch.fx.map_arg(node.args, values.__getitem__)
+    options = torch.fx.map_arg(node.kwargs, values.__getitem__)
+    if not any(isinstance(values[used], Value) for used in node.all_input_nodes):
+        assert callable(node.target)
+        return node.target(*args, **options)
+    if node.target not in RULES:
+        raise Unsupported(f"no rule for {_place(node)}")
+    shape = _shape(node)
+    build.expected = shape[1:]
+    try:
+        value = RULES[node.target](build, *args, **options)
+    except Unsupported as error:
+        raise Unsupported(f"cannot bound {_place(node)}: {error}") from None
+    if shape != (_BATCH, *value.shape):
+        raise Unsupported(f"{_place(node)} gives shape {shape}, not one row an example")
+    return value
+
+
+def _shape(node: torch.fx.Node) -> tuple[int, ...]:
+    value = node.meta["val"]
+    return tuple((value if isinstance(value, Tensor) else value[0]).shape)
+
+
+def _place(node: torch.fx.Node) -> str:
+    """The operator, and the module that calls it."""
+    stack = list(node.meta.get("nn_module_stack", {}).values())
+    if not stack:
+        return str(node.target)
+    path, kind = stack[-1]
+    name = kind if isinstance(kind, str) else kind.__name__
+    return f"{node.target} in {path or 'the top module'} ({name.rpartition('.')[2]})"
+
+
+def _headline(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+
+
+def _check(found: Graph, module: nn.Module, example: Inputs) -> None:
+    """Run both: on the example, and on noise of its mean and spread."""
+    rng = torch.Generator(example.device).manual_seed(0)
+    noise = torch.randn(4, *example.shape[1:], generator=rng, dtype=example.dtype, device=example.device)
+    spread = (example.double() - example.double().mean()).square().mean().sqrt().clamp(min=0.1)
+    for x in (example, (example.double().mean() + spread * noise).to(example.dtype)):
+        ours, theirs = found(x), module(x).to("cpu", torch.float64)
+        slack = 1e4 * torch.finfo(example.dtype).eps * (1 + theirs.abs().nan_to_num().amax())
+        if not torch.allclose(ours, theirs, rtol=0.0, atol=float(slack), equal_nan=True):
+            gap = float((ours - theirs).abs().max())
+            raise Unsupported(
+                f"the graph of {type(module).__name__} differs from it by {gap:g}; "
+                "does it depend on the batch, on chance, or on values it computes in Python?"
+            )
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Eval mode for a moment; every submodule's own mode comes back."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode

@@ -1,0 +1,109 @@
+"""A network as a list of operators in the order they run: what every verifier reads, and no more."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
+
+import torch
+
+from brinell.errors import CannotRun
+from brinell.types import Inputs
+from brinell.verify.operators import Affine, Bend, Interval, Neurons, Values
+
+
+class Unsupported(CannotRun):
+    """An operator that no rule can bound. It is never skipped, and never taken for the identity."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One value of the network; only the input has no operator.
+
+    inputs: positions in `Graph.nodes`, all before this one. shape: that of one example, without the batch.
+    """
+
+    operator: Affine | Bend | None
+    inputs: tuple[int, ...]
+    shape: tuple[int, ...]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Node 0 is the input, the last is the output, one score a class. Constants are float64, on the CPU."""
+
+    nodes: tuple[Node, ...]
+
+    def __call__(self, x: Inputs) -> Values:
+        """The output, in float64 on the CPU."""
+        values = [x.to("cpu", torch.float64)]
+        for i in range(1, len(self.nodes)):
+            values.append(self.operator(i).forward(*(values[j] for j in self.nodes[i].inputs)))
+        return values[-1]
+
+    def operator(self, i: int) -> Affine | Bend:
+        """The operator of any node but the input."""
+        operator = self.nodes[i].operator
+        assert operator is not None
+        return operator
+
+    def unknown(self, i: int, interval: Interval) -> Neurons:
+        """The neurons of node i whose bounds some bend needs better than `interval`."""
+        readers = (self.nodes[j].operator for j in self.bends if i in self.nodes[j].inputs)
+        return torch.stack([reader.unknown(*interval) for reader in readers if isinstance(reader, Bend)]).any(
+            0
+        )
+
+    @property
+    def classes(self) -> int:
+        return self.nodes[-1].shape[0]
+
+    @cached_property
+    def width(self) -> int:
+        """The most values any node holds an example."""
+        return max(torch.Size(node.shape).numel() for node in self.nodes)
+
+    @cached_property
+    def bends(self) -> tuple[int, ...]:
+        """The nodes that are not affine in their input."""
+        return tuple(i for i, node in enumerate(self.nodes) if isinstance(node.operator, Bend))
+
+    @cached_property
+    def bent(self) -> frozenset[int]:
+        """The nodes whose bounds a bend asks for."""
+        return frozenset(self.nodes[i].inputs[0] for i in self.bends)
+
+    @cached_property
+    def straight(self) -> frozenset[int]:
+        """The nodes that are affine in the network's input."""
+        found = {0}
+        for i, node in enumerate(self.nodes[1:], 1):
+            if isinstance(node.operator, Affine) and found.issuperset(node.inputs):
+                found.add(i)
+        return frozenset(found)
+
+    @cached_property
+    def single(self) -> frozenset[int]:
+        """Those of them whose interval is exact over a box: at most one operator on the way mixes values."""
+        mixed = {0: 0}
+        for i in sorted(self.straight - {0}):
+            operator = self.nodes[i].operator
+            mixed[i] = max(mixed[j] for j in self.nodes[i].inputs) + (
+                isinstance(operator, Affine) and operator.mixes
+            )
+        return frozenset(i for i, count in mixed.items() if count <= 1)
+
+
+def graph(nodes: Sequence[Node]) -> Graph:
+    """A graph of the nodes that the last one depends on, in their order. For importers."""
+    needed = {len(nodes) - 1}
+    for i in range(len(nodes) - 1, 0, -1):
+        if i in needed:
+            needed.update(nodes[i].inputs)
+    kept = sorted(needed | {0})
+    place = {old: new for new, old in enumerate(kept)}
+    return Graph(
+        tuple(Node(nodes[i].operator, tuple(place[j] for j in nodes[i].inputs), nodes[i].shape) for i in kept)
+    )

@@ -1,0 +1,76 @@
+"""Convolution in two dimensions, and average pooling, which is a convolution with equal weights."""
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float64
+from torch import Tensor
+
+from brinell.verify.operators.base import Affine, Coefficients, Constants, Interval, Values
+
+Pair = tuple[int, int]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Convolution(Affine):
+    """size: height and width of the input, which the transpose cannot tell from those of the output."""
+
+    mixes: ClassVar[bool] = True
+    weight: Float64[Tensor, "outputs inputs_a_group height width"]
+    bias: Float64[Tensor, " outputs"]
+    size: Pair
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+
+    def forward(self, *inputs: Values) -> Values:
+        (x,) = inputs
+        return self._slide(x, self.weight, self.bias)
+
+    def interval(self, *inputs: Interval) -> Interval:
+        ((low, high),) = inputs
+        centre = self.forward((high + low) / 2)
+        spread = self._slide((high - low) / 2, self.weight.abs(), None)
+        return centre - spread, centre + spread
+
+    def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
+        back = F.conv_transpose2d(
+            a.flatten(0, 1),
+            self.weight,
+            stride=self.stride,
+            padding=self.padding,
+            output_padding=self._left_over(a.shape[-2:]),
+            groups=self.groups,
+            dilation=self.dilation,
+        )
+        return (back.reshape(*a.shape[:2], *back.shape[1:]),), a.sum((-2, -1)) @ self.bias
+
+    def _slide(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def _left_over(self, output: torch.Size) -> list[int]:
+        """The rows and columns at the far end that no window reaches, because the stride steps over them."""
+        kernel = self.weight.shape[-2:]
+        return [
+            self.size[i]
+            - (
+                (output[i] - 1) * self.stride[i]
+                - 2 * self.padding[i]
+                + self.dilation[i] * (kernel[i] - 1)
+                + 1
+            )
+            for i in (0, 1)
+        ]
+
+
+def average(
+    channels: int, size: Pair, kernel: Pair, stride: Pair, padding: Pair, divisor: int
+) -> Convolution:
+    """Average pooling; the padding counts as zeros. divisor: what the sum of a window is divided by."""
+    weight = torch.full((channels, 1, *kernel), 1 / divisor, dtype=torch.float64)
+    bias = torch.zeros(channels, dtype=torch.float64)
+    return Convolution(weight, bias, size, stride, padding, groups=channels)

@@ -1,0 +1,32 @@
+"""One factor and one shift a value: normalisation of the input, batch normalisation, constants added."""
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from jaxtyping import Float64
+from torch import Tensor
+
+from brinell.verify.operators.base import Affine, Coefficients, Constants, Interval, Values, inner
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Scale(Affine):
+    """factor * x + shift; both broadcast to one example's shape and never change it."""
+
+    mixes: ClassVar[bool] = False
+    factor: Float64[Tensor, "*#shape"]
+    shift: Float64[Tensor, "*#shape"]
+
+    def forward(self, *inputs: Values) -> Values:
+        (x,) = inputs
+        return x * self.factor + self.shift
+
+    def interval(self, *inputs: Interval) -> Interval:
+        ((low, high),) = inputs
+        centre = self.forward((high + low) / 2)
+        spread = (high - low) / 2 * self.factor.abs()
+        return centre - spread, centre + spread
+
+    def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
+        return (a * self.factor,), inner(a, self.shift)

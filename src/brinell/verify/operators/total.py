@@ -1,0 +1,36 @@
+"""Several node values added: where the branches of a residual network meet."""
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from brinell.verify.operators.base import Affine, Coefficients, Constants, Interval, Values
+
+
+@final
+@dataclass(frozen=True)
+class Total(Affine):
+    """The sum of weights[i] * x_i, all of one shape."""
+
+    mixes: ClassVar[bool] = True
+    weights: tuple[float, ...]
+
+    def forward(self, *inputs: Values) -> Values:
+        return _add([weight * x for weight, x in zip(self.weights, inputs, strict=True)])
+
+    def interval(self, *inputs: Interval) -> Interval:
+        ends = [
+            (weight * low, weight * high) if weight >= 0 else (weight * high, weight * low)
+            for weight, (low, high) in zip(self.weights, inputs, strict=True)
+        ]
+        return _add([low for low, _ in ends]), _add([high for _, high in ends])
+
+    def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
+        """Every branch receives the functional: they are not a sequence."""
+        return tuple(weight * a for weight in self.weights), a.new_zeros(a.shape[:2])
+
+
+def _add(parts: list[Tensor]) -> Tensor:
+    return torch.stack(parts).sum(0)

@@ -1,0 +1,101 @@
+"""A question put to a verifier, made ready: float64, on the CPU, in chunks that fit the memory."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from brinell.errors import UsageError
+from brinell.threat import Box, PerturbationSet
+from brinell.threat.sets import least_over_box
+from brinell.types import Inputs
+from brinell.verify.graph import Graph
+from brinell.verify.operators import Coefficients, Constants, Interval
+from brinell.verify.verifier import Checkpoint, Margins, Spec
+
+_COPIES = 6
+"""Tensors the size of the widest functional that are alive at one time during a substitution."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """The examples of one chunk. memory: bytes that functionals may take at one time, about."""
+
+    graph: Graph
+    x0: Float64[Tensor, " batch *shape"]
+    set: PerturbationSet
+    spec: Float64[Tensor, " batch rows classes"]
+    memory: int
+    checkpoint: Checkpoint
+
+    def hull(self) -> Interval:
+        return self.set.hull(self.x0)
+
+    def least(self, a: Coefficients) -> Constants:
+        """A lower bound on <a, x> over the inputs allowed."""
+        return self.set.minimum(self.x0, a)
+
+    def is_box(self) -> bool:
+        """Whether the set looks like its own hull: then intervals lose nothing at the first layer. A hint."""
+        ones = torch.ones_like(self.x0[:1]).unsqueeze(1)
+        body = self.set.minimum(self.x0[:1], ones)
+        return bool(torch.allclose(body, least_over_box(*self.set.hull(self.x0[:1]), ones), rtol=1e-9))
+
+    def rows(self) -> int:
+        """How many functionals an example may be carried at one time."""
+        return max(1, self.memory // (8 * _COPIES * self.graph.width * len(self.x0)))
+
+    def only(self, chosen: Tensor) -> "Problem":
+        """The same question of some of the examples."""
+        return Problem(self.graph, self.x0[chosen], self.set, self.spec[chosen], self.memory, self.checkpoint)
+
+
+def solve(
+    solver: Callable[[Problem], Margins],
+    graph: Graph,
+    x0: Inputs,
+    set: PerturbationSet,
+    spec: Spec,
+    memory: int,
+    checkpoint: Checkpoint,
+) -> Margins:
+    """The solver's bounds, chunk after chunk; -inf wherever they are not finite."""
+    if x0.shape[1:] != graph.nodes[0].shape:
+        raise UsageError(
+            f"an example has shape {tuple(x0.shape[1:])}; the graph was traced for {graph.nodes[0].shape}"
+        )
+    if spec.shape[0] != len(x0) or spec.shape[2] != graph.classes:
+        raise UsageError(
+            f"spec has shape {tuple(spec.shape)}; it must be (examples, rows, classes): "
+            f"({len(x0)}, rows, {graph.classes})"
+        )
+    region = set.within(_as_held(set.box, x0))
+    x0_cpu, spec_cpu = x0.to("cpu", torch.float64), spec.to("cpu", torch.float64)
+    bounds = torch.full(spec.shape[:2], -torch.inf, dtype=torch.float64)
+    for part in _chunks(len(x0), max(1, memory // (8 * _COPIES * graph.width * spec.shape[1]))):
+        checkpoint()
+        bounds[part] = solver(Problem(graph, x0_cpu[part], region, spec_cpu[part], memory, checkpoint))
+    return bounds.where(bounds.isfinite(), -torch.inf).to(x0.device)
+
+
+def sound(intervals: list[Interval], bounds: Margins) -> Margins:
+    """-inf for an example with an interval that is crossed or not a number: it proves nothing."""
+    kept = torch.ones(len(bounds), dtype=torch.bool)
+    for low, high in intervals:
+        kept &= (low <= high).flatten(1).all(1)
+    return bounds.where(kept.unsqueeze(1), -torch.inf)
+
+
+def _as_held(box: Box, x0: Inputs) -> Box:
+    """The box in the numbers that inputs of x0's precision can hold, which is what its limits mean."""
+    low, high = (limit.double().flatten().tolist() for limit in box.limits(x0))
+    return Box.of((low if len(low) > 1 else low[0], high if len(high) > 1 else high[0]))
+
+
+def _chunks(total: int, size: int) -> Iterator[slice]:
+    for start in range(0, total, size):
+        yield slice(start, min(start + size, total))

@@ -1,0 +1,80 @@
+"""Bounds on every node, from the input forward, and the linear bounds of the bends that rest on them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+import torch
+
+from brinell.verify.operators import Affine, Coefficients, Constants, Interval, Linearised, Neurons, Slope
+from brinell.verify.problem import Problem
+from brinell.verify.substitution import substitute
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Relaxation:
+    """intervals: one a node. pieces: for each node but the input, a linear bound of it by its inputs."""
+
+    intervals: list[Interval]
+    pieces: dict[int, Linearised]
+
+
+def relax(problem: Problem, slope: Slope, substituted: bool) -> Relaxation:
+    """Interval bounds, improved by substitution back to the input where a bend needs them.
+
+    substituted: everywhere (CROWN), or only below the first bend, where it costs one functional a neuron and
+    gains something just for sets that are not boxes.
+    """
+    graph = problem.graph
+    exact = graph.single if problem.is_box() else frozenset({0})
+    worth = (graph.bent if substituted else graph.bent & graph.straight) - exact
+    intervals = [problem.hull()]
+    pieces: dict[int, Linearised] = {}
+    for i, node in enumerate(graph.nodes[1:], 1):
+        operator = graph.operator(i)
+        inputs = [intervals[j] for j in node.inputs]
+        if isinstance(operator, Affine):
+            pieces[i] = operator
+        else:
+            pieces[i] = operator.relax(*inputs[0], operator.choices(*inputs[0], slope).unsqueeze(1))
+        interval = operator.interval(*inputs)
+        if i in worth:
+            interval = tighten(problem, i, interval, graph.unknown(i, interval), pieces)
+        intervals.append(interval)
+    return Relaxation(intervals, pieces)
+
+
+def bound(problem: Problem, node: int, a: Coefficients, pieces: Mapping[int, Linearised]) -> Constants:
+    """A lower bound on <a, node>, by substitution back to the input."""
+    held, constant = substitute(problem.graph, node, a, pieces)
+    return problem.least(held[0]) + constant if 0 in held else constant
+
+
+def tighten(
+    problem: Problem,
+    node: int,
+    interval: Interval,
+    wanted: Neurons,
+    pieces: Mapping[int, Linearised],
+) -> Interval:
+    """The interval met with what substitution shows of the wanted neurons.
+
+    Where the two do not meet, or substitution gives no finite number, the interval stays as it was.
+    """
+    low, high = (end.flatten(1) for end in interval)
+    most = int(wanted.flatten(1).sum(1).max())
+    # The wanted neurons of each example first; one with fewer than `most` fills up with others, to no harm.
+    chosen = wanted.flatten(1).to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]
+    for neurons in torch.split(chosen, problem.rows(), 1):
+        problem.checkpoint()
+        a = torch.zeros(*neurons.shape, low.shape[1], dtype=low.dtype).scatter_(2, neurons.unsqueeze(2), 1.0)
+        a = a.reshape(*neurons.shape, *problem.graph.nodes[node].shape)
+        lower, upper = bound(problem, node, a, pieces), -bound(problem, node, -a, pieces)
+        old_low, old_high = low.gather(1, neurons), high.gather(1, neurons)
+        new_low = torch.where(lower.isfinite(), torch.maximum(lower, old_low), old_low)
+        new_high = torch.where(upper.isfinite(), torch.minimum(upper, old_high), old_high)
+        meet = new_low <= new_high
+        low = low.scatter(1, neurons, new_low.where(meet, old_low))
+        high = high.scatter(1, neurons, new_high.where(meet, old_high))
+    return low.reshape(interval[0].shape), high.reshape(interval[1].shape)
