@@ -1,10 +1,12 @@
 """Attacks on single inputs, and the hunt that drives them."""
 
+from brinell.evasion.apgd import APGD as APGD
 from brinell.evasion.attack import Attack as Attack
 from brinell.evasion.attack import Found as Found
 from brinell.evasion.attack import attack as attack
 from brinell.evasion.hunt import Hunt as Hunt
 from brinell.evasion.hunt import Objective as Objective
+from brinell.evasion.noise import Noise as Noise
 from brinell.evasion.objective import cross_entropy as cross_entropy
 from brinell.evasion.objective import dlr as dlr
 from brinell.evasion.objective import margin as margin
@@ -14,3 +16,4 @@ from brinell.evasion.pgd import PGD as PGD
 from brinell.evasion.rule import Momentum as Momentum
 from brinell.evasion.rule import Plain as Plain
 from brinell.evasion.rule import StepRule as StepRule
+from brinell.evasion.square import Square as Square

@@ -14,7 +14,7 @@ from brinell.evasion.hunt import Hunt
 from brinell.evidence import judge
 from brinell.target import Target
 from brinell.target.examples import check_examples
-from brinell.threat import Access, Threat
+from brinell.threat import Access, PerturbationSet, Threat
 from brinell.types import Inputs, Labels, Mask
 
 
@@ -30,6 +30,16 @@ class Attack(ABC):
     @abstractmethod
     def __call__(self, hunt: Hunt) -> None:
         """Search from where the hunt stands."""
+
+
+def finite_radius(attack: Attack, set: PerturbationSet) -> float:
+    """The radius, for an attack that measures its steps by it. Raises UsageError where there is none."""
+    if set.radius == float("inf"):
+        raise UsageError(
+            f"{type(attack).__name__} needs a finite radius and the set has none; give a radius, "
+            "or an attack that seeks the smallest perturbation"
+        )
+    return set.radius
 
 
 @final

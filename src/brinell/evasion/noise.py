@@ -1,0 +1,43 @@
+"""Noise: random points of the set, from decisions alone. A floor that every other attack must clear.
+
+What it breaks needs no adversary (Carlini et al. 2019, arXiv:1902.06705, section 4: try many random perturbations).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+
+from brinell.errors import UsageError
+from brinell.evasion.attack import Attack, finite_radius
+from brinell.evasion.hunt import Hunt
+from brinell.threat import Access
+
+
+@final
+@dataclass(frozen=True)
+class Noise(Attack):
+    """Random points of the set and, every second time, its extreme points in random directions.
+
+    draws: points an example. For linf the extreme points are the corners, where there is one sign an input value.
+    """
+
+    draws: int = 100
+    needs: ClassVar[Access] = Access.LABELS
+
+    def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise UsageError(f"draws is {self.draws}; it must be at least 1")
+
+    def __call__(self, hunt: Hunt) -> None:
+        radius = finite_radius(self, hunt.set)
+        hunt.begin()
+        for draw in hunt.steps(self.draws):
+            if draw % 2:
+                hunt.sample()
+            else:
+                direction = torch.randn(
+                    hunt.x0.shape, dtype=hunt.x0.dtype, device=hunt.x0.device, generator=hunt.rng
+                )
+                hunt.move(hunt.x0 + radius * hunt.set.steepest(direction))
+            hunt.look()
