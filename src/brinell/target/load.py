@@ -3,26 +3,51 @@
 import hashlib
 import importlib
 import importlib.util
+import io
 import os
 import sys
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 import torch
 from torch import nn
 
-from brinell.errors import BrinellError, CannotRun, UsageError
+from brinell.errors import BrinellError, CannotRun, MissingExtra, Refused, UsageError
 from brinell.target.backend import Backend
+from brinell.target.exported import load_exported
+from brinell.target.onnx import OnnxBackend
 from brinell.target.sklearn import SklearnBackend
 from brinell.target.target import Scale, Target
 from brinell.target.torch import TorchBackend
+from brinell.target.weights import (
+    SAVE_WEIGHTS,
+    fill,
+    is_pickle,
+    is_safetensors,
+    read_bytes,
+    read_checkpoint,
+    state_of,
+)
 from brinell.threat import Box
 
 Bounds = Box | tuple[float | Sequence[float], float | Sequence[float]]
 
 UNIT: Bounds = (0, 1)
+
+UNDERSTOOD = "FILE.py:FACTORY, package.module:FACTORY, FILE.pt2, FILE.onnx, FILE.skops"
+
+PICKLED = (".pt", ".pth", ".pkl", ".pickle", ".joblib", ".bin", ".ckpt")
+
+CONVERT = (
+    "where you trust it, write torch.save(model.state_dict(), 'weights.pt') and give FILE.py:FACTORY with "
+    "weights=weights.pt, or for scikit-learn skops.io.dump(estimator, 'model.skops')"
+)
+
+MEGABYTE = 2**20
 
 
 def target(model: object, box: Bounds = UNIT, mean: Scale = None, std: Scale = None) -> Target:
@@ -47,19 +72,115 @@ def load(
 ) -> Target:
     """A target of an object or of a file.
 
-    model: what `target` accepts, or `FILE.py:NAME` or `package.module:NAME` (a factory without arguments, a
-    module, or an estimator).
+    model: what `target` accepts, or one of
+    - `FILE.py:NAME`, `package.module:NAME`: a factory called without arguments, a module, or an estimator;
+    - `FILE.pt2` (torch.export), `FILE.onnx`, `FILE.skops` (scikit-learn).
+    weights: for a torch module, a `.safetensors` file or a checkpoint of its state dict.
+
+    Only the Python that `NAME` points to is run. Files are recognised by their content, and a pickle, or a
+    file that holds one, is refused whatever it is called. Raises UsageError, CannotRun, Refused or
+    MissingExtra, each with the remedy in its one line.
     """
-    made = _from_name(model) if isinstance(model, str | os.PathLike) else model
+    made = _from_name(os.fspath(model)) if isinstance(model, str | os.PathLike) else model
+    if weights is not None:
+        if not isinstance(made, nn.Module):
+            raise UsageError(f"weights go into a torch module; {model} is a {type(made).__name__}")
+        made = fill(made, Path(weights))
     return target(made, box, mean, std)
 
 
-def _from_name(model: str | os.PathLike[str]) -> object:
-    name = os.fspath(model)
-    source, colon, attribute = name.rpartition(":")
-    if colon and not Path(name).exists():
-        return _from_code(source, attribute)
-    raise UsageError(f"{name}: not understood")
+def _from_name(name: str) -> object:
+    path = Path(name)
+    if not path.exists():
+        source, colon, attribute = name.rpartition(":")
+        if colon and source and attribute:
+            return _from_code(source, attribute)
+        raise UsageError(f"{name}: there is no such file; a model is one of {UNDERSTOOD}")
+    if path.suffix == ".py":
+        raise UsageError(f"{name}: name what makes the model, as in {name}:FACTORY")
+    if not path.is_file():
+        raise UsageError(f"{name}: not a file; a model is one of {UNDERSTOOD}")
+    return _from_file(path)
+
+
+def _from_file(path: Path) -> object:
+    """The model of a file, which its content has to agree to be."""
+    content = read_bytes(path)
+    members = _members(content)
+    if any(name.endswith("archive_format") for name in members) or path.suffix == ".pt2":
+        _refuse_pickle(path, content)
+        return load_exported(path)
+    if "schema.json" in members or path.suffix == ".skops":
+        _refuse_pickle(path, content)
+        return _from_skops(path, content)
+    if is_safetensors(content):
+        raise UsageError(f"{path}: holds weights only; give the factory, with weights={path}: {UNDERSTOOD}")
+    if path.suffix in PICKLED or any(name.endswith("data.pkl") for name in members):
+        return _only_pickled(path, content)
+    _refuse_pickle(path, content)
+    if path.suffix == ".onnx":
+        return OnnxBackend(path)
+    if path.suffix == ".safetensors":
+        raise CannotRun(f"{path}: not a safetensors file, or damaged; {SAVE_WEIGHTS}")
+    raise UsageError(f"{path}: not a model that is understood; a model is one of {UNDERSTOOD}")
+
+
+def _refuse_pickle(path: Path, content: bytes) -> None:
+    if is_pickle(content):
+        raise Refused(f"{path}: its content is a pickle, which may run code; {CONVERT}")
+
+
+def _only_pickled(path: Path, content: bytes) -> NoReturn:
+    """Say what to do with a file of torch.save, pickle or joblib; nothing in it is run to find out."""
+    try:
+        found = read_checkpoint(content, path)
+    except CannotRun as error:
+        raise Refused(f"{path}: loading a pickled model can run any code; {CONVERT}") from error
+    what = (
+        "holds weights only"
+        if state_of(found) is not None
+        else f"holds a {type(found).__name__}, not a model"
+    )
+    raise UsageError(
+        f"{path}: {what}; give the factory that makes the model, with weights={path}: FILE.py:FACTORY"
+    )
+
+
+def _from_skops(path: Path, content: bytes) -> object:
+    try:
+        import skops.io
+    except ImportError:
+        raise MissingExtra("skops", "sklearn") from None
+    infos = _infos(content)
+    if sum(i.file_size for i in infos) > 100 * len(content) + MEGABYTE:
+        raise Refused(f"{path}: unpacks to more than 100 times its size; save the estimator again")
+    try:
+        unknown = skops.io.get_untrusted_types(data=content)
+        if not unknown:
+            return skops.io.loads(content, trusted=[])
+    except Exception as error:
+        raise CannotRun(
+            f"{path}: not a file of skops.io.dump, or damaged ({_reason(error)}); save it again"
+        ) from error
+    raise Refused(
+        f"{path}: asks for types that may run code: {', '.join(map(str, unknown))[:200]}; "
+        "give a factory that builds the estimator: FILE.py:FACTORY"
+    )
+
+
+def _members(content: bytes) -> list[str]:
+    return [info.filename for info in _infos(content)]
+
+
+def _infos(content: bytes) -> list[zipfile.ZipInfo]:
+    """The table of a zip archive; empty where the content is none."""
+    if not content.startswith(b"PK"):
+        return []
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError):
+        return []
 
 
 def _backend(model: object) -> Backend:

@@ -2,7 +2,9 @@
 
 import copy
 import hashlib
-from typing import ClassVar, final
+import inspect
+import warnings
+from typing import final
 
 import torch
 from torch import nn
@@ -15,17 +17,20 @@ from brinell.types import Inputs, Logits
 
 @final
 class TorchBackend(Backend):
-    """A snapshot of a module, in eval mode and with frozen parameters: the caller's module is never touched."""
+    """A snapshot of a module, in eval mode, parameters frozen: the caller's module is never touched."""
 
-    access: ClassVar[Access] = Access.WEIGHTS
+    access: Access = Access.WEIGHTS
 
     def __init__(self, module: nn.Module) -> None:
         self.was_training = module.training
         try:
-            self._module = copy.deepcopy(module).requires_grad_(False)
+            with warnings.catch_warnings():
+                # Copying an exported program: torch warns about itself.
+                warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+                self._module = copy.deepcopy(module).requires_grad_(False)
         except (RuntimeError, TypeError) as error:
             raise CannotRun(f"the module {type(module).__name__} cannot be copied: {error}") from error
-        if not isinstance(self._module, torch.fx.GraphModule):  # an exported program has no train or eval mode
+        if not isinstance(self._module, torch.fx.GraphModule):  # an exported program has no modes
             self._module.eval()
         tensors = [*self._module.parameters(), *self._module.buffers()]
         floats = [t for t in tensors if t.is_floating_point()]
@@ -38,6 +43,8 @@ class TorchBackend(Backend):
 
     def digest(self) -> str:
         h = hashlib.sha256(repr(self._module).encode())
+        for part in self._module.modules():
+            h.update(_code(part).encode())
         for name, tensor in sorted(self._module.state_dict().items()):
             flat = tensor.detach().cpu().contiguous()
             h.update(f"{name} {flat.dtype} {tuple(flat.shape)}".encode())
@@ -53,3 +60,16 @@ class TorchBackend(Backend):
 
     def module(self) -> nn.Module:
         return self._module
+
+
+def _code(module: nn.Module) -> str:
+    """What a module computes, as text: models of equal weights and layers may still differ in `forward`."""
+    if isinstance(module, torch.fx.GraphModule):
+        return module.code
+    kind = type(module)
+    if kind.__module__.startswith("torch."):
+        return kind.__qualname__
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):  # typed at a prompt, or made at run time
+        return kind.__qualname__
