@@ -12,15 +12,15 @@ from brinell.evidence.verdict import State
 @final
 @dataclass(frozen=True)
 class Bracket:
-    """How many of n examples are in each state.
+    """How many of the examples are in each state.
 
     The fractions are over the examples that could be asked: an error is neither robust nor broken, and is counted
-    apart. With none to ask, both edges are NaN, so that no comparison with them succeeds.
+    apart. With none to ask they are NaN, so that no comparison with them succeeds.
     """
 
-    broken: int
-    certified: int
-    open: int
+    broken_count: int
+    certified_count: int
+    open_count: int
     errors: int = 0
 
     @classmethod
@@ -31,22 +31,30 @@ class Bracket:
     @property
     def n(self) -> int:
         """The examples that could be asked."""
-        return self.broken + self.certified + self.open
+        return self.broken_count + self.certified_count + self.open_count
 
     @property
-    def lower(self) -> float:
-        """The certified fraction: robust accuracy is at least this on the sample."""
-        return self.certified / self.n if self.n else float("nan")
+    def certified(self) -> float:
+        """The lower edge: the fraction proved. Robust accuracy on these examples is at least this."""
+        return self._fraction(self.certified_count)
 
     @property
-    def upper(self) -> float:
-        """The unbroken fraction: robust accuracy is at most this on the sample."""
-        return 1 - self.broken / self.n if self.n else float("nan")
+    def unbroken(self) -> float:
+        """The upper edge: the fraction not yet broken. Robust accuracy on these examples is at most this."""
+        return self._fraction(self.n - self.broken_count)
 
-    def lower_interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """The Wilson interval of the certified fraction."""
-        return wilson(self.certified, self.n, confidence)
+    @property
+    def open(self) -> float:
+        """The width: the fraction neither proved nor broken."""
+        return self._fraction(self.open_count)
 
-    def upper_interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """The Wilson interval of the unbroken fraction."""
-        return wilson(self.n - self.broken, self.n, confidence)
+    def certified_interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """What sampling leaves uncertain about the lower edge: its Wilson interval."""
+        return wilson(self.certified_count, self.n, confidence)
+
+    def unbroken_interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """What sampling leaves uncertain about the upper edge: its Wilson interval."""
+        return wilson(self.n - self.broken_count, self.n, confidence)
+
+    def _fraction(self, count: int) -> float:
+        return count / self.n if self.n else float("nan")

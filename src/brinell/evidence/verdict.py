@@ -24,11 +24,18 @@ class Soundness(StrEnum):
 @final
 @dataclass(frozen=True)
 class Witness:
-    """A judged input that breaks an example. distance: float64, in the set's units; it breaks every radius from there."""
+    """A judged input that breaks an example, at every radius from its distance on.
+
+    distance: float64, in the set's units. predicted, confidence: what the target says of it. row, artifact: where its
+    values are stored.
+    """
 
     item: int
     engine: str
     distance: float
+    row: int = 0
+    predicted: int | None = None
+    confidence: float | None = None
     artifact: str | None = None
 
 

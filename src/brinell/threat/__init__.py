@@ -1,6 +1,6 @@
 """What the adversary may do: perturbation sets, goals, accesses and budgets. No engine is known here."""
 
-from brinell.threat.access import Access as Access
+from brinell.access import Access as Access
 from brinell.threat.box import REALS as REALS
 from brinell.threat.box import Box as Box
 from brinell.threat.goal import LEAST_LIKELY as LEAST_LIKELY

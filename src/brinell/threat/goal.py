@@ -6,7 +6,7 @@ less than every other counts as chosen, so a tie with the label is already lost.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
 import torch
 
@@ -17,7 +17,10 @@ from brinell.types import Labels, Logits, Mask
 class Goal(ABC):
     """Sets each example's aim: the class to be reached, or None where any but the label will do."""
 
-    name: str
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """What tells it from other goals, in a few words."""
 
     @abstractmethod
     def aims(self, y: Labels, scores: Logits | None) -> Labels | None:
@@ -29,7 +32,9 @@ class Goal(ABC):
 class Untargeted(Goal):
     """Any decision but the label."""
 
-    name: ClassVar[str] = "untargeted"
+    @property
+    def label(self) -> str:
+        return "untargeted"
 
     def aims(self, y: Labels, scores: Logits | None) -> Labels | None:
         return None
@@ -40,12 +45,17 @@ class Untargeted(Goal):
 class Targeted(Goal):
     """One given class. Examples that carry it as their label cannot be asked and are refused."""
 
-    name: ClassVar[str] = "targeted"
     target: int
+
+    @property
+    def label(self) -> str:
+        return f"targeted at {self.target}"
 
     def aims(self, y: Labels, scores: Logits | None) -> Labels | None:
         if scores is not None and not 0 <= self.target < scores.shape[1]:
-            raise UsageError(f"target class is {self.target}; the model has classes 0 to {scores.shape[1] - 1}")
+            raise UsageError(
+                f"target class is {self.target}; the model has classes 0 to {scores.shape[1] - 1}"
+            )
         if (y == self.target).any():
             raise UsageError(
                 f"{int((y == self.target).sum())} examples are labelled {self.target}, the class to be reached; "
@@ -59,7 +69,9 @@ class Targeted(Goal):
 class LeastLikely(Goal):
     """The class with the least score on the clean input (Kurakin et al. 2017, arXiv:1607.02533, section 2.3)."""
 
-    name: ClassVar[str] = "least-likely"
+    @property
+    def label(self) -> str:
+        return "least likely class"
 
     def aims(self, y: Labels, scores: Logits | None) -> Labels | None:
         if scores is None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import final
 
 from brinell.errors import UsageError
-from brinell.threat.access import Access
+from brinell.access import Access
 from brinell.threat.box import Box
 from brinell.threat.goal import UNTARGETED, Goal
 from brinell.threat.sets import PerturbationSet

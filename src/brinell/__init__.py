@@ -1,0 +1,65 @@
+"""Brinell: how hard is your model to break? Every answer is a bracket [proved, not yet broken].
+
+    import brinell
+
+    target = brinell.target(model, box=(0, 1))
+    audit = brinell.audit(target, (x, y), brinell.Threat(brinell.Linf(8 / 255)))
+    audit.bracket.certified, audit.bracket.unbroken
+
+Names are imported when they are first used, so that `import brinell` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from brinell import evasion as evasion
+    from brinell import verify as verify
+    from brinell.access import Access as Access
+    from brinell.auditing import Audit as Audit
+    from brinell.auditing import audit as audit
+    from brinell.data import Dataset as Dataset
+    from brinell.evasion import attack as attack
+    from brinell.target import Target as Target
+    from brinell.target import load as load
+    from brinell.target import target as target
+    from brinell.threat import L2 as L2
+    from brinell.threat import LEAST_LIKELY as LEAST_LIKELY
+    from brinell.threat import Box as Box
+    from brinell.threat import Linf as Linf
+    from brinell.threat import Targeted as Targeted
+    from brinell.threat import Threat as Threat
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Access": "brinell.access",
+    "Audit": "brinell.auditing",
+    "audit": "brinell.auditing",
+    "Dataset": "brinell.data",
+    "attack": "brinell.evasion",
+    "Target": "brinell.target",
+    "load": "brinell.target",
+    "target": "brinell.target",
+    "Box": "brinell.threat",
+    "L2": "brinell.threat",
+    "LEAST_LIKELY": "brinell.threat",
+    "Linf": "brinell.threat",
+    "Targeted": "brinell.threat",
+    "Threat": "brinell.threat",
+}
+_MODULES = ("evasion", "verify")
+
+__all__ = ["__version__", *sorted(_HOMES), *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return import_module(f"brinell.{name}")
+    raise AttributeError(f"module 'brinell' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,13 @@
+"""Audits: plan, run, ledger, result."""
+
+from brinell.auditing.audit import Audit as Audit
+from brinell.auditing.audit import audit as audit
+from brinell.auditing.board import Board as Board
+from brinell.auditing.drive import Progress as Progress
+from brinell.auditing.ledger import Ledger as Ledger
+from brinell.auditing.plan import PRESETS as PRESETS
+from brinell.auditing.plan import Plan as Plan
+from brinell.auditing.plan import Stage as Stage
+from brinell.auditing.plan import load_plan as load_plan
+from brinell.auditing.result import Finding as Finding
+from brinell.auditing.result import Result as Result

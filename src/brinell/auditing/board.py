@@ -1,0 +1,82 @@
+"""The board: what the evidence so far says of each example. Verdicts are read off it, never stored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import final
+
+import numpy as np
+
+from brinell.errors import Contradiction
+from brinell.evidence import Bracket, Certificate, Evidence, Failure, State, Verdict, Witness
+
+
+@final
+@dataclass
+class Board:
+    """Per example: the nearest witness, the farthest certificate, and whether it could be asked at all.
+
+    A witness serves every radius from its distance on, a certificate every radius up to its own, so one run answers
+    for many radii, and the worst case over all engines is taken example by example.
+    """
+
+    n: int
+    distance: np.ndarray = field(init=False)
+    certified: np.ndarray = field(init=False)
+    witnesses: dict[int, Witness] = field(default_factory=dict, init=False)
+    certificates: dict[int, Certificate] = field(default_factory=dict, init=False)
+    failures: dict[int, Failure] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.distance = np.full(self.n, np.inf)
+        self.certified = np.full(self.n, -np.inf)
+
+    def add(self, evidence: Evidence) -> None:
+        """Take one piece of evidence into account. Raises Contradiction where a witness meets a certificate."""
+        item = evidence.item
+        match evidence:
+            case Witness(distance=distance):
+                if distance < self.distance[item]:
+                    self.distance[item] = distance
+                    self.witnesses[item] = evidence
+            case Certificate(radius=radius):
+                if radius > self.certified[item]:
+                    self.certified[item] = radius
+                    self.certificates[item] = evidence
+            case Failure():
+                self.failures[item] = evidence
+        if self.distance[item] <= self.certified[item]:
+            witness, certificate = self.witnesses[item], self.certificates[item]
+            raise Contradiction(
+                f"example {item} is certified by {certificate.engine} at radius {certificate.radius:g} and broken by "
+                f"{witness.engine} at distance {witness.distance:g}: one of them is wrong"
+            )
+
+    def open(self, radius: float) -> np.ndarray:
+        """The examples that are neither broken nor certified at this radius, as indices."""
+        undecided = (self.distance > radius) & (self.certified < radius)
+        undecided[list(self.failures)] = False
+        return np.flatnonzero(undecided)
+
+    def proved(self, radius: float) -> np.ndarray:
+        """The examples certified at this radius, as indices."""
+        return np.flatnonzero(self.certified >= radius)
+
+    def verdict(self, item: int, radius: float) -> Verdict:
+        """The state of one example at one radius, and who settled it."""
+        if self.distance[item] <= radius:
+            witness = self.witnesses[item]
+            return Verdict(item, radius, State.BROKEN, witness.engine, witness.distance)
+        if self.certified[item] >= radius:
+            return Verdict(item, radius, State.CERTIFIED, self.certificates[item].engine)
+        if item in self.failures:
+            return Verdict(item, radius, State.ERROR, self.failures[item].engine)
+        return Verdict(item, radius, State.OPEN)
+
+    def verdicts(self, radius: float) -> list[Verdict]:
+        """All examples at one radius."""
+        return [self.verdict(item, radius) for item in range(self.n)]
+
+    def bracket(self, radius: float, items: Sequence[int] | None = None) -> Bracket:
+        """The bracket at one radius, over all examples or some of them."""
+        chosen = range(self.n) if items is None else items
+        return Bracket.of(self.verdict(item, radius).state for item in chosen)

@@ -1,0 +1,248 @@
+"""The driver: takes a plan through its stages, shard by shard, and writes down what came of each.
+
+Workers are threads, each with a copy of the target and one torch thread: torch lets go of the interpreter lock while it
+computes, nothing has to be pickled, and a shard's numbers do not depend on how many workers there are.
+"""
+
+import queue
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, final
+
+import torch
+
+from brinell.auditing.board import Board
+from brinell.auditing.clock import Clock, Stopped
+from brinell.auditing.ledger import Ledger, Work
+from brinell.auditing.plan import Plan, Stage
+from brinell.auditing.work import Engine, Outcome, Shard, attacking, first_look, perform, proving, seed_of
+from brinell.data import Dataset
+from brinell.errors import CannotRun, Contradiction, UsageError
+from brinell.evasion import Objective, cross_entropy, dlr, margin
+from brinell.target import Target
+from brinell.threat import Threat
+from brinell.verify import Graph, trace
+
+
+@final
+@dataclass(frozen=True)
+class Question:
+    """What a run answers: one threat, at one or more radii."""
+
+    threat: Threat
+    radii: tuple[float, ...]
+
+    @property
+    def key(self) -> str:
+        """Its name in the ledger."""
+        return f"evasion/{self.threat.set.name}/{self.threat.goal.label}"
+
+
+@final
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, after each shard. done, total: shards of all stages; settled ones need no more asking."""
+
+    stage: Stage
+    radius: float
+    done: int
+    total: int
+    open: int
+    elapsed: float
+
+
+@final
+@dataclass(frozen=True)
+class _Phase:
+    """One stage at one radius: its shards do not depend on one another."""
+
+    stage: int
+    radius: float
+
+
+@final
+class Driver:
+    """One run: a target, examples, a question, a plan; and the ledger they are written to."""
+
+    def __init__(
+        self,
+        target: Target,
+        data: Dataset,
+        question: Question,
+        plan: Plan,
+        ledger: Ledger,
+        *,
+        seed: int,
+        workers: int,
+        clock: Clock,
+        on_progress: Callable[[Progress], None],
+        on_note: Callable[[str], None],
+    ) -> None:
+        self.target = target
+        self.data = data
+        self.question = question
+        self.plan = plan
+        self.ledger = ledger
+        self.seed = seed
+        self.workers = workers
+        self.clock = clock
+        self.board = Board(len(data.y))
+        self._on_progress = on_progress
+        self._on_note = on_note
+        for evidence in ledger.evidence(question.key):
+            self.board.add(evidence)
+        self._done = ledger.done(question.key)
+
+    def run(self) -> str:
+        """Go through the plan; returns how it ended: complete, budget, or interrupted."""
+        phases = list(_phases(self.plan, self.question.radii))
+        shards = -(-len(self.data.y) // self.plan.shard)
+        try:
+            with _Workers(self.target, self.workers, self.clock) as workers:
+                for index, phase in enumerate(phases):
+                    self._run_phase(phase, workers, index * shards, len(phases) * shards)
+        except KeyboardInterrupt:
+            return "interrupted"
+        except Stopped:
+            return "budget" if self.clock.out_of_time else "interrupted"
+        return "complete"
+
+    def _run_phase(self, phase: _Phase, workers: "_Workers", done: int, total: int) -> None:
+        stage = self.plan.stages[phase.stage]
+        threat = self.question.threat.at(phase.radius)
+        todo = list(self._shards(stage, phase))
+        engine = self._engine(stage) if todo else None
+        if engine is None:
+            return
+        futures = {workers.submit(engine, shard, threat): (name, shard) for name, shard in todo}
+        for count, future in enumerate(as_completed(futures), 1):
+            name, shard = futures[future]
+            self._record(stage, phase, name, shard, future.result())
+            self._on_progress(
+                Progress(
+                    stage,
+                    phase.radius,
+                    done + count,
+                    total,
+                    len(self.board.open(phase.radius)),
+                    self.clock.elapsed,
+                )
+            )
+
+    def _shards(self, stage: Stage, phase: _Phase) -> Iterator[tuple[str, Shard]]:
+        """The shards of this phase that have work left to do, by name."""
+        chosen = self.board.open(phase.radius) if stage.on == "open" else self.board.proved(phase.radius)
+        block = chosen // self.plan.shard
+        for number in sorted(set(block.tolist())):
+            name = f"{phase.radius!r}/{number:05d}"
+            if (stage.label, name) not in self._done:
+                items = chosen[block == number]
+                seed = seed_of(self.seed, self.question.key, stage.label, name)
+                yield name, Shard(items.tolist(), self.data.x[items], self.data.y[items], seed)
+
+    def _record(self, stage: Stage, phase: _Phase, name: str, shard: Shard, outcome: Outcome) -> None:
+        evidence = [replace(e, engine=stage.label) for e in outcome.evidence]
+        work = Work(
+            self.question.key,
+            stage.label,
+            name,
+            phase.stage,
+            phase.radius,
+            len(shard.items),
+            len(evidence),
+            outcome.forwards,
+            outcome.gradients,
+            outcome.seconds,
+        )
+        self.ledger.record(work, evidence, outcome.items, outcome.tensors)
+        for e in evidence:
+            try:
+                self.board.add(e)
+            except Contradiction as error:
+                raise Contradiction(f"{error}; both are kept in {self.ledger.path} to reproduce it") from None
+
+    def _engine(self, stage: Stage) -> Engine | None:
+        """The engine of a stage; None, with a note, where this target or set is beyond it."""
+        row = stage.row
+        if row.sets and self.question.threat.set.name not in row.sets:
+            self._on_note(f"{stage.label} left out: it answers for {' and '.join(row.sets)} only")
+            return None
+        built = build(stage)
+        if row.kind == "attack":
+            return first_look(stage.label) if stage.engine == "Clean" else attacking(built, stage.label)
+        try:
+            return proving(built, self._graph, stage.label)
+        except (CannotRun, UsageError) as error:
+            self._on_note(f"{stage.label} left out: {error}")
+            return None
+
+    @cached_property
+    def _graph(self) -> Graph:
+        """What verifiers read; made once."""
+        return trace(self.target.module(), self.data.x[:1])
+
+
+@final
+class _Workers:
+    """Threads with a copy of the target each. Leaving ends them at their next checkpoint."""
+
+    def __init__(self, target: Target, count: int, clock: Clock) -> None:
+        self._clock = clock
+        self._threads = torch.get_num_threads()
+        self._targets: queue.SimpleQueue[Target] = queue.SimpleQueue()
+        for copy in [target, *(target.copy() for _ in range(count - 1))]:
+            self._targets.put(copy)
+        self._pool = ThreadPoolExecutor(count, "brinell", lambda: torch.set_num_threads(1))
+
+    def __enter__(self) -> "_Workers":
+        torch.set_num_threads(1)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._clock.interrupt()
+        self._pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(self._threads)
+
+    def submit(self, engine: Engine, shard: Shard, threat: Threat) -> Future[Outcome]:
+        """Have an engine run on a shard by whoever is free."""
+        return self._pool.submit(self._perform, engine, shard, threat)
+
+    def _perform(self, engine: Engine, shard: Shard, threat: Threat) -> Outcome:
+        self._clock.checkpoint()
+        target = self._targets.get()
+        try:
+            return perform(engine, target, shard, threat, self._clock.checkpoint)
+        finally:
+            self._targets.put(target)
+
+
+def build(stage: Stage) -> Any:
+    """The engine a stage names, with its settings. Raises UsageError naming the setting that does not fit."""
+    settings = dict(stage.settings)
+    if "objective" in settings:
+        settings["objective"] = _objective(settings["objective"])
+    try:
+        return stage.row.resolve()(**settings)
+    except TypeError as error:
+        raise UsageError(f"stage {stage.label} has settings that {stage.engine} does not take: {error}") from error
+
+
+def _objective(name: str) -> Objective:
+    known = {"cross_entropy": cross_entropy, "dlr": dlr, "margin": margin}
+    if name not in known:
+        raise UsageError(f"objective {name!r} is not known; there are {', '.join(known)}")
+    return known[name]
+
+
+def _phases(plan: Plan, radii: tuple[float, ...]) -> Iterator[_Phase]:
+    """Every stage at every radius. A witness serves larger radii, so attacks go up; a certificate smaller ones, so
+    proofs go down; what needs no radius is done once, at the smallest."""
+    for index, stage in enumerate(plan.stages):
+        ascending = sorted(radii)
+        if stage.engine == "Clean":
+            ascending = ascending[:1]
+        for radius in ascending if stage.row.kind == "attack" else reversed(ascending):
+            yield _Phase(index, radius)

@@ -1,0 +1,267 @@
+"""The ledger: the append-only store of a run. Resuming is asking it what is still open.
+
+One SQLite file in WAL mode; tensors lie beside it as safetensors named by their content. Each shard of work is one
+transaction, so a killed run loses what was in flight and nothing that was recorded. Rows are keyed by question, item,
+engine and shard: a new kind of question is more rows, not another store. Only the driver writes.
+
+What was shown (`evidence`) and what it cost (`work`) are apart, so that two runs can be compared row by row.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+from urllib.parse import quote
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from brinell.errors import CannotRun
+from brinell.evidence import Certificate, Evidence, Failure, Soundness, Witness
+
+SCHEMA = 1
+FILE = "ledger.sqlite"
+ARTIFACTS = "artifacts"
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS manifest (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS item (
+    item INTEGER PRIMARY KEY, label INTEGER NOT NULL, predicted INTEGER, confidence REAL);
+CREATE TABLE IF NOT EXISTS evidence (
+    question TEXT NOT NULL, item INTEGER NOT NULL, engine TEXT NOT NULL, shard TEXT NOT NULL,
+    kind TEXT NOT NULL, value REAL, artifact TEXT, detail TEXT,
+    PRIMARY KEY (question, item, engine, shard)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS work (
+    question TEXT NOT NULL, engine TEXT NOT NULL, shard TEXT NOT NULL, stage INTEGER NOT NULL, radius REAL,
+    asked INTEGER NOT NULL, settled INTEGER NOT NULL,
+    forwards INTEGER NOT NULL, gradients INTEGER NOT NULL, seconds REAL NOT NULL,
+    PRIMARY KEY (question, engine, shard)) WITHOUT ROWID;
+"""
+
+
+@final
+@dataclass(frozen=True)
+class Work:
+    """One shard of one stage, done. seconds: of the worker. forwards, gradients: rows asked of the target."""
+
+    question: str
+    engine: str
+    shard: str
+    stage: int
+    radius: float
+    asked: int
+    settled: int
+    forwards: int
+    gradients: int
+    seconds: float
+
+
+@final
+@dataclass(frozen=True)
+class Item:
+    """One example, and what the target says of it unperturbed. confidence: of the predicted class, 0 to 1."""
+
+    item: int
+    label: int
+    predicted: int | None
+    confidence: float | None
+
+
+@final
+class Ledger:
+    """The store of one run, in the folder `path`; opened by one writer at a time.
+
+    Raises CannotRun where the folder cannot be written, is held by another process, or holds no ledger we can read.
+    """
+
+    def __init__(self, path: Path, *, write: bool = True) -> None:
+        self.path = path
+        self._lock: sqlite3.Connection | None = None
+        file = path / FILE
+        if not write and not file.is_file():
+            raise CannotRun(f"{path} is not a run: it holds no {FILE}; give a folder that `brinell audit` wrote")
+        try:
+            if write:
+                path.mkdir(parents=True, exist_ok=True)
+                self._lock = _hold(path)
+            mode = "rwc" if write else "ro"
+            self._db = sqlite3.connect(
+                f"file:{_quoted(file)}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
+            )
+            self._db.execute("PRAGMA busy_timeout = 5000")
+            if write:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = NORMAL")
+                self._db.executescript(_TABLES)
+            schema = self.manifest().get("schema", SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise storage_error(error, path) from error
+        if schema != SCHEMA:
+            raise CannotRun(f"{path} was written with ledger schema {schema}; this version reads {SCHEMA}")
+
+    def close(self) -> None:
+        """Let go of the file, with everything in its one main part."""
+        if self._lock is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def manifest(self) -> dict[str, Any]:
+        """What the run is about: identity, sources, environment."""
+        return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM manifest")}
+
+    def describe(self, entries: Mapping[str, Any]) -> None:
+        """Add to the manifest or replace its entries."""
+        rows = [(key, json.dumps(value)) for key, value in {"schema": SCHEMA, **entries}.items()]
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO manifest VALUES (?, ?)", rows)
+
+    def record(
+        self, work: Work, evidence: Iterable[Evidence], items: Iterable[Item] = (), tensors: Mapping[str, Tensor] = {}
+    ) -> None:
+        """One shard, all or nothing. tensors: rows of the witnesses in order, `x` and the clean `x0`."""
+        artifact = self._store(tensors) if tensors else None
+        key = (work.question, work.engine, work.shard)
+        rows = [(work.question, e.item, e.engine, work.shard, *_columns(e, artifact)) for e in evidence]
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO evidence VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            self._db.executemany(
+                "INSERT OR REPLACE INTO item VALUES (?, ?, ?, ?)",
+                [(i.item, i.label, i.predicted, i.confidence) for i in items],
+            )
+            self._db.execute(
+                "INSERT INTO work VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*key, work.stage, work.radius, work.asked, work.settled, work.forwards, work.gradients, work.seconds),
+            )
+
+    def done(self, question: str) -> set[tuple[str, str]]:
+        """(engine, shard) of all work recorded for a question."""
+        return set(self._db.execute("SELECT engine, shard FROM work WHERE question = ?", (question,)))
+
+    def evidence(self, question: str) -> Iterator[Evidence]:
+        """All that was shown for a question, in the order of items, engines, shards."""
+        rows = self._db.execute(
+            "SELECT item, engine, kind, value, artifact, detail FROM evidence WHERE question = ? "
+            "ORDER BY item, engine, shard",
+            (question,),
+        )
+        for item, engine, kind, value, artifact, detail in rows:
+            yield _evidence(item, engine, kind, value, artifact, json.loads(detail))
+
+    def items(self) -> list[Item]:
+        """The examples asked so far, in order."""
+        return [Item(*row) for row in self._db.execute("SELECT * FROM item ORDER BY item")]
+
+    def work(self) -> list[Work]:
+        """All work done, in the order of the plan."""
+        query = (
+            "SELECT question, engine, shard, stage, radius, asked, settled, forwards, gradients, seconds "
+            "FROM work ORDER BY stage, radius, shard"
+        )
+        return [Work(*row) for row in self._db.execute(query)]
+
+    def tensors(self, artifact: str) -> dict[str, Tensor]:
+        """The tensors stored under a name that `evidence` gave. Raises CannotRun if they were changed or lost."""
+        file = self.path / ARTIFACTS / f"{artifact}.safetensors"
+        try:
+            data = file.read_bytes()
+            if hashlib.sha256(data).hexdigest()[:32] != artifact:
+                raise CannotRun(f"artifact {file} is not what was recorded: its contents have another digest")
+            return dict(load_file(file))
+        except (OSError, SafetensorError) as error:
+            raise CannotRun(f"artifact {file} cannot be read: {error}") from error
+
+    def _store(self, tensors: Mapping[str, Tensor]) -> str:
+        data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+        name = hashlib.sha256(data).hexdigest()[:32]
+        write_atomically(self.path / ARTIFACTS / f"{name}.safetensors", data)
+        return name
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            if isinstance(error, (OSError, sqlite3.Error)):
+                raise storage_error(error, self.path) from error
+            raise
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees all of it or none. Raises CannotRun on a full disk or an unwritable folder."""
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with half.open("wb") as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        half.replace(path)
+    except OSError as error:
+        half.unlink(missing_ok=True)
+        raise storage_error(error, path) from error
+
+
+def storage_error(error: Exception, path: Path) -> CannotRun:
+    """One line for what the disk or SQLite said."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if "full" in reason or "No space left" in reason or "File too large" in reason:
+        return CannotRun(f"{path} cannot be written: {reason}; free some space and run the same command to continue")
+    return CannotRun(f"{path} cannot be opened or written: {reason}; choose another folder with --out")
+
+
+def _columns(evidence: Evidence, artifact: str | None) -> tuple[str, float | None, str | None, str]:
+    """(kind, value, artifact, detail) of a row."""
+    match evidence:
+        case Witness(distance=distance, row=row, predicted=predicted, confidence=confidence):
+            detail = {"row": row, "predicted": predicted, "confidence": confidence}
+            return "witness", distance, artifact, json.dumps(detail)
+        case Certificate(radius=radius, bound=bound, soundness=soundness):
+            return "certificate", radius, None, json.dumps({"bound": bound, "soundness": soundness})
+        case Failure(message=message):
+            return "failure", None, None, json.dumps({"message": message})
+
+
+def _evidence(
+    item: int, engine: str, kind: str, value: float, artifact: str | None, detail: dict[str, Any]
+) -> Evidence:
+    if kind == "witness":
+        return Witness(item, engine, value, detail["row"], detail["predicted"], detail["confidence"], artifact)
+    if kind == "certificate":
+        return Certificate(item, engine, value, detail["bound"], Soundness(detail["soundness"]))
+    return Failure(item, engine, detail["message"])
+
+
+def _hold(path: Path) -> sqlite3.Connection:
+    """Take the run's lock: an exclusive transaction on a file of its own, which a killed process lets go of by dying."""
+    lock = sqlite3.connect(path / ".lock", timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        lock.close()
+        if "locked" not in str(error):
+            raise
+        raise CannotRun(f"{path} is being written by another process; wait for it or choose another --out") from None
+    return lock
+
+
+def _quoted(file: Path) -> str:
+    return quote(str(file.absolute()))

@@ -1,0 +1,140 @@
+"""Plans: the ordered stages of an audit, as plain data that is printed before it runs."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from brinell.catalog import CATALOG, Row
+from brinell.errors import CannotRun, UsageError
+from brinell.threat import Access
+
+
+class Stage(BaseModel):
+    """One engine with its settings, asked about whatever is still open.
+
+    engine: a name of the catalogue. settings: its arguments, by name; an objective is given by its name.
+    on: the examples it is asked about. `certified` has an attack challenge what was proved: a witness there is a
+    contradiction, and stops the run.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+    on: Literal["open", "certified"] = "open"
+
+    @property
+    def row(self) -> Row:
+        """The engine's row of the catalogue."""
+        return find(self.engine)
+
+    @property
+    def label(self) -> str:
+        """What a person reads: `PGD(steps=10)`."""
+        settings = ", ".join(f"{name}={value}" for name, value in self.settings.items())
+        return f"{self.engine}({settings})" + ("" if self.on == "open" else " on the certified")
+
+
+class Plan(BaseModel):
+    """Stages, cheapest first. shard: examples asked about together; a killed run loses at most one shard a worker."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    stages: tuple[Stage, ...]
+    shard: int = Field(default=128, ge=1)
+
+    def for_access(self, access: Access) -> "Plan":
+        """Only the stages that this access allows."""
+        kept = tuple(s for s in self.stages if s.row.access <= access)
+        return self.model_copy(update={"stages": kept})
+
+
+def _stage(engine: str, **settings: Any) -> Stage:
+    return Stage(engine=engine, settings=settings)
+
+
+PRESETS = {
+    plan.name: plan
+    for plan in (
+        Plan(
+            name="quick",
+            stages=(
+                _stage("Clean"),
+                _stage("FGSM"),
+                _stage("Noise", draws=20),
+                _stage("IBP"),
+                _stage("PGD", steps=10),
+                _stage("CROWN", intermediate="interval"),
+                _stage("Square", queries=100),
+            ),
+        ),
+        Plan(
+            name="standard",
+            stages=(
+                _stage("Clean"),
+                _stage("FGSM"),
+                _stage("Noise", draws=20),
+                _stage("IBP"),
+                _stage("PGD", steps=10),
+                _stage("APGD", steps=50),
+                _stage("CROWN", intermediate="interval"),
+                _stage("APGD", steps=50, objective="dlr", targets=3),
+                _stage("Square", queries=200),
+            ),
+        ),
+        Plan(
+            name="full",
+            stages=(
+                _stage("Clean"),
+                _stage("FGSM"),
+                _stage("Noise", draws=100),
+                _stage("IBP"),
+                _stage("PGD", steps=10),
+                _stage("APGD", steps=100),
+                _stage("CROWN", intermediate="interval"),
+                _stage("APGD", steps=100, objective="dlr", targets=9),
+                _stage("APGD", steps=100, restarts=5),
+                _stage("Square", queries=5000),
+            ),
+        ),
+    )
+}
+
+
+def find(engine: str) -> Row:
+    """The row of the catalogue with this name. Raises UsageError, naming the nearest ones."""
+    for row in CATALOG:
+        if row.name == engine:
+            return row
+    names = ", ".join(row.name for row in CATALOG)
+    raise UsageError(f"engine {engine!r} is not known; there are {names}")
+
+
+def load_plan(plan: "str | Path | Plan") -> Plan:
+    """A preset by its name, or a plan in a .json, .yaml or .yml file."""
+    if isinstance(plan, Plan):
+        return plan
+    if str(plan) in PRESETS:
+        return PRESETS[str(plan)]
+    path = Path(plan)
+    if path.suffix not in (".json", ".yaml", ".yml"):
+        raise UsageError(f"plan {str(plan)!r} is not known; give {', '.join(PRESETS)}, or a .json or .yaml file")
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        loaded = Plan.model_validate(data)
+        for stage in loaded.stages:
+            stage.row  # noqa: B018 - an unknown engine is refused here
+    except OSError as error:
+        raise CannotRun(f"plan {path} cannot be read: {error.strerror}") from error
+    except (ValueError, yaml.YAMLError) as error:
+        if isinstance(error, UsageError):
+            raise
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        where = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error).splitlines()[0]
+        raise UsageError(f"plan {path} is not a plan: {where}") from error
+    return loaded

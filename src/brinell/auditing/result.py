@@ -1,0 +1,228 @@
+"""The result of a run as data: what `result.json` holds, what reports render and gates decide on.
+
+Every figure is computed here, once, from the ledger; a face only shows it.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from brinell.auditing.board import Board
+from brinell.auditing.ledger import Item, Ledger, Work
+from brinell.auditing.plan import Plan
+from brinell.catalog import CATALOG
+from brinell.evidence import Bracket, State, wilson
+
+Fraction = float | None
+"""0 to 1; None where no example could be asked."""
+
+Interval = tuple[float, float]
+"""A 95 % Wilson interval."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Finding(_Record):
+    """Something the preflight saw. severe: it stops an audit unless accepted by its code."""
+
+    code: str
+    severity: Literal["severe", "warning", "note"]
+    message: str
+    remedy: str
+    accepted: bool = False
+
+
+class RadiusResult(_Record):
+    """The bracket at one radius. Fractions are of the examples that could be asked; `errors` counts the others."""
+
+    set: str = Field(description="the perturbation set: linf, l2")
+    radius: float = Field(description="in the units of the input")
+    certified: Fraction = Field(description="lower edge: fraction proved")
+    unbroken: Fraction = Field(description="upper edge: fraction not yet broken")
+    open: Fraction = Field(description="unbroken - certified")
+    errors: int = Field(description="examples the target could not be asked about")
+    counts: dict[str, int] = Field(description="examples by state")
+    certified_interval: Interval
+    unbroken_interval: Interval
+
+
+class ClassResult(_Record):
+    """The brackets of the examples with one label, at each radius in order."""
+
+    label: int
+    name: str
+    n: int
+    clean: Fraction
+    radii: tuple[RadiusResult, ...]
+
+
+class EngineResult(_Record):
+    """What one stage did, over all radii."""
+
+    engine: str
+    kind: Literal["attack", "proof"]
+    family: str
+    paper: str
+    atlas: tuple[str, ...]
+    nist: tuple[str, ...]
+    asked: int = Field(description="examples it was asked about, summed over radii")
+    settled: int = Field(description="examples it broke or certified, summed over radii")
+    forwards: int = Field(description="rows sent forward")
+    gradients: int = Field(description="rows whose input gradient was taken")
+    seconds: float = Field(description="of worker time")
+
+
+class Provenance(_Record):
+    """Where the figures come from."""
+
+    brinell: str
+    torch: str
+    python: str
+    platform: str
+    command: str
+    started: str
+    target: str
+    target_digest: str
+    data: str
+    data_digest: str
+    threat: str
+    seed: int
+    shard: int
+    workers: int
+    plan: Plan
+
+
+class Result(_Record):
+    """One run. The schema number rises when a field changes its meaning or goes."""
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    status: Literal["complete", "budget", "interrupted", "running"]
+    n: int = Field(description="examples in the sample")
+    clean: Fraction = Field(description="accuracy on the clean examples that could be asked")
+    clean_interval: Interval
+    goal: str
+    radii: tuple[RadiusResult, ...]
+    classes: tuple[ClassResult, ...]
+    engines: tuple[EngineResult, ...]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+    seconds: float = Field(description="wall time, summed over resumptions")
+    provenance: Provenance
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    def to_json(self) -> str:
+        """The contents of `result.json`."""
+        return self.model_dump_json(by_alias=True, indent=2) + "\n"
+
+
+def summarise(ledger: Ledger, board: Board) -> Result:
+    """All figures of a run, as far as it has come."""
+    about = ledger.manifest()
+    items = ledger.items()
+    identity = about["identity"]
+    plan = Plan.model_validate(identity["plan"])
+    asked = [i for i in items if i.item not in board.failures]
+    correct = sum(i.predicted == i.label for i in asked)
+    return Result(
+        status=about.get("status", "running"),
+        n=board.n,
+        clean=_fraction(correct, len(asked)),
+        clean_interval=wilson(correct, len(asked)),
+        goal=about["goal"],
+        radii=tuple(_radius(board.bracket(r), identity["set"], r) for r in identity["radii"]),
+        classes=tuple(_classes(board, items, identity["set"], identity["radii"], about["classes"])),
+        engines=tuple(_engines(plan, ledger.work())),
+        findings=tuple(Finding.model_validate(f) for f in about["findings"]),
+        notes=tuple(about["notes"]),
+        seconds=round(about.get("seconds", 0.0), 3),
+        provenance=Provenance(
+            **about["environment"],
+            target_digest=identity["target"],
+            data_digest=identity["data"],
+            seed=identity["seed"],
+            shard=plan.shard,
+            threat=identity["threat"],
+            plan=plan,
+        ),
+    )
+
+
+def _radius(bracket: Bracket, set: str, radius: float) -> RadiusResult:
+    return RadiusResult(
+        set=set,
+        radius=radius,
+        certified=_number(bracket.certified),
+        unbroken=_number(bracket.unbroken),
+        open=_number(bracket.open),
+        errors=bracket.errors,
+        counts={
+            State.BROKEN: bracket.broken_count,
+            State.CERTIFIED: bracket.certified_count,
+            State.OPEN: bracket.open_count,
+            State.ERROR: bracket.errors,
+        },
+        certified_interval=bracket.certified_interval(),
+        unbroken_interval=bracket.unbroken_interval(),
+    )
+
+
+def _classes(
+    board: Board, items: Sequence[Item], set: str, radii: Sequence[float], names: Sequence[str] | None
+) -> list[ClassResult]:
+    members: dict[int, list[Item]] = defaultdict(list)
+    for item in items:
+        members[item.label].append(item)
+    results = []
+    for label, own in sorted(members.items()):
+        numbers = [i.item for i in own]
+        asked = [i for i in own if i.item not in board.failures]
+        results.append(
+            ClassResult(
+                label=label,
+                name=names[label] if names and label < len(names) else str(label),
+                n=len(own),
+                clean=_fraction(sum(i.predicted == i.label for i in asked), len(asked)),
+                radii=tuple(_radius(board.bracket(r, numbers), set, r) for r in radii),
+            )
+        )
+    return results
+
+
+def _engines(plan: Plan, work: Sequence[Work]) -> list[EngineResult]:
+    rows = {row.name: row for row in CATALOG}
+    results = []
+    for stage in plan.stages:
+        own = [w for w in work if w.engine == stage.label]
+        if not own:
+            continue
+        row = rows[stage.engine]
+        results.append(
+            EngineResult(
+                engine=stage.label,
+                kind=row.kind,
+                family=row.family,
+                paper=row.paper,
+                atlas=row.atlas,
+                nist=row.nist,
+                asked=sum(w.asked for w in own),
+                settled=sum(w.settled for w in own),
+                forwards=sum(w.forwards for w in own),
+                gradients=sum(w.gradients for w in own),
+                seconds=round(sum(w.seconds for w in own), 3),
+            )
+        )
+    return results
+
+
+def _fraction(count: int, n: int) -> Fraction:
+    return count / n if n else None
+
+
+def _number(value: float) -> Fraction:
+    return None if math.isnan(value) else value

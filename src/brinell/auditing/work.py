@@ -1,0 +1,180 @@
+"""One shard of one stage: examples in, evidence out. Stateless, so that any worker may do it, any number of times."""
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import final
+
+import torch
+from torch import Tensor
+
+from brinell.auditing.ledger import Item
+from brinell.evasion import Attack, Clean
+from brinell.evasion.attack import run as run_attack
+from brinell.evidence import Certificate, Evidence, Failure, Witness
+from brinell.target import Target, TargetError
+from brinell.threat import Access, Threat
+from brinell.types import Inputs, Labels, Logits
+from brinell.verify import Graph, Verifier, margins
+
+Checkpoint = Callable[[], None]
+
+
+@final
+@dataclass
+class Outcome:
+    """What a shard came to."""
+
+    evidence: list[Evidence] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    forwards: int = 0
+    gradients: int = 0
+    seconds: float = 0.0
+
+    def extend(self, other: "Outcome") -> None:
+        """Add what the rest of the shard came to."""
+        shift = len(self.tensors["x"]) if self.tensors else 0
+        for e in other.evidence:
+            self.evidence.append(_shifted(e, shift))
+        self.items += other.items
+        self.tensors = {
+            name: torch.cat([t for t in (self.tensors.get(name), other.tensors.get(name)) if t is not None])
+            for name in {*self.tensors, *other.tensors}
+        }
+        self.forwards += other.forwards
+        self.gradients += other.gradients
+
+
+@final
+@dataclass(frozen=True)
+class Shard:
+    """The examples of one shard that a stage is asked about. items: their numbers. seed: of all chance in it."""
+
+    items: Sequence[int]
+    x: Inputs
+    y: Labels
+    seed: int
+
+    def halves(self) -> tuple["Shard", "Shard"]:
+        """Two shards with seeds of their own."""
+        middle = len(self.items) // 2
+        first, second = slice(None, middle), slice(middle, None)
+        return (
+            Shard(self.items[first], self.x[first], self.y[first], seed_of(self.seed, 0)),
+            Shard(self.items[second], self.x[second], self.y[second], seed_of(self.seed, 1)),
+        )
+
+
+Engine = Callable[[Target, Shard, Threat, Checkpoint], Outcome]
+
+
+def perform(engine: Engine, target: Target, shard: Shard, threat: Threat, checkpoint: Checkpoint) -> Outcome:
+    """Run an engine on a shard. Where the target raises, the shard is halved until the examples at fault stand alone."""
+    start = time.perf_counter()
+    outcome = _isolate(engine, target, shard, threat, checkpoint)
+    outcome.seconds = time.perf_counter() - start
+    return outcome
+
+
+def _isolate(engine: Engine, target: Target, shard: Shard, threat: Threat, checkpoint: Checkpoint) -> Outcome:
+    try:
+        return engine(target, shard, threat, checkpoint)
+    except TargetError as error:
+        if len(shard.items) == 1:
+            return Outcome([Failure(shard.items[0], "", str(error))])
+    outcome = Outcome()
+    for half in shard.halves():
+        outcome.extend(_isolate(engine, target, half, threat, checkpoint))
+    return outcome
+
+
+def attacking(attack: Attack, label: str) -> Engine:
+    """An attack as an engine: its judged candidates become witnesses."""
+
+    def engine(target: Target, shard: Shard, threat: Threat, checkpoint: Checkpoint) -> Outcome:
+        rng = torch.Generator(shard.x.device).manual_seed(shard.seed)
+        found = run_attack(attack, target, shard.x, shard.y, threat, rng, checkpoint)
+        outcome = Outcome(forwards=int(found.queries.sum()), gradients=int(found.gradients.sum()))
+        rows = found.broken.nonzero().flatten().tolist()
+        if rows:
+            x = found.x[rows]
+            opinions = opinion(target, x)
+            outcome.evidence = [
+                Witness(shard.items[row], label, float(found.distance[row]), i, *opinions[i])
+                for i, row in enumerate(rows)
+            ]
+            outcome.tensors = {"x": x, "x0": shard.x[rows]}
+        return outcome
+
+    return engine
+
+
+def first_look(label: str) -> Engine:
+    """The clean examples: what the target says of them, and which are lost, or cannot be asked, already."""
+    misclassified = attacking(Clean(), label)
+
+    def engine(target: Target, shard: Shard, threat: Threat, checkpoint: Checkpoint) -> Outcome:
+        opinions = opinion(target, shard.x)
+        outcome = misclassified(target, shard, threat, checkpoint)
+        for item, y, (predicted, confidence) in zip(shard.items, shard.y.tolist(), opinions, strict=True):
+            outcome.items.append(Item(item, y, predicted, confidence))
+            if predicted is None:
+                outcome.evidence.append(Failure(item, label, "the target's scores are not finite"))
+        return outcome
+
+    return engine
+
+
+def proving(verifier: Verifier, graph: Graph, label: str) -> Engine:
+    """A verifier as an engine: where every margin that matters is bounded above zero, that is a certificate.
+
+    What matters follows from the goal: the label must lead every class, or it is enough that it leads the aim.
+    """
+
+    def engine(target: Target, shard: Shard, threat: Threat, checkpoint: Checkpoint) -> Outcome:
+        aims = threat.goal.aims(shard.y, target.scores(shard.x))
+        spec = margins(shard.y, graph.classes)
+        if aims is not None:
+            others = aims - (aims > shard.y).long()
+            spec = spec[torch.arange(len(aims)), others].unsqueeze(1)
+        bounds = verifier(graph, shard.x, threat.set, spec, checkpoint).amin(1)
+        proved = [
+            Certificate(item, label, threat.set.radius, bound)
+            for item, bound in zip(shard.items, bounds.tolist(), strict=True)
+            if bound > 0
+        ]
+        return Outcome(list(proved), forwards=len(shard.items))
+
+    return engine
+
+
+def opinion(target: Target, x: Inputs) -> list[tuple[int | None, float | None]]:
+    """(predicted class, confidence in it) of each input; None where the scores are not finite, or not seen."""
+    if target.access < Access.SCORES:
+        return [(label, None) for label in target.labels(x).tolist()]
+    scores = target.scores(x)
+    best = _probabilities(scores).max(1)
+    return [
+        (label, round(confidence, 6)) if finite else (None, None)
+        for label, confidence, finite in zip(
+            best.indices.tolist(), best.values.tolist(), scores.isfinite().all(1).tolist(), strict=True
+        )
+    ]
+
+
+def seed_of(*parts: object) -> int:
+    """A seed from the names of what is drawn: the same whatever the order in which work is done."""
+    text = "\x1f".join(map(str, parts))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def _probabilities(scores: Logits) -> Logits:
+    """The scores themselves where they are probabilities already, else their softmax."""
+    sums = (scores >= 0).all(1) & ((scores.sum(1) - 1).abs() < 1e-4)
+    return torch.where(sums.unsqueeze(1), scores, scores.softmax(1))
+
+
+def _shifted(evidence: Evidence, rows: int) -> Evidence:
+    return replace(evidence, row=evidence.row + rows) if isinstance(evidence, Witness) else evidence
