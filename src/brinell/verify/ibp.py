@@ -10,10 +10,9 @@ from brinell.threat import PerturbationSet
 from brinell.threat.sets import least_over_box
 from brinell.types import Inputs
 from brinell.verify.graph import Graph
-from brinell.verify.operators import Affine
 from brinell.verify.problem import Problem, solve, sound
 from brinell.verify.relaxation import relax
-from brinell.verify.substitution import substitute
+from brinell.verify.substitution import substitute, written
 from brinell.verify.verifier import Checkpoint, Margins, Spec, Verifier, nothing
 
 
@@ -36,9 +35,9 @@ class IBP(Verifier):
 def _bound(problem: Problem) -> Margins:
     """Elision of the last layer (Gowal et al. 2018, section 3): no interval of the scores is formed."""
     graph = problem.graph
-    relaxed = relax(problem, "adaptive", substituted=False)
-    affine = {i: piece for i, piece in relaxed.pieces.items() if isinstance(piece, Affine)}
-    held, bounds = substitute(graph, len(graph.nodes) - 1, problem.spec, affine)
+    relaxed = relax(problem, None, substituted=False)
+    held, bounds = substitute(graph, len(graph.nodes) - 1, problem.spec, relaxed.pieces)
     for i, a in held.items():
-        bounds = bounds + (problem.least(a) if i == 0 else least_over_box(*relaxed.intervals[i], a))
+        least = problem.least(a) if i == 0 else least_over_box(*relaxed.intervals[i], written(a))
+        bounds = bounds + least
     return sound(relaxed.intervals, bounds)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import final
 
 import torch
@@ -13,7 +14,8 @@ from brinell.threat import Box, PerturbationSet
 from brinell.threat.sets import least_over_box
 from brinell.types import Inputs
 from brinell.verify.graph import Graph
-from brinell.verify.operators import Coefficients, Constants, Interval
+from brinell.verify.operators import Constants, Interval, Windows, inner
+from brinell.verify.substitution import Functional, written
 from brinell.verify.verifier import Checkpoint, Margins, Spec
 
 _COPIES = 6
@@ -32,18 +34,23 @@ class Problem:
     memory: int
     checkpoint: Checkpoint
 
+    def least(self, a: Functional) -> Constants:
+        """A lower bound on <a, x> over the inputs allowed, or over their hull where that is as good and cheaper."""
+        if isinstance(a, Windows) and self.is_box:
+            return _least_over_windows(*self.hull, a)
+        return self.set.minimum(self.x0, written(a))
+
+    @cached_property
     def hull(self) -> Interval:
+        """The lowest and the highest value of each input."""
         return self.set.hull(self.x0)
 
-    def least(self, a: Coefficients) -> Constants:
-        """A lower bound on <a, x> over the inputs allowed."""
-        return self.set.minimum(self.x0, a)
-
+    @cached_property
     def is_box(self) -> bool:
         """Whether the set looks like its own hull: then intervals lose nothing at the first layer. A hint."""
         ones = torch.ones_like(self.x0[:1]).unsqueeze(1)
         body = self.set.minimum(self.x0[:1], ones)
-        return bool(torch.allclose(body, least_over_box(*self.set.hull(self.x0[:1]), ones), rtol=1e-9))
+        return bool(torch.allclose(body, least_over_box(self.hull[0][:1], self.hull[1][:1], ones), rtol=1e-9))
 
     def rows(self) -> int:
         """How many functionals an example may be carried at one time."""
@@ -88,6 +95,12 @@ def sound(intervals: list[Interval], bounds: Margins) -> Margins:
     for low, high in intervals:
         kept &= (low <= high).flatten(1).all(1)
     return bounds.where(kept.unsqueeze(1), -torch.inf)
+
+
+def _least_over_windows(low: Tensor, high: Tensor, a: Windows) -> Constants:
+    """min <a, x> over low <= x <= high: at the centre, less the half-widths."""
+    centre, spread = a.seen(((low + high) / 2).unsqueeze(1)), a.seen(((high - low) / 2).unsqueeze(1))
+    return inner(a.values, centre) - inner(a.values.abs(), spread)
 
 
 def _as_held(box: Box, x0: Inputs) -> Box:

@@ -1,14 +1,17 @@
 """Bounds on every node, from the input forward, and the linear bounds of the bends that rest on them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
-from brinell.verify.operators import Affine, Coefficients, Constants, Interval, Linearised, Neurons, Slope
+from brinell.verify.operators import Affine, Constants, Interval, Linearised, Neurons, Slope, Windows
 from brinell.verify.problem import Problem
-from brinell.verify.substitution import substitute
+from brinell.verify.substitution import Functional, substitute
 
 
 @final
@@ -20,23 +23,24 @@ class Relaxation:
     pieces: dict[int, Linearised]
 
 
-def relax(problem: Problem, slope: Slope, substituted: bool) -> Relaxation:
+def relax(problem: Problem, slope: Slope | None, substituted: bool) -> Relaxation:
     """Interval bounds, improved by substitution back to the input where a bend needs them.
 
-    substituted: everywhere (CROWN), or only below the first bend, where it costs one functional a neuron and
-    gains something just for sets that are not boxes.
+    slope: None leaves the bends without a piece, for intervals alone. substituted: everywhere (CROWN), or only
+    below the first bend, where it costs one functional a neuron and gains something just for sets that are not
+    boxes.
     """
     graph = problem.graph
-    exact = graph.single if problem.is_box() else frozenset({0})
+    exact = graph.single if problem.is_box else frozenset({0})
     worth = (graph.bent if substituted else graph.bent & graph.straight) - exact
-    intervals = [problem.hull()]
+    intervals = [problem.hull]
     pieces: dict[int, Linearised] = {}
     for i, node in enumerate(graph.nodes[1:], 1):
         operator = graph.operator(i)
         inputs = [intervals[j] for j in node.inputs]
         if isinstance(operator, Affine):
             pieces[i] = operator
-        else:
+        elif slope is not None:
             pieces[i] = operator.relax(*inputs[0], operator.choices(*inputs[0], slope).unsqueeze(1))
         interval = operator.interval(*inputs)
         if i in worth:
@@ -45,7 +49,7 @@ def relax(problem: Problem, slope: Slope, substituted: bool) -> Relaxation:
     return Relaxation(intervals, pieces)
 
 
-def bound(problem: Problem, node: int, a: Coefficients, pieces: Mapping[int, Linearised]) -> Constants:
+def bound(problem: Problem, node: int, a: Functional, pieces: Mapping[int, Linearised]) -> Constants:
     """A lower bound on <a, node>, by substitution back to the input."""
     held, constant = substitute(problem.graph, node, a, pieces)
     return problem.least(held[0]) + constant if 0 in held else constant
@@ -63,14 +67,14 @@ def tighten(
     Where the two do not meet, or substitution gives no finite number, the interval stays as it was.
     """
     low, high = (end.flatten(1) for end in interval)
+    shape = problem.graph.nodes[node].shape
     most = int(wanted.flatten(1).sum(1).max())
     # The wanted neurons of each example first; one with fewer than `most` fills up with others, to no harm.
     chosen = wanted.flatten(1).to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]
     for neurons in torch.split(chosen, problem.rows(), 1):
         problem.checkpoint()
-        a = torch.zeros(*neurons.shape, low.shape[1], dtype=low.dtype).scatter_(2, neurons.unsqueeze(2), 1.0)
-        a = a.reshape(*neurons.shape, *problem.graph.nodes[node].shape)
-        lower, upper = bound(problem, node, a, pieces), -bound(problem, node, -a, pieces)
+        lower = bound(problem, node, _units(shape, neurons, 1.0), pieces)
+        upper = -bound(problem, node, _units(shape, neurons, -1.0), pieces)
         old_low, old_high = low.gather(1, neurons), high.gather(1, neurons)
         new_low = torch.where(lower.isfinite(), torch.maximum(lower, old_low), old_low)
         new_high = torch.where(upper.isfinite(), torch.minimum(upper, old_high), old_high)
@@ -78,3 +82,15 @@ def tighten(
         low = low.scatter(1, neurons, new_low.where(meet, old_low))
         high = high.scatter(1, neurons, new_high.where(meet, old_high))
     return low.reshape(interval[0].shape), high.reshape(interval[1].shape)
+
+
+def _units(shape: tuple[int, ...], neurons: Int64[Tensor, "batch rows"], sign: float) -> Functional:
+    """sign * the value of each neuron, given by flat position; a window of one value where the node is an image."""
+    if len(shape) != 3:
+        a = torch.zeros(*neurons.shape, math.prod(shape), dtype=torch.float64)
+        return a.scatter_(2, neurons.unsqueeze(2), sign).reshape(*neurons.shape, *shape)
+    area = shape[1] * shape[2]
+    values = torch.zeros(*neurons.shape, shape[0], dtype=torch.float64)
+    values = values.scatter_(2, neurons.unsqueeze(2) // area, sign)
+    corner = torch.stack((neurons % area // shape[2], neurons % shape[2]), 2)
+    return Windows(values.reshape(*values.shape, 1, 1), corner, (shape[1], shape[2]))

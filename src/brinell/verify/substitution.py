@@ -5,24 +5,41 @@ from collections.abc import Mapping
 import torch
 
 from brinell.verify.graph import Graph
-from brinell.verify.operators import Coefficients, Constants, Linearised
+from brinell.verify.operators import Coefficients, Constants, Linearised, Local, Windows
+
+Functional = Coefficients | Windows
 
 
 def substitute(
-    graph: Graph, node: int, a: Coefficients, pieces: Mapping[int, Linearised]
-) -> tuple[dict[int, Coefficients], Constants]:
+    graph: Graph, node: int, a: Functional, pieces: Mapping[int, Linearised]
+) -> tuple[dict[int, Functional], Constants]:
     """(a_i for each node i that has no piece, c) with <a, node> >= the sum of <a_i, node i> + c.
 
     Each node is rewritten once, after all that depend on it: what its readers send is added up first
     (Xu et al. 2020, arXiv:2002.12920, algorithm 1).
     """
-    held = {node: a}
-    constant = torch.zeros(a.shape[:2], dtype=a.dtype)
+    held: dict[int, Functional] = {node: a}
+    constant: Constants = torch.zeros(1, 1, dtype=torch.float64)
     for i in range(node, 0, -1):
         if i not in held or i not in pieces:
             continue
-        parts, offset = pieces[i].backward(held.pop(i))
+        parts, offset = _step(pieces[i], held.pop(i))
         constant = constant + offset
         for parent, part in zip(graph.nodes[i].inputs, parts, strict=True):
-            held[parent] = held[parent] + part if parent in held else part
+            held[parent] = _sum(held[parent], part) if parent in held else part
     return held, constant
+
+
+def _step(piece: Linearised, a: Functional) -> tuple[tuple[Functional, ...], Constants]:
+    if isinstance(a, Windows) and isinstance(piece, Local) and a.small():
+        return piece.backward_windows(a)
+    return piece.backward(written(a))
+
+
+def _sum(a: Functional, b: Functional) -> Functional:
+    return a.plus(b) if isinstance(a, Windows) and isinstance(b, Windows) else written(a) + written(b)
+
+
+def written(a: Functional) -> Coefficients:
+    """Every coefficient."""
+    return a.dense() if isinstance(a, Windows) else a

@@ -11,6 +11,7 @@ from brinell.verify.operators.base import Neurons as Neurons
 from brinell.verify.operators.base import Operator as Operator
 from brinell.verify.operators.base import Slope as Slope
 from brinell.verify.operators.base import Values as Values
+from brinell.verify.operators.base import inner as inner
 from brinell.verify.operators.convolution import Convolution as Convolution
 from brinell.verify.operators.convolution import average as average
 from brinell.verify.operators.linear import Linear as Linear
@@ -23,3 +24,5 @@ from brinell.verify.operators.shape import Permute as Permute
 from brinell.verify.operators.shape import Pick as Pick
 from brinell.verify.operators.shape import Reshape as Reshape
 from brinell.verify.operators.total import Total as Total
+from brinell.verify.operators.windows import Local as Local
+from brinell.verify.operators.windows import Windows as Windows

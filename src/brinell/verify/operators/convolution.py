@@ -1,6 +1,7 @@
 """Convolution in two dimensions, and average pooling, which is a convolution with equal weights."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, final
 
 import torch
@@ -9,13 +10,14 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from brinell.verify.operators.base import Affine, Coefficients, Constants, Interval, Values
+from brinell.verify.operators.windows import Local, Windows
 
 Pair = tuple[int, int]
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Convolution(Affine):
+class Convolution(Affine, Local):
     """size: height and width of the input, which the transpose cannot tell from those of the output."""
 
     mixes: ClassVar[bool] = True
@@ -48,6 +50,35 @@ class Convolution(Affine):
             dilation=self.dilation,
         )
         return (back.reshape(*a.shape[:2], *back.shape[1:]),), a.sum((-2, -1)) @ self.bias
+
+    def backward_windows(self, a: Windows) -> tuple[tuple[Windows, ...], Constants]:
+        """The transpose of a window is a larger one; the stride spreads its corner, the padding shifts it."""
+        height, width = a.values.shape[-2:]
+        spread = a.values.flatten(2) @ self._unrolled(height, width)
+        grown = [
+            (a.values.shape[i - 2] - 1) * self.stride[i]
+            + self.dilation[i] * (self.weight.shape[i - 2] - 1)
+            + 1
+            for i in (0, 1)
+        ]
+        values = spread.reshape(*a.values.shape[:2], -1, *grown)
+        corner = a.corner * torch.tensor(self.stride) - torch.tensor(self.padding)
+        return (Windows(values, corner, self.size).clipped(),), a.values.sum((-2, -1)) @ self.bias
+
+    def _unrolled(self, height: int, width: int) -> Float64[Tensor, " before after"]:
+        """The transposed convolution of a window without its surroundings, as a matrix; made once a size."""
+        if (height, width) not in self._matrices:
+            count = len(self.weight) * height * width
+            units = torch.eye(count, dtype=torch.float64).reshape(count, len(self.weight), height, width)
+            back = F.conv_transpose2d(
+                units, self.weight, stride=self.stride, groups=self.groups, dilation=self.dilation
+            )
+            self._matrices[height, width] = back.flatten(1)
+        return self._matrices[height, width]
+
+    @cached_property
+    def _matrices(self) -> dict[Pair, Tensor]:
+        return {}
 
     def _slide(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)

@@ -13,12 +13,13 @@ from brinell.verify.operators.base import (
     Coefficients,
     Constants,
     Interval,
-    Linearised,
     Neurons,
     RowChoices,
     Slope,
     Values,
+    inner,
 )
+from brinell.verify.operators.windows import Local, Windows
 
 
 @final
@@ -52,7 +53,7 @@ class ReLU(Bend):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Wedge(Linearised):
+class Wedge(Local):
     """lower * x <= f(x) <= upper * x + rise, value by value.
 
     A coefficient takes the lower line if it is positive, the upper one if it is negative (Zhang et al. 2018,
@@ -67,6 +68,13 @@ class Wedge(Linearised):
         negative = a.clamp(max=0)
         constant = (negative.flatten(2) @ self.rise.flatten(2).mT).squeeze(2)
         return (torch.addcmul(a * self.lower, negative, self.upper - self.lower),), constant
+
+    def backward_windows(self, a: Windows) -> tuple[tuple[Windows, ...], Constants]:
+        """The same lines, of the neurons that each window shows."""
+        negative = a.values.clamp(max=0)
+        lower, excess = a.seen(self.lower), a.seen(self.upper - self.lower)
+        values = torch.addcmul(a.values * lower, negative, excess)
+        return (Windows(values, a.corner, a.size),), inner(negative, a.seen(self.rise))
 
 
 def _chord(low: Tensor, high: Tensor) -> Tensor:

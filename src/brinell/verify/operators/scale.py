@@ -7,11 +7,12 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from brinell.verify.operators.base import Affine, Coefficients, Constants, Interval, Values, inner
+from brinell.verify.operators.windows import Local, Windows
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Scale(Affine):
+class Scale(Affine, Local):
     """factor * x + shift; both broadcast to one example's shape and never change it."""
 
     mixes: ClassVar[bool] = False
@@ -30,3 +31,8 @@ class Scale(Affine):
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         return (a * self.factor,), inner(a, self.shift)
+
+    def backward_windows(self, a: Windows) -> tuple[tuple[Windows, ...], Constants]:
+        image = (1, 1, a.values.shape[2], *a.size)
+        factor, shift = a.seen(self.factor.expand(image)), a.seen(self.shift.expand(image))
+        return (Windows(a.values * factor, a.corner, a.size),), inner(a.values, shift)

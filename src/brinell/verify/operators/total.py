@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from brinell.verify.operators.base import Affine, Coefficients, Constants, Interval, Values
+from brinell.verify.operators.windows import Local, Windows
 
 
 @final
 @dataclass(frozen=True)
-class Total(Affine):
+class Total(Affine, Local):
     """The sum of weights[i] * x_i, all of one shape."""
 
     mixes: ClassVar[bool] = True
@@ -30,6 +31,10 @@ class Total(Affine):
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         """Every branch receives the functional: they are not a sequence."""
         return tuple(weight * a for weight in self.weights), a.new_zeros(a.shape[:2])
+
+    def backward_windows(self, a: Windows) -> tuple[tuple[Windows, ...], Constants]:
+        parts = tuple(Windows(weight * a.values, a.corner, a.size) for weight in self.weights)
+        return parts, a.values.new_zeros(a.values.shape[:2])
 
 
 def _add(parts: list[Tensor]) -> Tensor:
