@@ -3,9 +3,9 @@
 `torch.export.load` trusts its file: it unpickles sample inputs and constants, evaluates shape expressions
 as Python, resolves an operator by walking attributes from `torch` (so `torch.os.system` is one), and builds
 source code from the names of the graph. So the file is not given to it. What we know to be data is copied
-into a new archive, and that one is loaded: raw tensors, and a graph in which every string is a plain name, every
-operator a tensor function of ATen, and every shape expression plain arithmetic. Whatever is not on these
-lists is refused.
+into a new archive, and that one is loaded: raw tensors, and a graph in which every string is a plain name,
+every operator a tensor function of ATen, and every shape expression plain arithmetic. Whatever is not on
+these lists is refused.
 """
 
 import io
@@ -30,6 +30,7 @@ Json = Any
 
 _INSTEAD = "give the factory and its weights instead: FILE.py:FACTORY with weights=FILE.safetensors"
 
+_IDENTIFIER = re.compile(r"((?!__)[A-Za-z_]\w*)?", re.ASCII)
 _NAME = re.compile(r"(?!__)\w*(\.(?!__)\w+)*", re.ASCII)
 _TEXT = re.compile(r"[\w .,:;<>=+*/()\[\]-]*", re.ASCII)
 _TENSOR_FILE = re.compile(r"(weight|tensor)_\d+", re.ASCII)
@@ -97,7 +98,7 @@ def _for_any_batch(program: torch.export.ExportedProgram, module: nn.Module, pat
     if len(signature.user_inputs) != 1 or len(signature.user_outputs) != 1:
         raise UsageError(
             f"{path}: the program takes {len(signature.user_inputs)} inputs and returns "
-            f"{len(signature.user_outputs)} outputs; export a module that takes one batch and returns one tensor of scores"
+            f"{len(signature.user_outputs)} outputs; export a module of one batch and one tensor of scores"
         )
     if signature.buffers_to_mutate or any(_trains(node) for node in program.graph.nodes):
         raise UsageError(
@@ -107,11 +108,15 @@ def _for_any_batch(program: torch.export.ExportedProgram, module: nn.Module, pat
     shape = entry.meta["val"].shape
     if len(shape) == 0:
         raise UsageError(f"{path}: the program takes a single number; its first axis must count examples")
-    return FixedBatch(module, int(shape[0])) if isinstance(shape[0], int) else module
+    return FixedBatch(module, int(shape[0])).eval() if isinstance(shape[0], int) else module
 
 
 def _trains(node: torch.fx.Node) -> bool:
-    return node.target == torch.ops.aten.dropout.default and node.args[2] is True
+    """Whether a node drops values at random, or normalises by the batch it is given."""
+    aten = torch.ops.aten
+    return (node.target == aten.dropout.default and node.args[2] is True) or (
+        node.target == aten.batch_norm.default and node.args[5] is True
+    )
 
 
 @final
@@ -228,7 +233,7 @@ def _tensor_files(config: Json, folder: str, members: dict[str, bytes], path: Pa
                 raise Refused(f"{path}: holds a pickled object ({row['path_name'][:40]}); {_INSTEAD}")
             held = len(members[f"data/{folder}/{row['path_name']}"])
             if math.prod(int(size["as_int"]) for size in row["tensor_meta"]["sizes"]) > held:
-                raise CannotRun(f"{path}: a tensor is larger than its data; the file is damaged")
+                raise CannotRun(f"{path}: a tensor is larger than its data; export it again")
         return sorted({row["path_name"] for row in rows})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CannotRun(f"{path}: its table of {folder} is damaged; export it again") from error
@@ -308,6 +313,8 @@ def _is_tree(text: str) -> bool:
 _STRINGS: dict[str, Callable[[str], object]] = {
     "target": _is_operator,
     "as_operator": _is_operator,
+    "name": _IDENTIFIER.fullmatch,
+    "as_name": _IDENTIFIER.fullmatch,
     "expr_str": _ARITHMETIC.fullmatch,
     "in_spec": _is_tree,
     "out_spec": _is_tree,

@@ -211,7 +211,7 @@ def _from_code(source: str, name: str) -> object:
                 made = found()
             except BrinellError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise CannotRun(
                     f"{source}:{name} raised {_reason(error)}; it is called without arguments"
                 ) from error
@@ -235,7 +235,7 @@ def _module(source: str) -> ModuleType:
         return _module_of_file(Path(source))
     except BrinellError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may end itself
         raise CannotRun(f"{source} cannot be imported: {_reason(error)}") from error
 
 

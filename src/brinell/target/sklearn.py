@@ -1,6 +1,8 @@
 """scikit-learn estimators, and whatever else has `predict` and `classes_`: scores or labels."""
 
 import copy
+import hashlib
+import pickle
 from typing import Any, final
 
 import numpy as np
@@ -64,7 +66,7 @@ class SklearnBackend(Backend):
         strange = self._class_values[index] != decided
         if strange.any():
             raise UsageError(
-                f"{self._name}.predict returned {decided[strange][0]!r}, "
+                f"{self._name}.predict returned {decided[strange][0]}, "
                 f"which is not among its classes_ {', '.join(self.classes)}"
             )
         return torch.from_numpy(index.astype(np.int64)).to(x.device)
@@ -99,8 +101,9 @@ def _classes(estimator: object) -> Array:
     if isinstance(estimator, type):
         raise UsageError(f"{estimator.__name__} is a class, not an estimator; create it and fit it first")
     if not callable(getattr(estimator, "predict", None)) or getattr(estimator, "classes_", None) is None:
-        what = "is a regressor" if _is_regressor(estimator) else "has no predict with classes_"
-        raise UsageError(f"{name} {what}; give a fitted classifier (call fit before the audit)")
+        raise UsageError(
+            f"{name} lacks predict or classes_; give a classifier, not a regressor, and fit it first"
+        )
     values: Any = estimator.classes_  # type: ignore[attr-defined]  # asked for two lines above
     many_outputs = isinstance(values, list) and any(np.ndim(v) > 0 for v in values)
     if many_outputs or getattr(estimator, "multilabel_", False) or np.ndim(values) != 1:
@@ -110,12 +113,6 @@ def _classes(estimator: object) -> Array:
     if len(values) < 2:
         raise UsageError(f"{name} knows {len(values)} class; fit it on at least 2")
     return np.asarray(values)
-
-
-def _is_regressor(estimator: object) -> bool:
-    return getattr(estimator, "_estimator_type", "") == "regressor" or type(estimator).__name__.endswith(
-        "Regressor"
-    )
 
 
 def _scorer(estimator: Any, classes: int) -> str | None:
@@ -133,15 +130,19 @@ def _pairwise(estimator: Any) -> bool:
 
 
 def _digest(estimator: object) -> str:
+    """A hash of what answers: of a search, its best estimator, as the search itself holds running times."""
     try:
         import joblib  # type: ignore[import-untyped]
     except ImportError:
         raise MissingExtra("scikit-learn", "sklearn") from None
+    inner = getattr(estimator, "best_estimator_", estimator)
     try:
-        return str(joblib.hash(estimator, hash_name="sha1"))
+        try:
+            return str(joblib.hash(inner, hash_name="sha1"))
+        except (TypeError, AttributeError, pickle.PicklingError):  # it cannot hash masked arrays
+            return hashlib.sha256(pickle.dumps(inner)).hexdigest()
     except Exception as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CannotRun(
-            f"the estimator {type(estimator).__name__} cannot be hashed ({first}); "
+            f"the estimator {type(estimator).__name__} cannot be pickled, so nothing identifies it; "
             "replace lambdas and local functions in it by functions of a module"
         ) from error
