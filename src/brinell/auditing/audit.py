@@ -33,12 +33,15 @@ RESULT = "result.json"
 class Audit:
     """A finished or partial run: its verdicts, and the brackets they add up to.
 
-    result: every figure, as in `result.json`. path: the run's folder.
+    path: the run's folder. result: every figure, as in `result.json`. ids: the examples' row numbers in their source.
     """
 
-    def __init__(self, path: Path, result: Result, board: Board, *, keep: object = None) -> None:
+    def __init__(
+        self, path: Path, result: Result, board: Board, ids: Sequence[int], *, keep: object = None
+    ) -> None:
         self.path = path
         self.result = result
+        self.ids = tuple(ids)
         self._board = board
         self._keep = keep  # a temporary folder lives as long as this
 
@@ -47,7 +50,7 @@ class Audit:
         """A run from its folder, as it stands; also one that was killed, or is still running."""
         with Ledger(Path(path), write=False) as ledger:
             board = _replay(ledger)
-            return cls(Path(path), summarise(ledger, board), board)
+            return cls(Path(path), summarise(ledger, board), board, ledger.manifest()["ids"])
 
     @property
     def radii(self) -> tuple[float, ...]:
@@ -190,7 +193,7 @@ def audit(
         ledger.describe({"status": status})
         result = summarise(ledger, driver.board)
     write_atomically(path / RESULT, result.to_json().encode())
-    return Audit(path, result, driver.board, keep=keep)
+    return Audit(path, result, driver.board, dataset.ids.tolist(), keep=keep)
 
 
 def _question(
@@ -210,7 +213,9 @@ def _askable(data: Dataset, threat: Threat) -> Dataset:
         return data
     keep = data.y != threat.goal.target
     if not keep.any():
-        raise UsageError(f"every example is labelled {threat.goal.target}, the class to be reached; give others")
+        raise UsageError(
+            f"every example is labelled {threat.goal.target}, the class to be reached; give others"
+        )
     return replace(data, x=data.x[keep], y=data.y[keep], ids=data.ids[keep])
 
 

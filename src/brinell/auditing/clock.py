@@ -5,7 +5,7 @@ import time
 from typing import final
 
 
-class Stopped(Exception):  # noqa: N818 - not an error
+class Stopped(Exception):
     """Raised by a checkpoint: the work in flight is dropped, and what was recorded stands."""
 
 

@@ -227,7 +227,9 @@ def build(stage: Stage) -> Any:
     try:
         return stage.row.resolve()(**settings)
     except TypeError as error:
-        raise UsageError(f"stage {stage.label} has settings that {stage.engine} does not take: {error}") from error
+        raise UsageError(
+            f"stage {stage.label} has settings that {stage.engine} does not take: {error}"
+        ) from error
 
 
 def _objective(name: str) -> Objective:

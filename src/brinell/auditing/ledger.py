@@ -85,7 +85,9 @@ class Ledger:
         self._lock: sqlite3.Connection | None = None
         file = path / FILE
         if not write and not file.is_file():
-            raise CannotRun(f"{path} is not a run: it holds no {FILE}; give a folder that `brinell audit` wrote")
+            raise CannotRun(
+                f"{path} is not a run: it holds no {FILE}; give a folder that `brinell audit` wrote"
+            )
         try:
             if write:
                 path.mkdir(parents=True, exist_ok=True)
@@ -131,7 +133,11 @@ class Ledger:
             self._db.executemany("INSERT OR REPLACE INTO manifest VALUES (?, ?)", rows)
 
     def record(
-        self, work: Work, evidence: Iterable[Evidence], items: Iterable[Item] = (), tensors: Mapping[str, Tensor] = {}
+        self,
+        work: Work,
+        evidence: Iterable[Evidence],
+        items: Iterable[Item] = (),
+        tensors: Mapping[str, Tensor] = {},
     ) -> None:
         """One shard, all or nothing. tensors: rows of the witnesses in order, `x` and the clean `x0`."""
         artifact = self._store(tensors) if tensors else None
@@ -145,7 +151,16 @@ class Ledger:
             )
             self._db.execute(
                 "INSERT INTO work VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*key, work.stage, work.radius, work.asked, work.settled, work.forwards, work.gradients, work.seconds),
+                (
+                    *key,
+                    work.stage,
+                    work.radius,
+                    work.asked,
+                    work.settled,
+                    work.forwards,
+                    work.gradients,
+                    work.seconds,
+                ),
             )
 
     def done(self, question: str) -> set[tuple[str, str]]:
@@ -224,7 +239,9 @@ def storage_error(error: Exception, path: Path) -> CannotRun:
     """One line for what the disk or SQLite said."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     if "full" in reason or "No space left" in reason or "File too large" in reason:
-        return CannotRun(f"{path} cannot be written: {reason}; free some space and run the same command to continue")
+        return CannotRun(
+            f"{path} cannot be written: {reason}; free some space and run the same command to continue"
+        )
     return CannotRun(f"{path} cannot be opened or written: {reason}; choose another folder with --out")
 
 
@@ -244,7 +261,9 @@ def _evidence(
     item: int, engine: str, kind: str, value: float, artifact: str | None, detail: dict[str, Any]
 ) -> Evidence:
     if kind == "witness":
-        return Witness(item, engine, value, detail["row"], detail["predicted"], detail["confidence"], artifact)
+        return Witness(
+            item, engine, value, detail["row"], detail["predicted"], detail["confidence"], artifact
+        )
     if kind == "certificate":
         return Certificate(item, engine, value, detail["bound"], Soundness(detail["soundness"]))
     return Failure(item, engine, detail["message"])
@@ -259,7 +278,9 @@ def _hold(path: Path) -> sqlite3.Connection:
         lock.close()
         if "locked" not in str(error):
             raise
-        raise CannotRun(f"{path} is being written by another process; wait for it or choose another --out") from None
+        raise CannotRun(
+            f"{path} is being written by another process; wait for it or choose another --out"
+        ) from None
     return lock
 
 

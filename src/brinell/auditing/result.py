@@ -104,6 +104,7 @@ class Result(_Record):
     status: Literal["complete", "budget", "interrupted", "running"]
     n: int = Field(description="examples in the sample")
     clean: Fraction = Field(description="accuracy on the clean examples that could be asked")
+    clean_count: tuple[int, int] = Field(description="(correct, asked) behind `clean`")
     clean_interval: Interval
     goal: str
     radii: tuple[RadiusResult, ...]
@@ -133,6 +134,7 @@ def summarise(ledger: Ledger, board: Board) -> Result:
         status=about.get("status", "running"),
         n=board.n,
         clean=_fraction(correct, len(asked)),
+        clean_count=(correct, len(asked)),
         clean_interval=wilson(correct, len(asked)),
         goal=about["goal"],
         radii=tuple(_radius(board.bracket(r), identity["set"], r) for r in identity["radii"]),

@@ -1,0 +1,91 @@
+"""Two runs on the same examples, compared pair by pair."""
+
+from dataclasses import dataclass
+from typing import final
+
+from scipy.stats import binomtest
+
+from brinell.auditing.audit import Audit
+from brinell.errors import CannotRun
+from brinell.evidence import State
+
+
+@final
+@dataclass(frozen=True)
+class Difference:
+    """One edge of the bracket at one radius, in both runs, on the examples both could ask.
+
+    gained, lost: examples that only the second, only the first, holds. p_value: of McNemar's exact test that gains and
+    losses are as likely. worse_p_value: one-sided, that losses are no likelier than gains.
+    """
+
+    edge: str
+    radius: float
+    n: int
+    before: float
+    after: float
+    gained: int
+    lost: int
+    p_value: float
+    worse_p_value: float
+
+
+def compare(before: Audit, after: Audit) -> list[Difference]:
+    """Paired differences at every radius that either run asked about.
+
+    Examples are paired by their row number in the source. Raises CannotRun where the runs ask about other data.
+    """
+    pairs = _pairs(before, after)
+    differences = []
+    for radius in sorted({*before.radii, *after.radii}):
+        first, second = before.verdicts_at(radius), after.verdicts_at(radius)
+        asked = [
+            (first[a].state, second[b].state)
+            for a, b in pairs
+            if State.ERROR not in (first[a].state, second[b].state)
+        ]
+        for edge, holds in (("certified", _certified), ("unbroken", _unbroken)):
+            differences.append(_difference(edge, radius, [(holds(a), holds(b)) for a, b in asked]))
+    return differences
+
+
+def _difference(edge: str, radius: float, pairs: list[tuple[bool, bool]]) -> Difference:
+    n = len(pairs)
+    gained = sum(b and not a for a, b in pairs)
+    lost = sum(a and not b for a, b in pairs)
+    discordant = gained + lost
+    return Difference(
+        edge,
+        radius,
+        n,
+        before=sum(a for a, _ in pairs) / n if n else float("nan"),
+        after=sum(b for _, b in pairs) / n if n else float("nan"),
+        gained=gained,
+        lost=lost,
+        p_value=binomtest(lost, discordant).pvalue if discordant else 1.0,
+        worse_p_value=binomtest(lost, discordant, alternative="greater").pvalue if discordant else 1.0,
+    )
+
+
+def _pairs(before: Audit, after: Audit) -> list[tuple[int, int]]:
+    """Positions of the examples that both runs hold."""
+    asked = before.result.provenance.threat, after.result.provenance.threat
+    if asked[0] != asked[1]:
+        raise CannotRun(f"the runs ask about different threats: {asked[0]}; {asked[1]}")
+    second = {row: position for position, row in enumerate(after.ids)}
+    pairs = [(position, second[row]) for position, row in enumerate(before.ids) if row in second]
+    same = before.result.provenance.data_digest == after.result.provenance.data_digest
+    if not pairs or not (same or before.result.provenance.data == after.result.provenance.data):
+        raise CannotRun(
+            f"the runs hold other examples: {before.result.provenance.data} and {after.result.provenance.data}; "
+            "audit both models on the same data"
+        )
+    return pairs
+
+
+def _certified(state: State) -> bool:
+    return state is State.CERTIFIED
+
+
+def _unbroken(state: State) -> bool:
+    return state is not State.BROKEN

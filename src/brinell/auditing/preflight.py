@@ -1,0 +1,277 @@
+"""Preflight: what would make the figures of an audit worthless, found before it runs.
+
+Each check looks at answers of the target to a few clean examples, and returns findings: a code, one sentence, a remedy.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import torch
+
+from brinell.access import Access
+from brinell.auditing.result import Finding
+from brinell.data import Dataset
+from brinell.errors import Inconclusive
+from brinell.evasion import Objective, cross_entropy, margin
+from brinell.target import Target, TargetError
+from brinell.target.torch import TorchBackend
+from brinell.types import Inputs, Labels, Logits, Scores
+
+PROBE = 256
+"""Examples a check looks at, at most."""
+
+_SAME = 1e-4
+"""Scores that differ by more than this share of their size are different answers."""
+
+_FLAT_SHARE = 0.05
+"""The share of zero gradients from which the gradient attacks are not to be believed."""
+
+
+def check(target: Target, data: Dataset) -> list[Finding]:
+    """All findings on the examples, severe ones first."""
+    probe = data.take(PROBE, seed=0, balanced=True)
+    x, y = probe.x, probe.y
+    findings = [*_on_data(target, data)]
+    try:
+        findings += _on_answers(target, x, y)
+    except TargetError as error:
+        findings += _on_errors(target, x, error)
+    order = ("severe", "warning", "note")
+    return sorted(findings, key=lambda f: order.index(f.severity))
+
+
+def accept(findings: list[Finding], accepted: set[str]) -> list[Finding]:
+    """The findings with those accepted by code marked. Raises Inconclusive if a severe one is left."""
+    marked = [f.model_copy(update={"accepted": f.code in accepted}) for f in findings]
+    left = [f for f in marked if f.severity == "severe" and not f.accepted]
+    if left:
+        first = left[0]
+        raise Inconclusive(
+            f"{first.code}: {first.message}; {first.remedy}, or go on with --accept {first.code}"
+            + (f" (and {', '.join(f.code for f in left[1:])})" if left[1:] else "")
+        )
+    return marked
+
+
+def seconds_per_row(target: Target, data: Dataset) -> tuple[float, float]:
+    """(forward, forward and input gradient): measured seconds a row; the second is NaN where gradients are not seen."""
+    x = data.take(min(target.chunk, len(data)), seed=0).x
+    y = torch.zeros(len(x), dtype=torch.int64)
+    ask = target.restrict(target.access)
+    if ask.access < Access.SCORES:
+        return _timed(lambda: ask.labels(x)) / len(x), float("nan")
+    forward = _timed(lambda: ask.scores(x)) / len(x)
+    if ask.access < Access.GRADIENTS:
+        return forward, float("nan")
+    return forward, _timed(lambda: ask.gradient(x, _bound(margin, y))) / len(x)
+
+
+def _on_data(target: Target, data: Dataset) -> Iterator[Finding]:
+    low, high = float(data.x.min()), float(data.x.max())
+    box = target.box
+    outside = int((~box.contains(data.x)).sum())
+    if outside:
+        yield _severe(
+            "outside-box",
+            f"{outside} of {len(data)} examples leave the box [{box.low}, {box.high}]: they range over "
+            f"[{low:g}, {high:g}]",
+            "give the box the inputs live in with --box, and --mean and --std if they were normalised",
+        )
+    elif box.bounded and high - low < box.width / 32:
+        yield _warning(
+            "narrow-range",
+            f"the inputs span [{low:g}, {high:g}], a small part of the box [{box.low}, {box.high}]",
+            "check the scale: a radius is in the units of the input",
+        )
+    if len(data) < 100:
+        yield _note(
+            "small-sample",
+            f"{len(data)} examples leave up to {100 * _half_width(len(data)):.0f} points of sampling error",
+            "give more examples for a narrower interval",
+        )
+    if isinstance(target.backend, TorchBackend) and target.backend.was_training:
+        yield _note(
+            "training-mode",
+            "the module was handed over in training mode; a copy of it was switched to eval",
+            "nothing to do, unless it is deployed in training mode",
+        )
+
+
+def _on_errors(target: Target, x: Inputs, error: TargetError) -> Iterator[Finding]:
+    ask = target.restrict(Access.LABELS)
+    failed = 0
+    for row in range(len(x)):
+        try:
+            ask.labels(x[row : row + 1])
+        except TargetError:
+            failed += 1
+    severity: Literal["severe", "warning"] = "severe" if failed in (0, len(x)) else "warning"
+    message = (
+        f"the model raises on a batch of {len(x)}, though on no single example: {error}"
+        if failed == 0
+        else f"the model raises on {failed} of {len(x)} examples: {error}"
+    )
+    yield Finding(
+        code="raises", severity=severity, message=message, remedy="mend the model, or leave those out"
+    )
+
+
+def _on_answers(target: Target, x: Inputs, y: Labels) -> Iterator[Finding]:
+    ask = target.restrict(target.access)
+    yield from _on_accuracy(ask, x, y)
+    if ask.access < Access.SCORES:
+        if (ask.labels(x) != ask.labels(x)).any():
+            yield _random()
+        return
+    scores = ask.scores(x)
+    bad = ~scores.isfinite().all(1)
+    if bad.any():
+        yield _finding_non_finite(int(bad.sum()), len(x), bool(bad.all()))
+        if bad.all():
+            return
+    x, y, scores = x[~bad], y[~bad], scores[~bad]
+    yield from _on_consistency(ask, x, scores)
+    yield from _on_classes(scores, y)
+    if ask.access >= Access.GRADIENTS:
+        yield from _on_gradients(ask, x, y, scores)
+
+
+def _on_accuracy(ask: Target, x: Inputs, y: Labels) -> Iterator[Finding]:
+    predicted = ask.labels(x)
+    accuracy = float((predicted == y).float().mean())
+    present = len(y.unique())
+    if present < 2 or accuracy > 1.5 / present:
+        return
+    message = f"accuracy is {accuracy:.0%} on {len(x)} examples of {present} classes, near chance"
+    own = [predicted[y == c] for c in y.unique()]
+    aligned = sum(float((p == p.mode().values).float().mean()) for p in own) / present
+    remedy = "check the normalisation (--mean, --std), the scale of the inputs, and that these labels are the model's"
+    if len(x) >= 5 * present and aligned > 0.7:
+        remedy = "the classes look permuted: put the labels in the order of the model's outputs"
+    else:
+        for name, scaled in (("multiplied by 255", x * 255), ("divided by 255", x / 255)):
+            try:
+                better = float((ask.labels(scaled) == y).float().mean())
+            except TargetError:
+                continue
+            if better > max(2 * accuracy, 0.3):
+                remedy = f"accuracy is {better:.0%} on inputs {name}: mend the scale with --mean and --std, or the data"
+    yield _severe("low-accuracy", message, remedy)
+
+
+def _on_consistency(ask: Target, x: Inputs, scores: Logits) -> Iterator[Finding]:
+    size = scores.abs().amax().clamp(min=1e-6)
+    if not torch.equal(ask.labels(x), scores.argmax(1)):
+        disagree = int((ask.labels(x) != scores.argmax(1)).sum())
+        yield _warning(
+            "scores-disagree",
+            f"the model's decision is not its largest score on {disagree} of {len(x)} examples",
+            "audit what is deployed: its decisions with --access labels, or its scores",
+        )
+    if float((ask.scores(x) - scores).abs().amax() / size) > _SAME:
+        yield _random()
+        return
+    few = x[:64]
+    alone = torch.cat([ask.scores(few[i : i + 1]) for i in range(len(few))])
+    gap = float((alone - ask.scores(few)).abs().amax() / size)
+    if gap > 10 * _SAME:
+        yield _severe(
+            "batch-dependence",
+            f"an example's scores change by {gap:.1%} with the others in its batch",
+            "switch the model to eval mode; batch statistics belong to training",
+        )
+
+
+def _on_classes(scores: Logits, y: Labels) -> Iterator[Finding]:
+    classes, present = scores.shape[1], len(y.unique())
+    if int(y.max()) >= classes:
+        yield _severe(
+            "classes",
+            f"labels go up to {int(y.max())}; the model has classes 0 to {classes - 1}",
+            "give the labels the model was trained on",
+        )
+    elif present < classes and len(y) >= 20 * classes:
+        yield _note(
+            "absent-classes",
+            f"only {present} of the model's {classes} classes appear among the labels",
+            "nothing to do, unless they should all be there",
+        )
+
+
+def _on_gradients(ask: Target, x: Inputs, y: Labels, scores: Logits) -> Iterator[Finding]:
+    if bool((scores >= 0).all() and ((scores.sum(1) - 1).abs() < 1e-4).all()):
+        yield _severe(
+            "probabilities",
+            "the outputs are probabilities, not logits: their saturated gradients make attacks look weak",
+            "return the values before the softmax",
+        )
+    y = y.clamp(max=scores.shape[1] - 1)
+    right = scores.argmax(1) == y
+    if not right.any():
+        return
+    flat: dict[str, float] = {}
+    for name, objective in (("margin", margin), ("cross-entropy", cross_entropy)):
+        _, _, g = ask.gradient(x[right], _bound(objective, y[right]))
+        if not g.isfinite().all():
+            yield _severe(
+                "non-finite-gradients",
+                f"{int((~g.flatten(1).isfinite().all(1)).sum())} of {len(g)} input gradients hold NaN or inf",
+                "find the operation that divides by zero or overflows; black-box stages still count",
+            )
+            return
+        flat[name] = float((g.flatten(1) == 0).all(1).float().mean())
+    if flat["margin"] > _FLAT_SHARE:
+        yield _severe(
+            "zero-gradients",
+            f"{flat['margin']:.0%} of the input gradients are exactly zero: the model is not differentiable where it "
+            "is asked, so gradient attacks cannot see",
+            "expose the differentiable part, or trust only the black-box stages with --access scores",
+        )
+    elif flat["cross-entropy"] > _FLAT_SHARE:
+        yield _warning(
+            "saturated",
+            f"the cross-entropy gradient is exactly zero on {flat['cross-entropy']:.0%} of the examples",
+            "nothing to do: the plans also ascend margins, which do not saturate",
+        )
+
+
+def _finding_non_finite(bad: int, n: int, all_of_them: bool) -> Finding:
+    message = f"the scores of {bad} of {n} examples hold NaN or inf"
+    remedy = "find the overflow in the model; such examples are counted as errors"
+    return (_severe if all_of_them else _warning)("non-finite", message, remedy)
+
+
+def _random() -> Finding:
+    return _severe(
+        "random",
+        "the same input gets different answers: the target draws at random",
+        "switch the randomness off, or audit the average it stands for",
+    )
+
+
+def _bound(objective: Objective, y: Labels) -> Callable[[Logits, slice], Scores]:
+    return lambda scores, rows: objective(scores, y[rows], None)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    work()
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _half_width(n: int) -> float:
+    return 0.98 / n**0.5
+
+
+def _severe(code: str, message: str, remedy: str) -> Finding:
+    return Finding(code=code, severity="severe", message=message, remedy=remedy)
+
+
+def _warning(code: str, message: str, remedy: str) -> Finding:
+    return Finding(code=code, severity="warning", message=message, remedy=remedy)
+
+
+def _note(code: str, message: str, remedy: str) -> Finding:
+    return Finding(code=code, severity="note", message=message, remedy=remedy)
