@@ -4,6 +4,7 @@ from brinell.evasion.apgd import APGD as APGD
 from brinell.evasion.attack import Attack as Attack
 from brinell.evasion.attack import Found as Found
 from brinell.evasion.attack import attack as attack
+from brinell.evasion.clean import Clean as Clean
 from brinell.evasion.hunt import Hunt as Hunt
 from brinell.evasion.hunt import Objective as Objective
 from brinell.evasion.noise import Noise as Noise
