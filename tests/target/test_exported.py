@@ -4,6 +4,7 @@ from torch import nn
 
 from brinell.errors import CannotRun, UsageError
 from brinell.target import load
+from brinell.target.exported import FixedBatch
 from brinell.threat import Access
 from target.models import batch, cnn, mlp
 
@@ -52,6 +53,30 @@ def test_any_batch_gives_the_answers_of_the_module(tmp_path, net, shape, dynamic
         _, _, slope = asked.gradient(x, lambda s, _: s[:, 0])
         leaf = x.clone().requires_grad_()
         torch.testing.assert_close(slope, torch.autograd.grad(net(leaf)[:, 0].sum(), leaf)[0])
+
+
+class Baked(nn.Module):
+    def forward(self, x):
+        return x.reshape(2, 4)[:, :3]
+
+
+class Mixing(nn.Module):
+    def forward(self, x):
+        return x[:, :3].softmax(0)
+
+
+@pytest.mark.parametrize("net", [Baked(), Mixing()], ids=["baked", "mixing"])
+def test_a_program_that_depends_on_its_batch_is_run_in_batches_of_that_size(tmp_path, net):
+    looped = load(saved(net, tmp_path, 2, 4))
+    assert isinstance(looped.module(), FixedBatch)
+    x = batch(5, 4)
+    expected = torch.cat([net(x[:2]), net(x[2:4]), net(x[[4, 4]])[:1]])
+    torch.testing.assert_close(looped.scores(x), expected)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_other_programs_take_any_batch_at_once(tmp_path, rows):
+    assert isinstance(load(saved(mlp(), tmp_path, rows, 4)).module(), torch.fx.GraphModule)
 
 
 def test_normalisation_and_module_work_around_it(tmp_path):

@@ -31,7 +31,7 @@ def test_each_channel_has_its_scale():
     assert torch.equal(asked.scores(x)[:, 4:8], (x.flatten(1)[:, 4:8] - 0.5) / 2)
 
 
-@pytest.mark.parametrize("std", [0.0, -1.0, [1.0, 0.0], float("nan"), [[1.0]]])
+@pytest.mark.parametrize("std", [0.0, -1.0, [1.0, 0.0], float("nan"), torch.ones(1, 1)])
 def test_a_scale_that_cannot_be_is_refused(std):
     with pytest.raises(UsageError, match="std is"):
         target(mlp(), std=std)

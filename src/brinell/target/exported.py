@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from brinell.errors import CannotRun, Refused, UsageError
 from brinell.types import Inputs, Logits
@@ -74,9 +74,9 @@ _TEXT_ARGUMENTS = frozenset((
 def load_exported(path: Path) -> nn.Module:
     """The module of a .pt2 file, for a batch of any size.
 
-    A program exported for a fixed batch is run in batches of that size, the last one filled up with copies
-    of a row. Raises Refused where the file could run code, CannotRun where it is damaged, UsageError for a
-    program that is not a classifier of one input in eval mode.
+    A program exported for a fixed batch, and that cannot take another, is run in batches of that size, the
+    last one filled up with copies of a row. Raises Refused where the file could run code, CannotRun where it
+    is damaged, UsageError for a program that is not a classifier of one input in eval mode.
     """
     clean = io.BytesIO(_rebuilt(path))
     try:
@@ -85,9 +85,7 @@ def load_exported(path: Path) -> nn.Module:
             program = torch.export.load(clean)
             module = program.module(check_guards=False)
     except Exception as error:
-        raise CannotRun(
-            f"{path}: torch {torch.__version__} cannot load this program; export it again"
-        ) from error
+        raise CannotRun(f"{path}: torch {torch.__version__} cannot load this program; export it again") from error
     # Without these two, a module that holds this one could not be switched to eval mode.
     del module.train, module.eval
     return _for_any_batch(program, module.eval(), path)
@@ -101,14 +99,31 @@ def _for_any_batch(program: torch.export.ExportedProgram, module: nn.Module, pat
             f"{len(signature.user_outputs)} outputs; export a module of one batch and one tensor of scores"
         )
     if signature.buffers_to_mutate or any(_trains(node) for node in program.graph.nodes):
-        raise UsageError(
-            f"{path}: the program was exported in training mode; call model.eval() before torch.export"
-        )
+        raise UsageError(f"{path}: the program was exported in training mode; call model.eval() before torch.export")
     entry = next(n for n in program.graph.nodes if n.op == "placeholder" and n.name in signature.user_inputs)
-    shape = entry.meta["val"].shape
-    if len(shape) == 0:
+    example = entry.meta["val"]
+    if example.dim() == 0:
         raise UsageError(f"{path}: the program takes a single number; its first axis must count examples")
-    return FixedBatch(module, int(shape[0])).eval() if isinstance(shape[0], int) else module
+    if not isinstance(example.shape[0], int):
+        return module
+    # Its only use is to refuse other batches; most programs do not depend on the one they were exported for.
+    module._forward_pre_hooks.clear()
+    looped = FixedBatch(module, example.shape[0]).eval()
+    return module if _is_free(module, looped, example) else looped
+
+
+def _is_free(module: nn.Module, looped: nn.Module, example: Tensor) -> bool:
+    """Whether the program gives to a batch of another size what it gives when run in batches of its own."""
+    if not all(isinstance(n, int) for n in example.shape):
+        return False
+    rows = 2 if example.shape[0] != 2 else 3
+    x = torch.rand(rows, *example.shape[1:], generator=torch.Generator().manual_seed(0)).to(example.dtype)
+    try:
+        with torch.no_grad():
+            one, other = module(x), looped(x)
+    except Exception:  # noqa: BLE001 - a shape it cannot take fails in as many ways as there are operators
+        return False
+    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 def _trains(node: torch.fx.Node) -> bool:
@@ -166,18 +181,11 @@ def _members(path: Path) -> dict[str, bytes]:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
             size = path.stat().st_size
-            if (
-                any(i.compress_type != zipfile.ZIP_STORED for i in infos)
-                or sum(i.file_size for i in infos) > size
-            ):
-                raise Refused(
-                    f"{path}: the archive is compressed, which torch.export.save never does; export it again"
-                )
+            if any(i.compress_type != zipfile.ZIP_STORED for i in infos) or sum(i.file_size for i in infos) > size:
+                raise Refused(f"{path}: the archive is compressed, which torch.export.save never does; export it again")
             names = [i.filename for i in infos]
             if len(set(names)) < len(names) or len({name.partition("/")[0] for name in names}) > 1:
-                raise Refused(
-                    f"{path}: the archive has two members of one name, or two roots; export it again"
-                )
+                raise Refused(f"{path}: the archive has two members of one name, or two roots; export it again")
             members = {i.filename.partition("/")[2]: archive.read(i) for i in infos}
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
         if isinstance(error, Refused):

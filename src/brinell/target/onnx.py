@@ -53,13 +53,13 @@ class OnnxBackend(Backend):
     def copy(self) -> "OnnxBackend":
         return self  # a session may be run by several threads at once
 
-    def _run(self, rows: "np.ndarray[Any, Any]", size: int) -> "np.ndarray[Any, Any]":
+    def _run(self, rows: np.ndarray, size: int) -> np.ndarray:
         full = np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
         (scores,) = self._session.run([self._output], {self._input: full})
-        answer: np.ndarray[Any, Any] = scores[: len(rows)]
+        answer: np.ndarray = scores[: len(rows)]
         return answer
 
-    def _fitted(self, x: Inputs) -> "np.ndarray[Any, Any]":
+    def _fitted(self, x: Inputs) -> np.ndarray:
         """The rows in the shape and type that the model takes."""
         if len(self._shape) == 2:
             x = x.flatten(1)

@@ -7,14 +7,13 @@ from typing import Any, final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from brinell.errors import CannotRun, MissingExtra, UsageError
 from brinell.target.backend import Backend, as_logits
 from brinell.threat import Access
 from brinell.types import Inputs, Labels, Logits
 
-Array = NDArray[Any]
+Array = np.ndarray
 
 
 @final

@@ -43,8 +43,8 @@ class TorchBackend(Backend):
 
     def digest(self) -> str:
         h = hashlib.sha256(repr(self._module).encode())
-        for part in self._module.modules():
-            h.update(_code(part).encode())
+        for text in _code(self._module):
+            h.update(text.encode())
         for name, tensor in sorted(self._module.state_dict().items()):
             flat = tensor.detach().cpu().contiguous()
             h.update(f"{name} {flat.dtype} {tuple(flat.shape)}".encode())
@@ -62,11 +62,13 @@ class TorchBackend(Backend):
         return self._module
 
 
-def _code(module: nn.Module) -> str:
+def _code(module: nn.Module) -> list[str]:
     """What a module computes, as text: models of equal weights and layers may still differ in `forward`."""
-    if isinstance(module, torch.fx.GraphModule):
-        return module.code
-    kind = type(module)
+    graphs = [part.code for part in module.modules() if isinstance(part, torch.fx.GraphModule)]
+    return graphs + sorted(map(_source, {type(part) for part in module.modules()}))
+
+
+def _source(kind: type[nn.Module]) -> str:
     if kind.__module__.startswith("torch."):
         return kind.__qualname__
     try:
