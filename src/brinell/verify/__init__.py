@@ -1,7 +1,9 @@
 """Proofs: lower bounds on margins that hold for every allowed input."""
 
+from brinell.verify.alpha import AlphaCROWN as AlphaCROWN
 from brinell.verify.crown import CROWN as CROWN
 from brinell.verify.export import trace as trace
+from brinell.verify.freedom import Climb as Climb
 from brinell.verify.graph import Graph as Graph
 from brinell.verify.graph import Unsupported as Unsupported
 from brinell.verify.ibp import IBP as IBP

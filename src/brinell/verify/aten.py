@@ -60,9 +60,7 @@ def _matmul(build: Builder, x: Argument, y: Argument) -> Value:
     return _linear(build, x, constant(y).mT)
 
 
-def _addmm(
-    build: Builder, bias: Argument, x: Argument, y: Argument, *, beta: float = 1, alpha: float = 1
-) -> Value:
+def _addmm(build: Builder, bias: Argument, x: Argument, y: Argument, *, beta: float = 1, alpha: float = 1) -> Value:
     return _linear(build, x, alpha * constant(y).mT, beta * constant(bias))
 
 
@@ -150,9 +148,7 @@ def _adaptive_average_pool(build: Builder, x: Argument, output: Sequence[int]) -
     height, width = x.shape[1:]
     rows, columns = _pair(output)
     if height % rows or width % columns:
-        raise Unsupported(
-            f"adaptive pooling from {(height, width)} to {(rows, columns)}, which does not divide it"
-        )
+        raise Unsupported(f"adaptive pooling from {(height, width)} to {(rows, columns)}, which does not divide it")
     return _average_pool(build, x, (height // rows, width // columns))
 
 
@@ -237,9 +233,7 @@ def _max_pool(
 ) -> Value:
     if ceil_mode:
         raise Unsupported("max pooling with ceil_mode=True")
-    return build.add(
-        MaxPool(_pair(kernel), _pair(stride or kernel), _pair(padding), _pair(dilation)), _value(x)
-    )
+    return build.add(MaxPool(_pair(kernel), _pair(stride or kernel), _pair(padding), _pair(dilation)), _value(x))
 
 
 # Moving values

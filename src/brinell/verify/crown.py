@@ -35,5 +35,4 @@ class CROWN(Verifier):
 
     def _bound(self, problem: Problem) -> Margins:
         relaxed = relax(problem, self.slope, self.intermediate == "crown")
-        output = len(problem.graph.nodes) - 1
-        return sound(relaxed.intervals, bound(problem, output, problem.spec, relaxed.pieces))
+        return sound(relaxed.intervals, bound(problem, problem.graph.output, problem.spec, relaxed.pieces))

@@ -25,9 +25,7 @@ def trace(module: nn.Module, example: Inputs) -> Graph:
     Unsupported where an operator has no rule, naming it and the module that calls it.
     """
     if example.dim() < 2 or len(example) == 0:
-        raise UsageError(
-            f"example has shape {tuple(example.shape)}; it must be a batch of at least one input"
-        )
+        raise UsageError(f"example has shape {tuple(example.shape)}; it must be a batch of at least one input")
     with _evaluating(module), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.export speaks of its own deprecations
         found = _read(module, example[:1].repeat(_BATCH, *(1,) * (example.dim() - 1)))

@@ -49,12 +49,21 @@ class Graph:
         assert operator is not None
         return operator
 
+    def bend(self, i: int) -> Bend:
+        """The operator of a node that is known to be a bend."""
+        operator = self.nodes[i].operator
+        assert isinstance(operator, Bend)
+        return operator
+
     def unknown(self, i: int, interval: Interval) -> Neurons:
         """The neurons of node i whose bounds some bend needs better than `interval`."""
         readers = (self.nodes[j].operator for j in self.bends if i in self.nodes[j].inputs)
-        return torch.stack([reader.unknown(*interval) for reader in readers if isinstance(reader, Bend)]).any(
-            0
-        )
+        return torch.stack([reader.unknown(*interval) for reader in readers if isinstance(reader, Bend)]).any(0)
+
+    @property
+    def output(self) -> int:
+        """The place of the scores."""
+        return len(self.nodes) - 1
 
     @property
     def classes(self) -> int:
@@ -90,9 +99,7 @@ class Graph:
         mixed = {0: 0}
         for i in sorted(self.straight - {0}):
             operator = self.nodes[i].operator
-            mixed[i] = max(mixed[j] for j in self.nodes[i].inputs) + (
-                isinstance(operator, Affine) and operator.mixes
-            )
+            mixed[i] = max(mixed[j] for j in self.nodes[i].inputs) + (isinstance(operator, Affine) and operator.mixes)
         return frozenset(i for i, count in mixed.items() if count <= 1)
 
 
@@ -104,6 +111,4 @@ def graph(nodes: Sequence[Node]) -> Graph:
             needed.update(nodes[i].inputs)
     kept = sorted(needed | {0})
     place = {old: new for new, old in enumerate(kept)}
-    return Graph(
-        tuple(Node(nodes[i].operator, tuple(place[j] for j in nodes[i].inputs), nodes[i].shape) for i in kept)
-    )
+    return Graph(tuple(Node(nodes[i].operator, tuple(place[j] for j in nodes[i].inputs), nodes[i].shape) for i in kept))

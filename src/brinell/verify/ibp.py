@@ -36,7 +36,7 @@ def _bound(problem: Problem) -> Margins:
     """Elision of the last layer (Gowal et al. 2018, section 3): no interval of the scores is formed."""
     graph = problem.graph
     relaxed = relax(problem, None, substituted=False)
-    held, bounds = substitute(graph, len(graph.nodes) - 1, problem.spec, relaxed.pieces)
+    held, bounds = substitute(graph, graph.output, problem.spec, relaxed.pieces)
     for i, a in held.items():
         least = problem.least(a) if i == 0 else least_over_box(*relaxed.intervals[i], written(a))
         bounds = bounds + least

@@ -72,9 +72,7 @@ def solve(
 ) -> Margins:
     """The solver's bounds, chunk after chunk; -inf wherever they are not finite."""
     if x0.shape[1:] != graph.nodes[0].shape:
-        raise UsageError(
-            f"an example has shape {tuple(x0.shape[1:])}; the graph was traced for {graph.nodes[0].shape}"
-        )
+        raise UsageError(f"an example has shape {tuple(x0.shape[1:])}; the graph was traced for {graph.nodes[0].shape}")
     if spec.shape[0] != len(x0) or spec.shape[2] != graph.classes:
         raise UsageError(
             f"spec has shape {tuple(spec.shape)}; it must be (examples, rows, classes): "

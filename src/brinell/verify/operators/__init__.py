@@ -9,6 +9,7 @@ from brinell.verify.operators.base import Interval as Interval
 from brinell.verify.operators.base import Linearised as Linearised
 from brinell.verify.operators.base import Neurons as Neurons
 from brinell.verify.operators.base import Operator as Operator
+from brinell.verify.operators.base import RowChoices as RowChoices
 from brinell.verify.operators.base import Slope as Slope
 from brinell.verify.operators.base import Values as Values
 from brinell.verify.operators.base import inner as inner

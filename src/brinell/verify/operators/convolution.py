@@ -56,9 +56,7 @@ class Convolution(Affine, Local):
         height, width = a.values.shape[-2:]
         spread = a.values.flatten(2) @ self._unrolled(height, width)
         grown = [
-            (a.values.shape[i - 2] - 1) * self.stride[i]
-            + self.dilation[i] * (self.weight.shape[i - 2] - 1)
-            + 1
+            (a.values.shape[i - 2] - 1) * self.stride[i] + self.dilation[i] * (self.weight.shape[i - 2] - 1) + 1
             for i in (0, 1)
         ]
         values = spread.reshape(*a.values.shape[:2], -1, *grown)
@@ -88,19 +86,12 @@ class Convolution(Affine, Local):
         kernel = self.weight.shape[-2:]
         return [
             self.size[i]
-            - (
-                (output[i] - 1) * self.stride[i]
-                - 2 * self.padding[i]
-                + self.dilation[i] * (kernel[i] - 1)
-                + 1
-            )
+            - ((output[i] - 1) * self.stride[i] - 2 * self.padding[i] + self.dilation[i] * (kernel[i] - 1) + 1)
             for i in (0, 1)
         ]
 
 
-def average(
-    channels: int, size: Pair, kernel: Pair, stride: Pair, padding: Pair, divisor: int
-) -> Convolution:
+def average(channels: int, size: Pair, kernel: Pair, stride: Pair, padding: Pair, divisor: int) -> Convolution:
     """Average pooling; the padding counts as zeros. divisor: what the sum of a window is divided by."""
     weight = torch.full((channels, 1, *kernel), 1 / divisor, dtype=torch.float64)
     bias = torch.zeros(channels, dtype=torch.float64)

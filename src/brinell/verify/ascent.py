@@ -1,0 +1,42 @@
+"""Gradient ascent on the free parameters of a bound: every value in range is sound, so it may stop at any step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+
+@final
+@dataclass
+class Parameter:
+    """Values in [0, ceiling], examples first, and what Adam remembers of them. rate: the length of the first step."""
+
+    values: Tensor
+    ceiling: float
+    rate: float
+
+    def __post_init__(self) -> None:
+        self.mean = torch.zeros_like(self.values)
+        self.square = torch.zeros_like(self.values)
+
+    def only(self, chosen: Tensor) -> None:
+        """Keep some of the examples."""
+        self.values, self.mean, self.square = self.values[chosen], self.mean[chosen], self.square[chosen]
+
+
+def rise(parameters: Sequence[Parameter], gradients: Sequence[Tensor | None], taken: int, decay: float) -> None:
+    """Step `taken` + 1 of Adam, upward, then the nearest values in range; the rate falls by `decay` a step.
+
+    Kingma and Ba 2015, arXiv:1412.6980, algorithm 1. A parameter without a gradient stays.
+    """
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if gradient is None:
+            continue
+        parameter.mean = 0.9 * parameter.mean + 0.1 * gradient
+        parameter.square = 0.999 * parameter.square + 0.001 * gradient.square()
+        mean = parameter.mean / (1 - 0.9 ** (taken + 1))
+        size = (parameter.square / (1 - 0.999 ** (taken + 1))).sqrt() + 1e-8
+        step = parameter.rate * decay**taken
+        parameter.values = (parameter.values + step * mean / size).clamp(0, parameter.ceiling)

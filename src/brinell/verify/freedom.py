@@ -1,0 +1,157 @@
+"""What a linear bound leaves open, and gradient ascent on it: every choice is sound, so it may stop at any step.
+
+Slopes: Xu et al. 2021 (alpha-CROWN), arXiv:2011.13824. Multipliers of split neurons: Wang et al. 2021
+(beta-CROWN), arXiv:2103.06624.
+"""
+
+from dataclasses import dataclass, replace
+from typing import final
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from brinell.verify.ascent import Parameter, rise
+from brinell.verify.graph import Graph
+from brinell.verify.operators import (
+    Affine,
+    Bend,
+    Coefficients,
+    Constants,
+    Interval,
+    Linearised,
+    RowChoices,
+    Values,
+)
+from brinell.verify.problem import Problem
+from brinell.verify.relaxation import bound
+from brinell.verify.verifier import Margins
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Climb:
+    """Adam's settings. steps: gradient evaluations.
+
+    slope_rate: length of the first step of a slope, which is in [0, 1]. multiplier_rate: the same of a multiplier,
+    in the units of a score by a neuron. Both fall by `decay` a step.
+    """
+
+    steps: int
+    slope_rate: float = 0.25
+    multiplier_rate: float = 0.1
+    decay: float = 0.98
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Hold:
+    """Neurons held on one side of zero. side: 1 where at or above, -1 where at or below, 0 where free.
+
+    multipliers: the price of each, >= 0, for each row.
+    """
+
+    side: Values
+    multipliers: Float[Tensor, " batch rows *shape"]
+
+    def only(self, chosen: Tensor) -> "Hold":
+        return Hold(self.side[chosen], self.multipliers[chosen])
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Bent:
+    """The state of one bend: the limits of its input, the choice of its lower bound, and what is held, if anything."""
+
+    low: Values
+    high: Values
+    slopes: RowChoices
+    hold: Hold | None = None
+
+    def piece(self, operator: Bend) -> Linearised:
+        """The linear bound in this state."""
+        piece = operator.relax(self.low, self.high, self.slopes)
+        return piece if self.hold is None else Held(piece, self.hold.side.unsqueeze(1) * self.hold.multipliers)
+
+    def only(self, chosen: Tensor) -> "Bent":
+        """The state of some of the examples."""
+        hold = None if self.hold is None else self.hold.only(chosen)
+        return Bent(self.low[chosen], self.high[chosen], self.slopes[chosen], hold)
+
+
+State = dict[int, Bent]
+"""One entry a bend, by its place in the graph."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Held(Linearised):
+    """A bend whose input z is held: multiplier * side * z is never negative there, so it may be taken off.
+
+    What remains is a lower bound for every multiplier >= 0 (Wang et al. 2021, theorem 3.1).
+    """
+
+    piece: Linearised
+    push: Coefficients
+
+    def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
+        (back,), constant = self.piece.backward(a)
+        return (back - self.push,), constant
+
+
+def first(graph: Graph, intervals: list[Interval], rows: int) -> State:
+    """Nothing held, and CROWN's slopes: the same for each of `rows` rows, but free to part."""
+    state: State = {}
+    for i in graph.bends:
+        low, high = intervals[graph.nodes[i].inputs[0]]
+        slopes = graph.bend(i).choices(low, high, "adaptive").unsqueeze(1)
+        state[i] = Bent(low, high, slopes.repeat_interleave(rows, 1))
+    return state
+
+
+def pieces(graph: Graph, state: State) -> dict[int, Linearised]:
+    """The linear bounds of all nodes."""
+    affine = {i: node.operator for i, node in enumerate(graph.nodes) if isinstance(node.operator, Affine)}
+    return {**affine, **{i: bent.piece(graph.bend(i)) for i, bent in state.items()}}
+
+
+def ascend(problem: Problem, state: State, climb: Climb) -> tuple[Margins, Int64[Tensor, " left"], State]:
+    """(the best bound of each row, the examples with a row that is not positive, their state at the end)."""
+    bounds = torch.full(problem.spec.shape[:2], -torch.inf, dtype=torch.float64)
+    left = torch.arange(len(bounds))
+    slopes = {i: Parameter(bent.slopes, 1.0, climb.slope_rate) for i, bent in state.items()}
+    multipliers = {
+        i: Parameter(bent.hold.multipliers, torch.inf, climb.multiplier_rate)
+        for i, bent in state.items()
+        if bent.hold is not None
+    }
+    parameters = [*slopes.values(), *multipliers.values()]
+    for taken in range(climb.steps + 1):
+        problem.checkpoint()
+        state = {i: _at(bent, slopes[i], multipliers.get(i)) for i, bent in state.items()}
+        with torch.enable_grad():
+            now = bound(problem, problem.graph.output, problem.spec, pieces(problem.graph, state))
+        bounds[left] = torch.where(now > bounds[left], now.detach(), bounds[left])
+        unproved = bounds[left] <= 0
+        if taken < climb.steps and unproved.any():
+            aim = now.where(unproved, 0.0).sum()
+            gradients = torch.autograd.grad(aim, [p.values for p in parameters], allow_unused=True)
+            rise(parameters, gradients, taken, climb.decay)
+        staying = unproved.any(1).nonzero().squeeze(1)
+        if len(staying) < len(left):
+            left, problem = left[staying], problem.only(staying)
+            state = {i: bent.only(staying) for i, bent in state.items()}
+            for parameter in parameters:
+                parameter.only(staying)
+        if not len(left):
+            break
+    return bounds, left, {i: _at(bent, slopes[i], multipliers.get(i)) for i, bent in state.items()}
+
+
+def _at(bent: Bent, slopes: Parameter, multipliers: Parameter | None) -> Bent:
+    """The state at the parameters' values, ready to be differentiated by them."""
+    slopes.values = slopes.values.detach().requires_grad_()
+    if bent.hold is None or multipliers is None:
+        return replace(bent, slopes=slopes.values)
+    multipliers.values = multipliers.values.detach().requires_grad_()
+    return replace(bent, slopes=slopes.values, hold=replace(bent.hold, multipliers=multipliers.values))
