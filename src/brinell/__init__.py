@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from brinell.auditing import audit as audit
     from brinell.data import Dataset as Dataset
     from brinell.evasion import attack as attack
-    from brinell.target import Target as Target
-    from brinell.target import load as load
-    from brinell.target import target as target
+    from brinell.targets import Target as Target
+    from brinell.targets import load as load
+    from brinell.targets import target as target
     from brinell.threat import L2 as L2
     from brinell.threat import LEAST_LIKELY as LEAST_LIKELY
     from brinell.threat import Box as Box
@@ -38,9 +38,9 @@ _HOMES = {
     "audit": "brinell.auditing",
     "Dataset": "brinell.data",
     "attack": "brinell.evasion",
-    "Target": "brinell.target",
-    "load": "brinell.target",
-    "target": "brinell.target",
+    "Target": "brinell.targets",
+    "load": "brinell.targets",
+    "target": "brinell.targets",
     "Box": "brinell.threat",
     "L2": "brinell.threat",
     "LEAST_LIKELY": "brinell.threat",

@@ -77,6 +77,20 @@ CATALOG: tuple[Row, ...] = (
         _BLACK_BOX,
         (_BLACK_EVASION,),
     ),
-    Row("IBP", "brinell.verify:IBP", "proof", "interval", Access.WEIGHTS, "Gowal et al. 2018, arXiv:1810.12715"),
-    Row("CROWN", "brinell.verify:CROWN", "proof", "linear", Access.WEIGHTS, "Zhang et al. 2018, arXiv:1811.00866"),
+    Row(
+        "IBP",
+        "brinell.verify:IBP",
+        "proof",
+        "interval",
+        Access.WEIGHTS,
+        "Gowal et al. 2018, arXiv:1810.12715",
+    ),
+    Row(
+        "CROWN",
+        "brinell.verify:CROWN",
+        "proof",
+        "linear",
+        Access.WEIGHTS,
+        "Zhang et al. 2018, arXiv:1811.00866",
+    ),
 )

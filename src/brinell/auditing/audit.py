@@ -22,8 +22,8 @@ from brinell.auditing.result import Finding, Result, summarise
 from brinell.data import Dataset
 from brinell.errors import CannotRun, UsageError
 from brinell.evidence import Bracket, Verdict
-from brinell.target import Target
-from brinell.target.examples import check_examples
+from brinell.targets import Target
+from brinell.targets.examples import check_examples
 from brinell.threat import Targeted, Threat
 
 RESULT = "result.json"
@@ -36,9 +36,7 @@ class Audit:
     path: the run's folder. result: every figure, as in `result.json`. ids: the examples' row numbers in their source.
     """
 
-    def __init__(
-        self, path: Path, result: Result, board: Board, ids: Sequence[int], *, keep: object = None
-    ) -> None:
+    def __init__(self, path: Path, result: Result, board: Board, ids: Sequence[int], *, keep: object = None) -> None:
         self.path = path
         self.result = result
         self.ids = tuple(ids)
@@ -122,7 +120,7 @@ def audit(
     be written or holds another run, Contradiction if a witness meets a certificate.
     """
     clock = Clock(budget)
-    dataset = data if isinstance(data, Dataset) else Dataset.of(*data)
+    dataset = (data if isinstance(data, Dataset) else Dataset.of(*data)).named(target.classes)
     plan = load_plan(plan)
     threat, chosen = _question(target, dataset, threat, radii)
     question = Question(threat, chosen)
@@ -152,6 +150,8 @@ def audit(
                 "identity": identity,
                 "goal": threat.goal.label,
                 "classes": target.classes or dataset.classes,
+                "features": dataset.features,
+                "box": [target.box.low, target.box.high],
                 "question": question.key,
                 "n": len(dataset.y),
                 "ids": dataset.ids.tolist(),
@@ -213,9 +213,7 @@ def _askable(data: Dataset, threat: Threat) -> Dataset:
         return data
     keep = data.y != threat.goal.target
     if not keep.any():
-        raise UsageError(
-            f"every example is labelled {threat.goal.target}, the class to be reached; give others"
-        )
+        raise UsageError(f"every example is labelled {threat.goal.target}, the class to be reached; give others")
     return replace(data, x=data.x[keep], y=data.y[keep], ids=data.ids[keep])
 
 

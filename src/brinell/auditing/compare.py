@@ -40,9 +40,7 @@ def compare(before: Audit, after: Audit) -> list[Difference]:
     for radius in sorted({*before.radii, *after.radii}):
         first, second = before.verdicts_at(radius), after.verdicts_at(radius)
         asked = [
-            (first[a].state, second[b].state)
-            for a, b in pairs
-            if State.ERROR not in (first[a].state, second[b].state)
+            (first[a].state, second[b].state) for a, b in pairs if State.ERROR not in (first[a].state, second[b].state)
         ]
         for edge, holds in (("certified", _certified), ("unbroken", _unbroken)):
             differences.append(_difference(edge, radius, [(holds(a), holds(b)) for a, b in asked]))

@@ -21,7 +21,7 @@ from brinell.auditing.work import Engine, Outcome, Shard, attacking, first_look,
 from brinell.data import Dataset
 from brinell.errors import CannotRun, Contradiction, UsageError
 from brinell.evasion import Objective, cross_entropy, dlr, margin
-from brinell.target import Target
+from brinell.targets import Target
 from brinell.threat import Threat
 from brinell.verify import Graph, trace
 
@@ -227,9 +227,7 @@ def build(stage: Stage) -> Any:
     try:
         return stage.row.resolve()(**settings)
     except TypeError as error:
-        raise UsageError(
-            f"stage {stage.label} has settings that {stage.engine} does not take: {error}"
-        ) from error
+        raise UsageError(f"stage {stage.label} has settings that {stage.engine} does not take: {error}") from error
 
 
 def _objective(name: str) -> Objective:

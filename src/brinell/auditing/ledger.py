@@ -85,9 +85,7 @@ class Ledger:
         self._lock: sqlite3.Connection | None = None
         file = path / FILE
         if not write and not file.is_file():
-            raise CannotRun(
-                f"{path} is not a run: it holds no {FILE}; give a folder that `brinell audit` wrote"
-            )
+            raise CannotRun(f"{path} is not a run: it holds no {FILE}; give a folder that `brinell audit` wrote")
         try:
             if write:
                 path.mkdir(parents=True, exist_ok=True)
@@ -239,9 +237,7 @@ def storage_error(error: Exception, path: Path) -> CannotRun:
     """One line for what the disk or SQLite said."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     if "full" in reason or "No space left" in reason or "File too large" in reason:
-        return CannotRun(
-            f"{path} cannot be written: {reason}; free some space and run the same command to continue"
-        )
+        return CannotRun(f"{path} cannot be written: {reason}; free some space and run the same command to continue")
     return CannotRun(f"{path} cannot be opened or written: {reason}; choose another folder with --out")
 
 
@@ -261,16 +257,14 @@ def _evidence(
     item: int, engine: str, kind: str, value: float, artifact: str | None, detail: dict[str, Any]
 ) -> Evidence:
     if kind == "witness":
-        return Witness(
-            item, engine, value, detail["row"], detail["predicted"], detail["confidence"], artifact
-        )
+        return Witness(item, engine, value, detail["row"], detail["predicted"], detail["confidence"], artifact)
     if kind == "certificate":
         return Certificate(item, engine, value, detail["bound"], Soundness(detail["soundness"]))
     return Failure(item, engine, detail["message"])
 
 
 def _hold(path: Path) -> sqlite3.Connection:
-    """Take the run's lock: an exclusive transaction on a file of its own, which a killed process lets go of by dying."""
+    """Take the run's lock: an exclusive transaction on a file of its own, which dies with the process."""
     lock = sqlite3.connect(path / ".lock", timeout=0, isolation_level=None, check_same_thread=False)
     try:
         lock.execute("BEGIN EXCLUSIVE")
@@ -278,9 +272,7 @@ def _hold(path: Path) -> sqlite3.Connection:
         lock.close()
         if "locked" not in str(error):
             raise
-        raise CannotRun(
-            f"{path} is being written by another process; wait for it or choose another --out"
-        ) from None
+        raise CannotRun(f"{path} is being written by another process; wait for it or choose another --out") from None
     return lock
 
 

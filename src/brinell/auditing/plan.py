@@ -122,9 +122,7 @@ def load_plan(plan: "str | Path | Plan") -> Plan:
         return PRESETS[str(plan)]
     path = Path(plan)
     if path.suffix not in (".json", ".yaml", ".yml"):
-        raise UsageError(
-            f"plan {str(plan)!r} is not known; give {', '.join(PRESETS)}, or a .json or .yaml file"
-        )
+        raise UsageError(f"plan {str(plan)!r} is not known; give {', '.join(PRESETS)}, or a .json or .yaml file")
     try:
         text = path.read_text(encoding="utf-8")
         data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)

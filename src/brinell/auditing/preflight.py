@@ -14,8 +14,8 @@ from brinell.auditing.result import Finding
 from brinell.data import Dataset
 from brinell.errors import Inconclusive
 from brinell.evasion import Objective, cross_entropy, margin
-from brinell.target import Target, TargetError
-from brinell.target.torch import TorchBackend
+from brinell.targets import Target, TargetError
+from brinell.targets.torch import TorchBackend
 from brinell.types import Inputs, Labels, Logits, Scores
 
 PROBE = 256
@@ -112,9 +112,7 @@ def _on_errors(target: Target, x: Inputs, error: TargetError) -> Iterator[Findin
         if failed == 0
         else f"the model raises on {failed} of {len(x)} examples: {error}"
     )
-    yield Finding(
-        code="raises", severity=severity, message=message, remedy="mend the model, or leave those out"
-    )
+    yield Finding(code="raises", severity=severity, message=message, remedy="mend the model, or leave those out")
 
 
 def _on_answers(target: Target, x: Inputs, y: Labels) -> Iterator[Finding]:

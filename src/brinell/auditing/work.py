@@ -13,7 +13,7 @@ from brinell.auditing.ledger import Item
 from brinell.evasion import Attack, Clean
 from brinell.evasion.attack import run as run_attack
 from brinell.evidence import Certificate, Evidence, Failure, Witness
-from brinell.target import Target, TargetError
+from brinell.targets import Target, TargetError
 from brinell.threat import Access, Threat
 from brinell.types import Inputs, Labels, Logits
 from brinell.verify import Graph, Verifier, margins
@@ -71,7 +71,7 @@ Engine = Callable[[Target, Shard, Threat, Checkpoint], Outcome]
 
 
 def perform(engine: Engine, target: Target, shard: Shard, threat: Threat, checkpoint: Checkpoint) -> Outcome:
-    """Run an engine on a shard. Where the target raises, the shard is halved until the examples at fault stand alone."""
+    """Run an engine on a shard. Where the target raises, the shard is halved until those at fault stand alone."""
     start = time.perf_counter()
     outcome = _isolate(engine, target, shard, threat, checkpoint)
     outcome.seconds = time.perf_counter() - start

@@ -99,6 +99,22 @@ class Dataset:
         rows = order[:n].sort().values
         return replace(self, x=self.x[rows], y=self.y[rows], ids=self.ids[rows])
 
+    def named(self, classes: tuple[str, ...] | None) -> "Dataset":
+        """The same examples with the class numbers of a model that names its classes, matched by name.
+
+        Nothing changes where either has no names. Raises UsageError if the data has a class the model lacks.
+        """
+        if classes is None or self.classes is None or classes == self.classes:
+            return self
+        unknown = sorted(set(self.classes) - set(classes))
+        if unknown:
+            raise UsageError(
+                f"{self.source}: the model has no class {', '.join(map(repr, unknown[:5]))}; "
+                f"its classes are {', '.join(map(repr, classes[:10]))}; give examples of those"
+            )
+        number = torch.tensor([classes.index(name) for name in self.classes])
+        return replace(self, y=number[self.y], classes=classes)
+
     def __len__(self) -> int:
         return len(self.x)
 

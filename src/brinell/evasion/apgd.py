@@ -1,6 +1,6 @@
 """Auto-PGD: projected gradient ascent that sets its own step, so that no step length has to be tuned.
 
-Source: Croce & Hein 2020, arXiv:2003.01690, section 3 and algorithm 1; the targeted runs are those of section 4.2.
+Source: Croce & Hein 2020, arXiv:2003.01690, section 3 and algorithm 1; targeted runs, section 4.2.
 `APGD(objective=dlr, targets=9)` is AutoAttack's APGD-T.
 """
 
@@ -30,9 +30,9 @@ RHO = 0.75
 class APGD(Attack):
     """Auto-PGD (Croce & Hein 2020).
 
-    steps: gradients a run. restarts: random starts, each on the examples that still stand. targets: None climbs away
-    from the label; k makes each restart k runs, aimed in turn at the k wrong classes that score highest at x0 (at most
-    as many as there are). Under a goal with an aim of its own every run heads there.
+    steps: gradients a run. restarts: random starts, each on the examples that still stand. targets: None climbs
+    away from the label; k makes each restart k runs, aimed in turn at the k wrong classes that score highest at x0
+    (at most as many as there are). Under a goal with an aim of its own every run heads there.
     """
 
     steps: int = 100
@@ -92,7 +92,7 @@ class _Climb:
 
     @classmethod
     def at(cls, x: Inputs, step: float) -> "_Climb":
-        # An infinite value to begin with: the first point is no rise, and none to be compared with at a checkpoint.
+        # The value before the first is infinite, so that the first point does not count as a rise.
         worst, top = x.new_full((len(x),), -torch.inf), x.new_full((len(x),), torch.inf)
         return cls(
             previous=x,
@@ -116,10 +116,10 @@ class _Climb:
         self.value = value
 
     def check(self, x: Inputs, g: Inputs, enough: float) -> tuple[Inputs, Inputs]:
-        """At a checkpoint: halve the step of those that no longer get on, and take them back to their best point.
+        """At a checkpoint: halve the step of those that no longer get on, and take them back to their best.
 
-        Condition 1: too few of the steps since the last checkpoint raised the objective. Condition 2: neither the step
-        nor the best value has changed since then.
+        Condition 1: too few of the steps since the last checkpoint raised the objective. Condition 2: neither the
+        step nor the best value has changed since then.
         """
         stuck = ~self.halved & (self.checked_value == self.best_value)
         self.halved = (self.rises < enough) | stuck

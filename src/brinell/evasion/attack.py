@@ -12,8 +12,8 @@ from torch import Tensor
 from brinell.errors import UsageError
 from brinell.evasion.hunt import Hunt
 from brinell.evidence import judge
-from brinell.target import Target
-from brinell.target.examples import check_examples
+from brinell.targets import Target
+from brinell.targets.examples import check_examples
 from brinell.threat import Access, PerturbationSet, Threat
 from brinell.types import Inputs, Labels, Mask
 
@@ -21,8 +21,8 @@ from brinell.types import Inputs, Labels, Mask
 class Attack(ABC):
     """A search for adversarial examples: a frozen dataclass of settings that is called on a hunt.
 
-    needs: the least access it works with. It moves the hunt and asks it for scores or gradients, and returns nothing:
-    the hunt keeps the candidates.
+    needs: the least access it works with. It moves the hunt and asks it for scores or gradients, and returns
+    nothing: the hunt keeps the candidates.
     """
 
     needs: ClassVar[Access]
@@ -48,7 +48,7 @@ class Found:
     """What an attack found, as the judge sees it. All tensors have one row an example, in the order given.
 
     x: a witness where broken, the clean example elsewhere. distance: float64, in the set's units, 0 where the clean
-    example is already misclassified and inf where unbroken. queries, gradients: forward rows and gradient rows spent.
+    example is already misclassified and inf where unbroken. queries, gradients: forward and gradient rows spent.
     """
 
     x: Inputs
@@ -69,8 +69,8 @@ def attack(
 ) -> Found:
     """Run `attack` on every example and judge what it finds.
 
-    x: (n, *shape), in the target's box. y: class indices, (n,). seed decides every random choice. checkpoint is called
-    before the target is asked; what it raises passes through.
+    x: (n, *shape), in the target's box. y: class indices, (n,). seed decides every random choice. checkpoint is
+    called before the target is asked; what it raises passes through.
     Raises UsageError if the target or the threat shows less than the attack needs, or on unfit examples.
     """
     access = min(target.access, threat.access)

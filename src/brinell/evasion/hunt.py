@@ -1,9 +1,9 @@
 """The hunt: the one driver under every attack.
 
-A hunt holds the examples still standing and the point each has reached. An attack only says where to go next; the hunt
-asks the target, counts what it asks, keeps the best candidate of each example, retires the examples that just broke or
-have spent their queries, and shrinks everything that belongs to them. So an attack never sees a finished example, and
-works on ever smaller batches.
+A hunt holds the examples still standing and the point each has reached. An attack only says where to go next; the
+hunt asks the target, counts what it asks, keeps the best candidate of each example, retires the examples that just
+broke or have spent their queries, and shrinks everything that belongs to them. So an attack never sees a finished
+example, and works on ever smaller batches.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, final, runtime_checkable
 import torch
 from torch import Tensor
 
-from brinell.target import Target
+from brinell.targets import Target
 from brinell.threat import Access, PerturbationSet, Threat
 from brinell.threat.goal import met, met_by_label
 from brinell.types import Inputs, Labels, Logits, Mask, Scores
@@ -21,7 +21,7 @@ from brinell.types import Inputs, Labels, Logits, Mask, Scores
 
 @runtime_checkable
 class Objective(Protocol):
-    """What an attack ascends: one number an example from its scores, its label, and the class it is aimed at (or None).
+    """What an attack ascends: one number an example, from its scores, its label, and the class aimed at (or None).
 
     Larger is better for the adversary, with or without an aim, so no caller ever turns a sign.
     """
@@ -43,8 +43,9 @@ class Hunt:
     """A search over a batch of examples under one threat.
 
     x0, y: the examples still standing. x: the point each has reached, always in set ∩ box. aim: the class each is
-    headed for, or None; the goal's own aim to begin with, kept for all examples in goal_aims. clean: scores at x0, where they are seen. rng: the only
-    source of chance. checkpoint: called before the target is asked; what it raises ends the hunt.
+    headed for, or None; the goal's own aim to begin with. goal_aims: that aim, for all examples. clean: scores at x0,
+    where they are seen. rng: the only source of chance. checkpoint: called before the target is asked; what it raises
+    ends the hunt.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class Hunt:
             self.look()
 
     def look(self) -> None:
-        """Ask for what is seen of x, scores or decisions; those that serve the adversary are noted and retired."""
+        """Ask for what is seen of x, scores or decisions; what serves the adversary is noted and retired."""
         if self.access >= Access.SCORES:
             self.scores()
             return
@@ -130,7 +131,10 @@ class Hunt:
         return objective(scores, self.y, self.aim)
 
     def gradient(self, objective: Objective) -> tuple[Scores, Inputs]:
-        """(objective, its gradient) at x, of the examples that still stand after it. Non-finite gradients are zero."""
+        """(objective, its gradient) at x, of the examples that still stand after it.
+
+        What is not finite in a gradient is zero.
+        """
         self._spend(1)
         if not len(self):
             return self.x.new_zeros(0), self.x
@@ -144,7 +148,7 @@ class Hunt:
         return value[keep], torch.nan_to_num(g[keep], 0.0, 0.0, 0.0)
 
     def _look_first(self, threat: Threat) -> None:
-        """One look at the clean examples: it retires those already lost, and tells the goal what it needs to aim."""
+        """One look at the clean examples: it retires those already lost, and lets the goal take its aim."""
         if self.access < Access.SCORES:
             self.goal_aims = self._aims = self.aim = threat.goal.aims(self.y, None)
             self.look()
@@ -156,7 +160,7 @@ class Hunt:
         self._retire(met(clean, self.y, self._aims))
 
     def _spend(self, gradients: int) -> None:
-        """Count one forward row (and gradient row) for every example that can pay, and retire the others unasked."""
+        """Count one forward row (and gradient row) for each example that can pay, and retire the others unasked."""
         self._checkpoint()
         self._seen = True
         if self._budget is not None:

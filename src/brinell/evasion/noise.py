@@ -1,6 +1,6 @@
 """Noise: random points of the set, from decisions alone. A floor that every other attack must clear.
 
-What it breaks needs no adversary (Carlini et al. 2019, arXiv:1902.06705, section 4: try many random perturbations).
+What it breaks needs no adversary (Carlini et al. 2019, arXiv:1902.06705: "try brute-force search").
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from brinell.threat import Access
 class Noise(Attack):
     """Random points of the set and, every second time, its extreme points in random directions.
 
-    draws: points an example. For linf the extreme points are the corners, where there is one sign an input value.
+    draws: points an example. The extreme points of linf are its corners.
     """
 
     draws: int = 100
@@ -36,8 +36,6 @@ class Noise(Attack):
             if draw % 2:
                 hunt.sample()
             else:
-                direction = torch.randn(
-                    hunt.x0.shape, dtype=hunt.x0.dtype, device=hunt.x0.device, generator=hunt.rng
-                )
+                direction = torch.randn(hunt.x0.shape, dtype=hunt.x0.dtype, device=hunt.x0.device, generator=hunt.rng)
                 hunt.move(hunt.x0 + radius * hunt.set.steepest(direction))
             hunt.look()

@@ -1,4 +1,4 @@
-"""What attacks ascend: one number an example, larger for the adversary, whether it leaves the label or heads for an aim."""
+"""What attacks ascend: one number an example, larger for the adversary, whether it leaves the label or has an aim."""
 
 import torch
 from torch.nn import functional
@@ -14,20 +14,23 @@ def cross_entropy(scores: Logits, y: Labels, aim: Labels | None) -> Scores:
 
 
 def margin(scores: Logits, y: Labels, aim: Labels | None) -> Scores:
-    """The best rival's lead over the label, or the aim's lead over the label (Carlini and Wagner 2017, f_6).
+    """The best rival's lead over the label, or the aim's lead over its best rival.
 
-    Without an aim it is >= 0 exactly where the example is broken.
+    It is >= 0 exactly where the goal is met (Carlini and Wagner 2017, arXiv:1608.04644, f_6, with its sign turned and
+    without its floor).
     """
-    label = _of(scores, y)
-    return (_best_but(scores, y) if aim is None else _of(scores, aim)) - label
+    if aim is None:
+        return _best_but(scores, y) - _of(scores, y)
+    return _of(scores, aim) - _best_but(scores, aim)
 
 
 def dlr(scores: Logits, y: Labels, aim: Labels | None) -> Scores:
     """Difference of logits ratio: the margin, free of shift and scale (Croce and Hein 2020, arXiv:2003.01690).
 
     Without an aim, eq. 6: divided by the 1st less the 3rd score. With one, eq. 7: divided by the 1st less the mean of
-    the 3rd and 4th. Where there are fewer classes the last one stands in; with two the ratio would be constant, so the
-    margin itself is returned.
+    the 3rd and 4th. Eq. 7 measures the aim against the label; the margin measures it against the class on top, which
+    is the label until an untargeted goal is met, and under a targeted one is the class in the way. Where there are
+    fewer classes the last one stands in; with two the ratio would be constant, so the margin itself is returned.
     """
     if scores.shape[1] < 3:
         return margin(scores, y, aim)

@@ -32,7 +32,10 @@ class Plain(StepRule):
 @final
 @dataclass(frozen=True)
 class Momentum(StepRule):
-    """A decaying sum of l1-normalised gradients (Dong et al. 2018, arXiv:1710.06081, eq. 6). decay: the paper's mu."""
+    """A decaying sum of l1-normalised gradients (Dong et al. 2018, arXiv:1710.06081, eq. 6).
+
+    decay: the paper's mu.
+    """
 
     decay: float = 1.0
 

@@ -1,8 +1,8 @@
 """Square attack: random search by windows, from scores alone.
 
 Source: Andriushchenko et al. 2020, arXiv:1912.00049: algorithm 1 is the search, algorithm 2 its moves for linf and
-algorithm 3 those for l2. Images keep their (channels, height, width) and are changed in square windows; anything else
-is one row of features, changed in contiguous segments.
+algorithm 3 those for l2. Images keep their (channels, height, width) and are changed in square windows; anything
+else is one row of features, changed in contiguous segments.
 """
 
 from abc import ABC, abstractmethod
@@ -25,7 +25,7 @@ Image = Float[Tensor, "batch channels height width"]
 Window = Int64[Tensor, "batch height width"]
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-"""Of 10,000 queries: those after which the window's share is halved (the authors' code; the paper leaves out 500)."""
+"""Of 10,000 queries: those after which the window's share is halved, as in the authors' code."""
 
 
 @final
@@ -33,9 +33,9 @@ HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 class Square(Attack):
     """Square attack (Andriushchenko et al. 2020), for linf and l2.
 
-    queries: forward rows an example; the schedule of the window sizes, made for 10,000, is stretched to this number, as
-    the paper does (AutoAttack does not). share: the part of the features changed at first (the paper's p). Each example
-    has windows and signs of its own; the authors' code shares them over the batch.
+    queries: forward rows an example; the schedule of the window sizes, made for 10,000, is stretched to this number,
+    as the paper does (AutoAttack does not). share: the part of the features changed at first (the paper's p). Each
+    example has windows and signs of its own; the authors' code shares them over the batch.
     """
 
     queries: int = 5000
@@ -65,7 +65,7 @@ class Square(Attack):
 
     def _share_at(self, query: int) -> float:
         scaled = (query - 1) * 10_000 // self.queries
-        return self.share / 2 ** sum(scaled > at for at in HALVINGS)
+        return self.share * 0.5 ** sum(scaled > at for at in HALVINGS)
 
 
 @dataclass
@@ -119,7 +119,7 @@ class _Linf(_Moves):
 
 @final
 class _L2(_Moves):
-    """Algorithm 3: a window takes over the length that another gives up, and is turned toward a pair of pyramids."""
+    """Algorithm 3: a window takes the length that another gives up, and is turned toward a pair of pyramids."""
 
     def start(self, x0: Image, radius: float, rng: torch.Generator) -> Image:
         """A grid of 5 by 5 pairs of pyramids."""
@@ -201,9 +201,7 @@ def _span(n: int, size: int, length: int, like: Tensor, rng: torch.Generator) ->
     return (place >= 0) & (place < length)
 
 
-def _window(
-    n: int, height: int, width: int, high: int, wide: int, like: Tensor, rng: torch.Generator
-) -> Window:
+def _window(n: int, height: int, width: int, high: int, wide: int, like: Tensor, rng: torch.Generator) -> Window:
     """A random window, one an example, as places in an image flattened to one axis."""
     rows = _starts(n, height - high, like, rng) + torch.arange(high, device=like.device)
     columns = _starts(n, width - wide, like, rng) + torch.arange(wide, device=like.device)
@@ -218,11 +216,11 @@ def _pyramids(high: int, wide: int, like: Tensor) -> Float[Tensor, "high wide"]:
     else:
         half = high // 2
         eta = torch.cat([_pyramid(half, wide, like), -_pyramid(high - half, wide, like)], 0)
-    return eta / eta.norm()
+    return eta / _length(eta, (0, 1))
 
 
 def _pyramid(high: int, wide: int, like: Tensor) -> Float[Tensor, "high wide"]:
-    """Falls off from the middle: at distance m (in the larger of both directions) the sum of 1 / j^2 over j > m."""
+    """Falls off from the middle: m places away (in the larger direction) it is the sum of 1 / j^2 over j > m."""
     levels = max(high, wide) // 2 + 1
     fall = (1 / torch.arange(levels, 0, -1, dtype=like.dtype, device=like.device).square()).cumsum(0).flip(0)
     down = (torch.arange(high, device=like.device) - high // 2).abs()

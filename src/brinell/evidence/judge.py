@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from brinell.target import Target
+from brinell.targets import Target
 from brinell.threat import Access, PerturbationSet
 from brinell.threat.goal import met, met_by_label
 from brinell.types import Inputs, Labels, Mask

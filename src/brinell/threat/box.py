@@ -33,9 +33,7 @@ class Box:
             )
         for low, high in self._sides():
             if not low < high:
-                raise UsageError(
-                    f"box is empty: its low {low} is not below its high {high}; give (low, high)"
-                )
+                raise UsageError(f"box is empty: its low {low} is not below its high {high}; give (low, high)")
 
     @classmethod
     def of(cls, bounds: "Box | tuple[float | Sequence[float], float | Sequence[float]]") -> "Box":

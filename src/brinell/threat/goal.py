@@ -53,9 +53,7 @@ class Targeted(Goal):
 
     def aims(self, y: Labels, scores: Logits | None) -> Labels | None:
         if scores is not None and not 0 <= self.target < scores.shape[1]:
-            raise UsageError(
-                f"target class is {self.target}; the model has classes 0 to {scores.shape[1] - 1}"
-            )
+            raise UsageError(f"target class is {self.target}; the model has classes 0 to {scores.shape[1] - 1}")
         if (y == self.target).any():
             raise UsageError(
                 f"{int((y == self.target).sum())} examples are labelled {self.target}, the class to be reached; "

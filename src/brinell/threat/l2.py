@@ -11,7 +11,6 @@ from brinell.threat.sets import (
     Bounds,
     Coefficients,
     PerturbationSet,
-    check_fits,
     check_radius,
     least_over_box,
     over_features,
@@ -38,14 +37,14 @@ class L2(PerturbationSet):
         return replace(self, radius=radius)
 
     def distance(self, x0: Inputs, x: Inputs) -> Scores:
-        return (x.double() - x0.double()).flatten(1).norm(dim=1)
+        return _length(x.double() - x0.double())
 
     def project(self, x0: Inputs, x: Inputs) -> Inputs:
         """Nearest point of ball ∩ box.
 
-        By the KKT conditions it is clamp(x0 + t (x - x0)) for the largest t in [0, 1] that keeps it in the ball. The
-        squared length, sum of min(t d, room)^2, is concave and piecewise linear in t^2, so Newton's method from the
-        left rises to the root without passing it, in as many steps as there are pieces on the way (a few).
+        By the KKT conditions it is clamp(x0 + t (x - x0)) for the largest t in [0, 1] that keeps it in the ball.
+        The squared length, sum of min(t d, room)^2, is concave and piecewise linear in t^2, so Newton's method from
+        the left rises to the root without passing it, in as many steps as there are pieces on the way (a few).
         """
         move = x - x0
         low, high = self.box.limits(x0)
@@ -60,8 +59,10 @@ class L2(PerturbationSet):
         return self.project(x0, x0 + over_features(length, x0) * self.steepest(g))
 
     def steepest(self, g: Inputs) -> Inputs:
-        norm = g.flatten(1).norm(dim=1)
-        return g / over_features(norm.where(norm > 0, torch.ones_like(norm)), g)
+        # Scaled first: the squares of a saturated model's gradients are zero in float32, though they are not.
+        largest = g.abs().flatten(1).amax(1)
+        g = g / over_features(largest.where(largest > 0, torch.ones_like(largest)), g)
+        return g / over_features(_length(g).clamp(min=1), g)
 
     def hull(self, x0: Inputs) -> tuple[Inputs, Inputs]:
         low, high = x0 - self.radius, x0 + self.radius
@@ -72,27 +73,29 @@ class L2(PerturbationSet):
     def minimum(self, x0: Inputs, a: Coefficients) -> Bounds:
         """The better of two bounds: over the ball (Cauchy-Schwarz), and over the interval hull."""
         rows = a.flatten(2)
-        over_ball = (rows @ x0.flatten(1).unsqueeze(-1)).squeeze(-1) - self.radius * rows.norm(dim=2)
+        over_ball = (rows @ x0.flatten(1).unsqueeze(-1)).squeeze(-1) - self.radius * rows.square().sum(2).sqrt()
         return torch.maximum(over_ball, least_over_box(*self.hull(x0), a))
 
     def _reach(self, x0: Inputs) -> Tensor:
         """The radius less the rounding error of a point of the ball, one number an example."""
         eps = torch.finfo(x0.dtype).eps
-        return (self.radius * (1 - 2 * eps) - eps * x0.flatten(1).norm(dim=1)).clamp(min=0)
+        return (self.radius * (1 - 2 * eps) - eps * _length(x0)).clamp(min=0)
+
+
+def _length(x: Inputs) -> Scores:
+    return x.flatten(1).square().sum(1).sqrt()
 
 
 def _root(squares: Tensor, ends: Tensor, target: Tensor) -> Tensor:
     """The largest s <= 1 with sum of min(s * squares, ends) <= target, row by row. All arguments >= 0."""
     s = (target / squares.sum(1)).clamp(max=1).nan_to_num(1.0)
     for _ in range(100):
-        free = s.unsqueeze(1) * squares < ends
-        length = torch.where(free, s.unsqueeze(1) * squares, ends).sum(1)
-        slope = torch.where(free, squares, 0).sum(1)
-        gap = target - length
+        scaled = s.unsqueeze(1) * squares
+        gap = target - torch.minimum(scaled, ends).sum(1)
+        slope = (squares * (scaled < ends)).sum(1)
         step = torch.where(slope > 0, gap / slope, torch.ones_like(s))
-        step = step.where(gap > 0, torch.zeros_like(s))
-        rising = step > torch.finfo(s.dtype).eps * s
-        s = (s + step.where(rising, torch.zeros_like(s))).clamp(max=1)
-        if not (rising & (s < 1)).any():
+        rising = (gap > 0) & (step > torch.finfo(s.dtype).eps * s) & (s < 1)
+        if not rising.any():
             break
+        s = torch.where(rising, s + step, s).clamp(max=1)
     return s

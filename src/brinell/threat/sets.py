@@ -4,6 +4,7 @@ An attack or a verifier written against `PerturbationSet` works for every set: i
 """
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -24,7 +25,7 @@ class PerturbationSet(ABC):
     is shown at one radius can be carried to another.
     """
 
-    name: str
+    name: ClassVar[str]
     radius: float
     box: Box
 

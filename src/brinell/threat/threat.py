@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import final
 
-from brinell.errors import UsageError
 from brinell.access import Access
+from brinell.errors import UsageError
 from brinell.threat.box import Box
 from brinell.threat.goal import UNTARGETED, Goal
 from brinell.threat.sets import PerturbationSet

@@ -1,6 +1,7 @@
 """Proofs: lower bounds on margins that hold for every allowed input."""
 
 from brinell.verify.alpha import AlphaCROWN as AlphaCROWN
+from brinell.verify.branch import BranchAndBound as BranchAndBound
 from brinell.verify.crown import CROWN as CROWN
 from brinell.verify.export import trace as trace
 from brinell.verify.freedom import Climb as Climb

@@ -20,6 +20,7 @@ from brinell.verify.operators import (
     Constants,
     Interval,
     Linearised,
+    ReLU,
     RowChoices,
     Values,
 )
@@ -55,7 +56,12 @@ class Hold:
     multipliers: Float[Tensor, " batch rows *shape"]
 
     def only(self, chosen: Tensor) -> "Hold":
+        """Some of the examples."""
         return Hold(self.side[chosen], self.multipliers[chosen])
+
+    def plus(self, other: "Hold") -> "Hold":
+        """The examples of both."""
+        return Hold(torch.cat((self.side, other.side)), torch.cat((self.multipliers, other.multipliers)))
 
 
 @final
@@ -77,6 +83,12 @@ class Bent:
         """The state of some of the examples."""
         hold = None if self.hold is None else self.hold.only(chosen)
         return Bent(self.low[chosen], self.high[chosen], self.slopes[chosen], hold)
+
+    def plus(self, other: "Bent") -> "Bent":
+        """The states of the examples of both."""
+        low, high = torch.cat((self.low, other.low)), torch.cat((self.high, other.high))
+        hold = None if self.hold is None or other.hold is None else self.hold.plus(other.hold)
+        return Bent(low, high, torch.cat((self.slopes, other.slopes)), hold)
 
 
 State = dict[int, Bent]
@@ -107,6 +119,16 @@ def first(graph: Graph, intervals: list[Interval], rows: int) -> State:
         slopes = graph.bend(i).choices(low, high, "adaptive").unsqueeze(1)
         state[i] = Bent(low, high, slopes.repeat_interleave(rows, 1))
     return state
+
+
+def holding(graph: Graph, state: State) -> State:
+    """The same, ready to hold neurons of ReLUs: none is held yet."""
+    return {
+        i: replace(bent, hold=Hold(torch.zeros_like(bent.low), torch.zeros_like(bent.low).unsqueeze(1)))
+        if isinstance(graph.bend(i), ReLU)
+        else bent
+        for i, bent in state.items()
+    }
 
 
 def pieces(graph: Graph, state: State) -> dict[int, Linearised]:
@@ -145,7 +167,7 @@ def ascend(problem: Problem, state: State, climb: Climb) -> tuple[Margins, Int64
                 parameter.only(staying)
         if not len(left):
             break
-    return bounds, left, {i: _at(bent, slopes[i], multipliers.get(i)) for i, bent in state.items()}
+    return bounds, left, state
 
 
 def _at(bent: Bent, slopes: Parameter, multipliers: Parameter | None) -> Bent:

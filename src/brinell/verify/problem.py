@@ -1,7 +1,7 @@
 """A question put to a verifier, made ready: float64, on the CPU, in chunks that fit the memory."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import final
 
@@ -56,9 +56,13 @@ class Problem:
         """How many functionals an example may be carried at one time."""
         return max(1, self.memory // (8 * _COPIES * self.graph.width * len(self.x0)))
 
+    def asking(self, spec: Float64[Tensor, " batch rows classes"]) -> "Problem":
+        """Another question of the same examples."""
+        return replace(self, spec=spec)
+
     def only(self, chosen: Tensor) -> "Problem":
         """The same question of some of the examples."""
-        return Problem(self.graph, self.x0[chosen], self.set, self.spec[chosen], self.memory, self.checkpoint)
+        return replace(self, x0=self.x0[chosen], spec=self.spec[chosen])
 
 
 def solve(

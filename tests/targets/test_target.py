@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from brinell.errors import UsageError
-from brinell.target import TargetError, TorchBackend, target
+from brinell.targets import TargetError, TorchBackend, target
 from brinell.threat import Access, Box
 from target.models import batch, cnn, mlp
 

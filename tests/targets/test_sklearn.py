@@ -22,7 +22,7 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from brinell.errors import CannotRun, UsageError
-from brinell.target import SklearnBackend, target
+from brinell.targets import SklearnBackend, target
 from brinell.threat import Access
 
 

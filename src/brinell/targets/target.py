@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from brinell.errors import UsageError
-from brinell.target.backend import Backend
+from brinell.targets.backend import Backend
 from brinell.threat import Access, Box
 from brinell.types import Inputs, Labels, Logits, Scores
 
@@ -79,7 +79,12 @@ class Target:
     def restrict(self, access: Access) -> "Target":
         """The same model through a lower access, with a meter of its own: LABELS is a true black box."""
         return Target(
-            self.backend, self.box, mean=self.mean, std=self.std, access=min(access, self.access), chunk=self.chunk
+            self.backend,
+            self.box,
+            mean=self.mean,
+            std=self.std,
+            access=min(access, self.access),
+            chunk=self.chunk,
         )
 
     def copy(self) -> "Target":
@@ -100,7 +105,9 @@ class Target:
         with torch.no_grad():
             return self._in_chunks(self.backend.scores, x)
 
-    def gradient(self, x: Inputs, objective: Callable[[Logits, slice], Scores]) -> tuple[Logits, Scores, Inputs]:
+    def gradient(
+        self, x: Inputs, objective: Callable[[Logits, slice], Scores]
+    ) -> tuple[Logits, Scores, Inputs]:
         """(scores, objective, its gradient by x), from one forward and one backward pass.
 
         objective gets the scores of a chunk and the rows they belong to, and returns one number a row.
@@ -136,7 +143,9 @@ class Target:
         except UsageError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the user's model raises
-            raise TargetError(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
+            raise TargetError(
+                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            ) from error
 
     def _allow(self, needed: Access) -> None:
         if self.access < needed:

@@ -4,7 +4,7 @@ import torch
 from onnx import TensorProto, helper
 
 from brinell.errors import CannotRun, UsageError
-from brinell.target import OnnxBackend, load
+from brinell.targets import OnnxBackend, load
 from brinell.threat import Access
 from target.models import as_onnx, batch, mlp
 

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from brinell.errors import CannotRun, UsageError
-from brinell.target import load, target
+from brinell.targets import load, target
 from brinell.threat import Access
 from target.models import batch, mlp
 
@@ -191,7 +191,7 @@ def test_importing_costs_no_framework_that_is_not_used():
         [
             sys.executable,
             "-c",
-            f"import sys, brinell.target; print([m for m in {heavy} if m in sys.modules])",
+            f"import sys, brinell.targets; print([m for m in {heavy} if m in sys.modules])",
         ],
         capture_output=True,
         text=True,

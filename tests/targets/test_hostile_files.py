@@ -22,7 +22,7 @@ from safetensors.torch import save
 from sklearn.linear_model import LogisticRegression
 
 from brinell.errors import BrinellError, CannotRun, Refused
-from brinell.target import load
+from brinell.targets import load
 from target.models import as_onnx, batch, mlp
 
 

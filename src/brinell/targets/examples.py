@@ -1,7 +1,7 @@
 """Examples fit to be asked about: checked once, where they enter."""
 
 from brinell.errors import UsageError
-from brinell.target.target import Target
+from brinell.targets.target import Target
 from brinell.threat import Access, Threat
 from brinell.types import Inputs, Labels
 

@@ -4,7 +4,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from brinell.errors import CannotRun, UsageError
-from brinell.target import load
+from brinell.targets import load
 from target.models import batch, mlp
 
 

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from brinell.errors import CannotRun, UsageError
-from brinell.target import load
-from brinell.target.exported import FixedBatch
+from brinell.targets import load
+from brinell.targets.exported import FixedBatch
 from brinell.threat import Access
 from target.models import batch, cnn, mlp
 

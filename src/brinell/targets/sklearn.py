@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from brinell.errors import CannotRun, MissingExtra, UsageError
-from brinell.target.backend import Backend, as_logits
+from brinell.targets.backend import Backend, as_logits
 from brinell.threat import Access
 from brinell.types import Inputs, Labels, Logits
 

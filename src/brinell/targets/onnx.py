@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from brinell.errors import CannotRun, MissingExtra, Refused, UsageError
-from brinell.target.backend import Backend, as_logits
+from brinell.targets.backend import Backend, as_logits
 from brinell.threat import Access
 from brinell.types import Inputs, Logits
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from brinell.errors import CannotRun
-from brinell.target.backend import Backend, as_logits
+from brinell.targets.backend import Backend, as_logits
 from brinell.threat import Access
 from brinell.types import Inputs, Logits
 

@@ -17,13 +17,13 @@ import torch
 from torch import nn
 
 from brinell.errors import BrinellError, CannotRun, MissingExtra, Refused, UsageError
-from brinell.target.backend import Backend
-from brinell.target.exported import load_exported
-from brinell.target.onnx import OnnxBackend
-from brinell.target.sklearn import SklearnBackend
-from brinell.target.target import Scale, Target
-from brinell.target.torch import TorchBackend
-from brinell.target.weights import (
+from brinell.targets.backend import Backend
+from brinell.targets.exported import load_exported
+from brinell.targets.onnx import OnnxBackend
+from brinell.targets.sklearn import SklearnBackend
+from brinell.targets.target import Scale, Target
+from brinell.targets.torch import TorchBackend
+from brinell.targets.weights import (
     SAVE_WEIGHTS,
     fill,
     is_pickle,

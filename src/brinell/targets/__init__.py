@@ -1,0 +1,11 @@
+"""The model under test, whatever framework it comes from."""
+
+from brinell.targets.backend import Backend as Backend
+from brinell.targets.load import load as load
+from brinell.targets.load import target as target
+from brinell.targets.onnx import OnnxBackend as OnnxBackend
+from brinell.targets.sklearn import SklearnBackend as SklearnBackend
+from brinell.targets.target import Meter as Meter
+from brinell.targets.target import Target as Target
+from brinell.targets.target import TargetError as TargetError
+from brinell.targets.torch import TorchBackend as TorchBackend
