@@ -73,7 +73,7 @@ class Requirement:
         return f"{self.figure}{at}{'>=' if self.at_least else '<='}{self.value:g}"
 
     def decide(self, audit: Audit) -> Ruling:
-        """Pass or fail where all of the 95 % Clopper-Pearson interval says so, else inconclusive; a missing figure fails."""
+        """Pass or fail where the whole 95 % Clopper-Pearson interval says so, else inconclusive; no figure fails."""
         counted = self._count(audit)
         if counted is None:
             return Ruling(str(self), Outcome.FAIL, "no such figure in this run")

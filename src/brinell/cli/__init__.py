@@ -1,0 +1,3 @@
+"""The command line."""
+
+from brinell.cli.app import main as main

@@ -1,0 +1,389 @@
+"""The command line. Figures go to stdout, everything else to stderr; a foreseen failure is one line and an exit code.
+
+0 done or passed · 1 a gate failed · 2 the command cannot be right · 3 it could not be carried out · 4 the evidence does
+not decide · 130 interrupted. Heavy imports stand inside the commands, so that `--help` is instant.
+"""
+
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from brinell import __version__
+from brinell.errors import BrinellError, UsageError
+
+if TYPE_CHECKING:
+    from brinell.auditing import Audit
+    from brinell.cli.sources import Sources
+    from brinell.data import Dataset
+    from brinell.targets import Target
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="brinell",
+    help="How hard is your model to break? A bracket: what a proof guarantees, what no attack has yet refuted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Model = Annotated[str, typer.Argument(help="FILE.py:FACTORY, package.module:FACTORY, .pt2, .onnx, .skops, or digits.")]
+Data = Annotated[
+    str | None,
+    typer.Argument(help=".npz, idx(.gz), image folder, .csv, .parquet, or digits.", show_default=False),
+]
+SetOption = Annotated[
+    str | None, typer.Option("--set", help="Perturbation set and radii: linf:8/255 or l2:0.25,0.5.", show_default=False)
+]
+Weights = Annotated[str | None, typer.Option(help=".safetensors or weights-only checkpoint for a factory.")]
+Label = Annotated[str | None, typer.Option(help="Label column of a table.")]
+BoxOption = Annotated[str | None, typer.Option("--box", help="Valid inputs: LOW,HIGH, or data. Default 0,1.")]
+Mean = Annotated[str | None, typer.Option(help="The model sees (x - mean) / std: a number, or one a channel.")]
+Std = Annotated[str | None, typer.Option(help="See --mean.")]
+Count = Annotated[int | None, typer.Option("--n", min=1, help="Audit this many examples, drawn by --seed.")]
+Balanced = Annotated[bool, typer.Option("--balanced", help="Draw equally many of each class.")]
+Goal = Annotated[str, typer.Option(help="untargeted, least-likely, or a class number to be reached.")]
+AccessOption = Annotated[
+    str, typer.Option("--access", help="What the adversary sees: labels, scores, gradients, weights.")
+]
+Queries = Annotated[int | None, typer.Option(min=1, help="Forward rows an attack may spend on an example.")]
+PlanOption = Annotated[str, typer.Option("--plan", help="quick, standard, full, or a .json or .yaml file.")]
+Budget = Annotated[str | None, typer.Option(help="Time to search for: 90s, 5m, 1h.")]
+Seed = Annotated[int, typer.Option(help="Decides the sample and every random choice.")]
+Accept = Annotated[list[str] | None, typer.Option(help="Go on in spite of this severe finding, by its code.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Threads; default one a core. Figures do not depend on it.")]
+Out = Annotated[Path | None, typer.Option(help="The run's folder; the same command continues there.")]
+Run = Annotated[Path, typer.Argument(help="The folder of a run.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print result.json on stdout in place of the table.")]
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Options that belong to no command."""
+    if show:
+        typer.echo(f"brinell {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def audit(
+    model: Model,
+    data: Data = None,
+    set_: SetOption = None,
+    plan: PlanOption = "standard",
+    budget: Budget = None,
+    n: Count = None,
+    balanced: Balanced = False,
+    weights: Weights = None,
+    label: Label = None,
+    box: BoxOption = None,
+    mean: Mean = None,
+    std: Std = None,
+    goal: Goal = "untargeted",
+    access: AccessOption = "weights",
+    queries: Queries = None,
+    seed: Seed = 0,
+    accept: Accept = None,
+    workers: Workers = None,
+    out: Out = None,
+    as_json: AsJson = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and run nothing.")] = False,
+) -> None:
+    """Bracket how often a model can be broken, and write a page that shows it.
+
+    brinell audit digits
+    brinell audit net.py:build images/ --weights net.safetensors --set linf:2/255,8/255 --n 1000
+    """
+    sources = _sources(model, data, set_, weights, label, box, mean, std, n, balanced, goal, access, queries, seed)
+    _audit(sources, plan, _seconds(budget), accept or [], workers, out, as_json, dry_run)
+
+
+@app.command()
+def check(
+    model: Model,
+    data: Data = None,
+    set_: SetOption = None,
+    plan: PlanOption = "standard",
+    n: Count = None,
+    balanced: Balanced = False,
+    weights: Weights = None,
+    label: Label = None,
+    box: BoxOption = None,
+    mean: Mean = None,
+    std: Std = None,
+    access: AccessOption = "weights",
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Find what would make an audit worthless, and what it would cost, before it runs. Exit 4 on a severe finding."""
+    from brinell.auditing import check as preflight
+    from brinell.cli.show import findings_table, plan_table
+
+    sources = _sources(
+        model, data, set_ or "linf:0", weights, label, box, mean, std, n, balanced, "untargeted", access, None, seed
+    )
+    examples, target = _load(sources)
+    findings = preflight(target, examples)
+    if as_json:
+        typer.echo(json.dumps([f.model_dump() for f in findings], indent=2))
+    else:
+        console = Console()
+        console.print(f"{target.describe()}; {len(examples)} examples from {examples.source}", highlight=False)
+        console.print(findings_table(findings))
+        console.print(plan_table(plan, target, examples, len(sources.sets()[1])))
+    if any(f.severity == "severe" for f in findings):
+        raise typer.Exit(4)
+
+
+@app.command()
+def resume(run: Run, budget: Budget = None, workers: Workers = None, as_json: AsJson = False) -> None:
+    """Continue a run that was stopped or killed. Refused if its model or data changed."""
+    from brinell.auditing import Ledger
+    from brinell.cli.sources import Sources
+
+    with Ledger(run, write=False) as ledger:
+        about = ledger.manifest()
+    if not about.get("sources"):
+        raise UsageError(f"{run} was started from Python; call brinell.audit again with out={str(run)!r}")
+    accepted = [f["code"] for f in about["findings"] if f["accepted"]]
+    options = about["sources"]
+    plan = options.pop("plan")
+    _audit(Sources.model_validate(options), plan, _seconds(budget), accepted, workers, run, as_json, dry_run=False)
+
+
+@app.command()
+def report(
+    run: Run,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where to write; default report.html in the run.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the page of a run, finished or not, and print its table."""
+    from brinell.auditing import Audit
+
+    _show(Audit.open(run), as_json, out or run / "report.html")
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(help="A run.")],
+    after: Annotated[Path, typer.Argument(help="Another run, on the same examples.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare two runs example by example, with McNemar's exact test."""
+    from dataclasses import asdict
+
+    from brinell.auditing import Audit
+    from brinell.auditing import compare as paired
+    from brinell.cli.show import comparison_table
+
+    differences = paired(Audit.open(before), Audit.open(after))
+    if as_json:
+        typer.echo(json.dumps([asdict(d) for d in differences], indent=2))
+    else:
+        Console().print(comparison_table(differences))
+
+
+@app.command()
+def gate(
+    run: Run,
+    require: Annotated[list[str] | None, typer.Option(help="FIGURE@RADIUS>=VALUE, e.g. 'certified@0.1>=0.4'.")] = None,
+    baseline: Annotated[Path | None, typer.Option(help="A run this one must not be significantly worse than.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Pass (0), fail (1), or say that the sample does not decide (4). Missing figures fail."""
+    from dataclasses import asdict
+
+    from brinell.auditing import Audit, Requirement
+    from brinell.auditing import gate as decide
+    from brinell.auditing.gate import Outcome, worst
+    from brinell.cli.show import rulings_table
+
+    requirements = [Requirement.parse(text) for text in require or []]
+    rulings = decide(Audit.open(run), requirements, None if baseline is None else Audit.open(baseline))
+    if as_json:
+        typer.echo(json.dumps([asdict(r) for r in rulings], indent=2))
+    else:
+        Console().print(rulings_table(rulings))
+    raise typer.Exit({Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.INCONCLUSIVE: 4}[worst(rulings)])
+
+
+@app.command("list")
+def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List every engine, with what it needs and where it comes from."""
+    from dataclasses import asdict
+
+    from brinell.catalog import CATALOG
+    from brinell.cli.show import catalog_table
+
+    if as_json:
+        typer.echo(json.dumps([{**asdict(row), "access": row.access.name} for row in CATALOG], indent=2))
+    else:
+        Console().print(catalog_table(CATALOG))
+
+
+def main() -> NoReturn:
+    """Run a command and leave with its exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app()
+    except BrinellError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted", INTERRUPTED)
+    sys.exit(0)
+
+
+def _audit(
+    sources: "Sources",
+    plan: str,
+    budget: float | None,
+    accepted: list[str],
+    workers: int | None,
+    out: Path | None,
+    as_json: bool,
+    dry_run: bool,
+) -> None:
+    from brinell.auditing import accept, load_plan
+    from brinell.auditing import audit as run
+    from brinell.auditing import check as preflight
+    from brinell.cli.progress import Bar
+    from brinell.cli.show import plan_table
+    from brinell.threat import Threat
+
+    start = time.monotonic()
+    stages = load_plan(plan)
+    set_, radii = sources.sets()
+    threat = Threat(set_, sources.goals(), queries=sources.queries)
+    examples, target = _load(sources)
+    if dry_run:
+        if as_json:
+            typer.echo(stages.for_access(target.access).model_dump_json(indent=2))
+        else:
+            Console().print(plan_table(plan, target, examples, len(radii)))
+        return
+    findings = accept(preflight(target, examples), set(accepted))
+    left = (
+        None if budget is None else max(0.0, budget - _REPORTING * min(1.0, budget / 60) - (time.monotonic() - start))
+    )
+    with Bar() as bar:
+        result = run(
+            target,
+            examples,
+            threat,
+            stages,
+            left,
+            out or _folder(sources, target, examples, plan),
+            sources.seed,
+            radii=radii,
+            workers=workers,
+            findings=findings,
+            sources={**sources.model_dump(mode="json"), "plan": plan},
+            on_progress=bar.update,
+        )
+    _show(result, as_json, result.path / "report.html")
+    if result.result.status == "interrupted":
+        _fail(f"interrupted; continue with: brinell resume {result.path}", INTERRUPTED)
+
+
+_REPORTING = 3.0
+"""Seconds kept of a budget of a minute or more, for writing the page."""
+
+
+def _sources(
+    model: str,
+    data: str | None,
+    set_: str | None,
+    weights: str | None,
+    label: str | None,
+    box: str | None,
+    mean: str | None,
+    std: str | None,
+    n: int | None,
+    balanced: bool,
+    goal: str,
+    access: str,
+    queries: int | None,
+    seed: int,
+) -> "Sources":
+    from brinell.cli.sources import DIGITS, Sources, absolute, default_set
+
+    if data is None and model != DIGITS:
+        raise UsageError("DATA is missing: give labelled examples, e.g. images/ or test.npz")
+    return Sources(
+        model=absolute(model),
+        data=absolute(data or DIGITS),
+        set=set_ or default_set(model),
+        weights=None if weights is None else absolute(weights),
+        label=label,
+        box=box,
+        mean=mean,
+        std=std,
+        n=n,
+        balanced=balanced,
+        goal=goal,
+        access=access,
+        queries=queries,
+        seed=seed,
+    )
+
+
+def _load(sources: "Sources") -> "tuple[Dataset, Target]":
+    examples = sources.dataset()
+    target = sources.target(examples)
+    return examples.named(target.classes), target
+
+
+def _folder(sources: "Sources", target: "Target", data: "Dataset", plan: str) -> Path:
+    """runs/MODEL-DATA-DIGEST: the same command finds its own run again, any other gets a folder of its own."""
+    import hashlib
+
+    names = "-".join(Path(name.rpartition(":")[0] or name).stem for name in (sources.model, sources.data))
+    identity = f"{sources.model_dump_json()} {plan} {target.digest} {data.digest}"
+    return Path("runs") / f"{names}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+
+
+def _show(result: "Audit", as_json: bool, page: Path) -> None:
+    from brinell.report import table, write_report
+
+    write_report(result, page)
+    if as_json:
+        typer.echo(result.result.to_json(), nl=False)
+    else:
+        console = Console()
+        console.print(table(result.result))
+        console.print(f"page: {page}", highlight=False, soft_wrap=True)
+
+
+def _seconds(text: str | None) -> float | None:
+    """90s, 5m, 1h, or a number of seconds."""
+    if text is None:
+        return None
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
+    try:
+        seconds = float(number) * unit
+    except ValueError:
+        seconds = float("nan")
+    if not 0 < seconds < float("inf"):
+        raise UsageError(f"--budget {text!r} is not a time; write 90s, 5m or 1h")
+    return seconds
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    text = "".join(c if c.isprintable() else " " for c in message)
+    typer.echo(f"brinell: {text}", err=True)
+    sys.exit(code)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """A polite kill is a Ctrl-C."""
+    raise KeyboardInterrupt

@@ -1,0 +1,138 @@
+"""What a command line names: a model, examples, a perturbation set. Kept with a run, so that it can be resumed."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from brinell.access import Access
+from brinell.auditing.gate import parse_radius
+from brinell.data import Dataset
+from brinell.data import load as load_data
+from brinell.errors import UsageError
+from brinell.targets import Target
+from brinell.targets import load as load_target
+from brinell.threat import L2, LEAST_LIKELY, UNTARGETED, Box, Goal, Linf, PerturbationSet, Targeted
+
+DIGITS = "digits"
+
+_SETS: dict[str, type[Linf] | type[L2]] = {"linf": Linf, "l2": L2}
+_DEFAULT_SETS = {DIGITS: "linf:0.02,0.05,0.1"}
+
+
+class Sources(BaseModel):
+    """The options that say what is audited, as they were given; paths are absolute, so that a run can be moved to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    data: str
+    set: str
+    weights: str | None = None
+    label: str | None = None
+    box: str | None = None
+    mean: str | None = None
+    std: str | None = None
+    n: int | None = None
+    balanced: bool = False
+    goal: str = "untargeted"
+    access: str = "weights"
+    queries: int | None = None
+    seed: int = 0
+
+    def target(self, data: Dataset) -> Target:
+        """The model, in the units of the data."""
+        box = _box(self.box, data)
+        if self.model == DIGITS:
+            from brinell.demo import digits_network
+
+            target = load_target(digits_network(), box=box)
+        else:
+            target = load_target(
+                self.model,
+                weights=self.weights,
+                box=box,
+                mean=_numbers(self.mean, "mean"),
+                std=_numbers(self.std, "std"),
+            )
+        return target.restrict(_access(self.access))
+
+    def dataset(self) -> Dataset:
+        """The sample: all examples, or n of them drawn by the seed."""
+        data = load_data(self.data, label=self.label)
+        return data if self.n is None else data.take(self.n, self.seed, self.balanced)
+
+    def sets(self) -> tuple[PerturbationSet, tuple[float, ...]]:
+        """(the set at its largest radius, all radii)."""
+        name, _, rest = self.set.partition(":")
+        if name not in _SETS or not rest:
+            raise UsageError(f"--set {self.set!r} is not understood; write e.g. linf:8/255 or l2:0.25,0.5")
+        radii = tuple(sorted({parse_radius(r) for r in rest.split(",")}))
+        return _SETS[name](radii[-1]), radii
+
+    def goals(self) -> Goal:
+        """What the adversary wants."""
+        if self.goal == "untargeted":
+            return UNTARGETED
+        if self.goal == "least-likely":
+            return LEAST_LIKELY
+        if self.goal.isdecimal():
+            return Targeted(int(self.goal))
+        raise UsageError(f"--goal {self.goal!r} is not known; give untargeted, least-likely, or a class number")
+
+
+def default_set(model: str) -> str:
+    """The embedded model's own radii. Raises UsageError for any other: nobody can guess which change matters."""
+    if model in _DEFAULT_SETS:
+        return _DEFAULT_SETS[model]
+    raise UsageError(
+        "--set is missing: say how far an input may be changed, in its own units; "
+        "e.g. --set linf:8/255 for images in [0, 1]"
+    )
+
+
+def absolute(name: str) -> str:
+    """The same model or data name, independent of the working folder; words that name no file are left alone."""
+    path, colon, factory = name.rpartition(":")
+    if colon and path.endswith(".py"):
+        return f"{Path(path).absolute()}:{factory}"
+    return str(Path(name).absolute()) if Path(name).exists() else name
+
+
+def _box(text: str | None, data: Dataset) -> Box:
+    """0,1 unless given; `data` spans what is seen of each feature."""
+    if text is None:
+        return Box(0.0, 1.0)
+    if text == "data":
+        low, high = data.x.amin(0).flatten(), data.x.amax(0).flatten()
+        high = high.where(high > low, low + 1)
+        return Box.of((low.tolist(), high.tolist()))
+    limits = _numbers(text, "box")
+    if not isinstance(limits, list) or len(limits) != 2:
+        raise UsageError(f"--box {text!r} is not understood; write e.g. 0,1, or data for the range of each feature")
+    return Box.of((limits[0], limits[1]))
+
+
+def _numbers(text: str | None, name: str) -> float | list[float] | None:
+    if text is None:
+        return None
+    try:
+        values = [float(v) for v in text.split(",")]
+    except ValueError:
+        raise UsageError(
+            f"--{name} {text!r} is not understood; write a number, or one a channel: 0.5,0.5,0.5"
+        ) from None
+    return values[0] if len(values) == 1 else values
+
+
+def _access(text: str) -> Access:
+    try:
+        return Access[text.upper()]
+    except KeyError:
+        names = ", ".join(a.name.lower() for a in Access)
+        raise UsageError(f"--access {text!r} is not known; give one of {names}") from None
+
+
+def as_json(sources: Sources) -> dict[str, Any]:
+    """For the ledger."""
+    return sources.model_dump(mode="json")
