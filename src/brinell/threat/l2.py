@@ -1,6 +1,7 @@
 """The l2 ball: the whole change may be as long as the radius."""
 
 from dataclasses import dataclass, replace
+from math import prod
 from typing import ClassVar, final
 
 import torch
@@ -12,6 +13,7 @@ from brinell.threat.sets import (
     Coefficients,
     PerturbationSet,
     check_radius,
+    interval_hull,
     least_over_box,
     over_features,
 )
@@ -55,7 +57,8 @@ class L2(PerturbationSet):
     def sample(self, x0: Inputs, rng: torch.Generator) -> Inputs:
         g = torch.randn(x0.shape, dtype=x0.dtype, device=x0.device, generator=rng)
         u = torch.rand(len(x0), dtype=x0.dtype, device=x0.device, generator=rng)
-        length = min(self.radius, self.box.width * x0[0].numel() ** 0.5) * u ** (1 / max(1, x0[0].numel()))
+        features = prod(x0.shape[1:])
+        length = min(self.radius, self.box.width * features**0.5) * u ** (1 / features)
         return self.project(x0, x0 + over_features(length, x0) * self.steepest(g))
 
     def steepest(self, g: Inputs) -> Inputs:
@@ -65,10 +68,7 @@ class L2(PerturbationSet):
         return g / over_features(_length(g).clamp(min=1), g)
 
     def hull(self, x0: Inputs) -> tuple[Inputs, Inputs]:
-        low, high = x0 - self.radius, x0 + self.radius
-        low = torch.nextafter(low, torch.full_like(low, -torch.inf))
-        high = torch.nextafter(high, torch.full_like(high, torch.inf))
-        return self.box.clamp(low), self.box.clamp(high)
+        return interval_hull(x0, self.radius, self.box)
 
     def minimum(self, x0: Inputs, a: Coefficients) -> Bounds:
         """The better of two bounds: over the ball (Cauchy-Schwarz), and over the interval hull."""

@@ -13,6 +13,7 @@ from brinell.threat.sets import (
     PerturbationSet,
     check_fits,
     check_radius,
+    interval_hull,
     least_over_box,
 )
 from brinell.types import Inputs, Scores
@@ -52,10 +53,7 @@ class Linf(PerturbationSet):
         return g.sign()
 
     def hull(self, x0: Inputs) -> tuple[Inputs, Inputs]:
-        low, high = x0 - self.radius, x0 + self.radius
-        low = torch.nextafter(low, torch.full_like(low, -torch.inf))
-        high = torch.nextafter(high, torch.full_like(high, torch.inf))
-        return self.box.clamp(low), self.box.clamp(high)
+        return interval_hull(x0, self.radius, self.box)
 
     def minimum(self, x0: Inputs, a: Coefficients) -> Bounds:
         return least_over_box(*self.hull(x0), a)
@@ -63,6 +61,8 @@ class Linf(PerturbationSet):
     def _reach(self, x0: Inputs) -> Tensor:
         """The radius less the rounding error of x0 ± radius, whose size the box bounds (or else x0 itself)."""
         eps = torch.finfo(x0.dtype).eps
+        if self.radius == torch.inf:
+            return torch.full_like(x0, torch.inf)
         if self.box.bounded:
             low, high = self.box.limits(x0)
             size = torch.maximum(low.abs(), high.abs())

@@ -84,6 +84,15 @@ def over_features(value: Scores, like: Tensor) -> Tensor:
     return value.reshape(-1, *(1,) * (like.dim() - 1))
 
 
+def interval_hull(x0: Inputs, radius: float, box: Box) -> tuple[Inputs, Inputs]:
+    """x0 ± radius, met with the box and rounded outward: the sum, and the radius itself in the dtype of x0."""
+    reach = radius * (1 + torch.finfo(x0.dtype).eps)
+    low, high = x0 - reach, x0 + reach
+    low = torch.nextafter(low, torch.full_like(low, -torch.inf))
+    high = torch.nextafter(high, torch.full_like(high, torch.inf))
+    return box.clamp(low), box.clamp(high)
+
+
 def least_over_box(low: Inputs, high: Inputs, a: Coefficients) -> Bounds:
     """min <a, x> over low <= x <= high: each coefficient takes the end that its sign asks for."""
     low, high = low.flatten(1).unsqueeze(-1), high.flatten(1).unsqueeze(-1)
