@@ -1,0 +1,178 @@
+"""The most fragile examples: those that the smallest change breaks, as the ledger keeps them."""
+
+import heapq
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brinell.auditing.ledger import Item, Ledger
+from brinell.errors import CannotRun
+from brinell.evidence import Witness
+from brinell.report.images import Triptych, data_uris, is_image, triptych
+
+MOST = 64
+"""Examples shown."""
+
+CHANGES = 5
+"""Features shown of an example that is no picture."""
+
+
+@final
+@dataclass(frozen=True)
+class Change:
+    """One feature of an example, before and after."""
+
+    feature: str
+    original: float
+    witness: float
+
+
+@final
+@dataclass(frozen=True)
+class Exhibit:
+    """One broken example. number: its row in the source. It has pictures (three data URIs) or changes, never both.
+
+    before, after: the decision and the confidence in it, of the example and of the witness; None where not known.
+    """
+
+    number: int
+    label: str
+    before: str | None
+    before_confidence: float | None
+    after: str | None
+    after_confidence: float | None
+    distance: float
+    engine: str
+    pictures: tuple[str, ...]
+    size: tuple[int, int]
+    factor: int
+    reduced: bool
+    changes: tuple[Change, ...]
+
+
+@final
+@dataclass(frozen=True)
+class Gallery:
+    """exhibits: nearest witness first. broken: examples with a witness of distance > 0. lost: witnesses that cannot
+    be read any more, and why."""
+
+    exhibits: tuple[Exhibit, ...]
+    broken: int
+    lost: tuple[str, ...]
+
+    @property
+    def already_wrong(self) -> bool:
+        """Whether there is nothing to show but examples that are misclassified as they are."""
+        return bool(self.exhibits) and self.broken == 0
+
+    @property
+    def pictures(self) -> bool:
+        return any(e.pictures for e in self.exhibits)
+
+
+def gallery(ledger: Ledger) -> Gallery:
+    """The examples broken by the smallest change; where there are none, those misclassified as they are."""
+    about = ledger.manifest()
+    nearest = _nearest(ledger, about["question"])
+    moved = [w for w in nearest if w.distance > 0]
+    chosen = heapq.nsmallest(MOST, moved or nearest, key=lambda w: (w.distance, w.item))
+    arrays, lost = _arrays(ledger, chosen)
+    shown = [w for w in chosen if w.item in arrays]
+    wanted = {w.item for w in shown}
+    items = {i.item: i for i in ledger.items() if i.item in wanted}
+    box = _limits(about.get("box"))
+    drawn = {w.item: triptych(*arrays[w.item], box) for w in shown if is_image(arrays[w.item][0].shape)}
+    uris = dict(zip(drawn, data_uris(list(drawn.values())), strict=True))
+    return Gallery(
+        tuple(
+            _exhibit(w, items.get(w.item), about, arrays[w.item], drawn.get(w.item), uris.get(w.item, ()))
+            for w in shown
+        ),
+        len(moved),
+        lost,
+    )
+
+
+def _nearest(ledger: Ledger, question: str) -> list[Witness]:
+    """The nearest witness of each broken example."""
+    nearest: dict[int, Witness] = {}
+    for e in ledger.evidence(question):
+        if isinstance(e, Witness) and (e.item not in nearest or e.distance < nearest[e.item].distance):
+            nearest[e.item] = e
+    return list(nearest.values())
+
+
+Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def _arrays(ledger: Ledger, witnesses: Sequence[Witness]) -> tuple[dict[int, Pair], tuple[str, ...]]:
+    """(original and witness of each item, why others cannot be read): each artifact is read once."""
+    arrays: dict[int, Pair] = {}
+    lost = []
+    for artifact in dict.fromkeys(w.artifact for w in witnesses if w.artifact):
+        try:
+            tensors = ledger.tensors(artifact)
+        except CannotRun as error:
+            lost.append(str(error))
+            continue
+        for w in witnesses:
+            if w.artifact == artifact:
+                x0, x = (tensors[name][w.row].double().numpy() for name in ("x0", "x"))
+                arrays[w.item] = x0, x
+    return arrays, tuple(lost)
+
+
+def _exhibit(
+    witness: Witness,
+    item: Item | None,
+    about: dict[str, Any],
+    arrays: Pair,
+    drawn: Triptych | None,
+    pictures: tuple[str, ...],
+) -> Exhibit:
+    def name(label: int | None) -> str | None:
+        classes = about.get("classes")
+        return None if label is None else classes[label] if classes and label < len(classes) else str(label)
+
+    return Exhibit(
+        number=about["ids"][witness.item],
+        label=(name(item.label) if item else None) or "unknown",
+        before=name(item.predicted) if item else None,
+        before_confidence=item.confidence if item else None,
+        after=name(witness.predicted),
+        after_confidence=witness.confidence,
+        distance=witness.distance,
+        engine=witness.engine,
+        pictures=pictures,
+        size=drawn.size if drawn else (0, 0),
+        factor=drawn.factor if drawn else 1,
+        reduced=drawn.reduced if drawn else False,
+        changes=() if drawn else _changes(*arrays, about.get("features")),
+    )
+
+
+def _changes(
+    x0: NDArray[np.float64], x: NDArray[np.float64], features: Sequence[str] | None
+) -> tuple[Change, ...]:
+    """The features changed most, largest change first."""
+    moved = np.abs(x - x0).ravel()
+    rows = [i for i in np.argsort(-moved, kind="stable")[:CHANGES].tolist() if moved[i] > 0]
+    return tuple(Change(_feature(i, x0.shape, features), float(x0.flat[i]), float(x.flat[i])) for i in rows)
+
+
+def _feature(index: int, shape: tuple[int, ...], features: Sequence[str] | None) -> str:
+    if features and len(features) == math.prod(shape):
+        return features[index]
+    return ", ".join(str(int(i)) for i in np.unravel_index(index, shape))
+
+
+def _limits(box: Any) -> tuple[float, float] | None:
+    """The box as one finite range, where it is that."""
+    if not isinstance(box, list) or not all(isinstance(side, float) and math.isfinite(side) for side in box):
+        return None
+    low, high = box
+    return low, high

@@ -1,0 +1,116 @@
+"""The page: one file that opens from disk with the network cut, holds no script, and prints."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import final
+
+import yaml
+from markupsafe import Markup, escape
+
+from brinell.auditing import Audit, Finding, Result
+from brinell.auditing.ledger import Ledger, write_atomically
+from brinell.auditing.result import ClassResult, EngineResult
+from brinell.report.charts import curve
+from brinell.report.exhibits import gallery
+from brinell.report.templating import stylesheet, template
+from brinell.report.words import STATUS, asked, outcome, plain
+
+CLASSES = 40
+"""Classes in the table, at most; of more, those with the most broken examples."""
+
+BARS = 6
+"""Radii drawn for each class, at most; of more, the largest alone."""
+
+
+def write_report(audit: Audit, path: str | Path) -> None:
+    """Write the page of a run. Raises CannotRun where `path` cannot be written."""
+    write_atomically(Path(path), render(audit).encode())
+
+
+def render(audit: Audit) -> str:
+    """The page of a run as HTML, also of one that has not ended."""
+    result = audit.result
+    with Ledger(audit.path, write=False) as ledger:
+        shown = gallery(ledger)
+    classes = _hardest(result)
+    return template("page.html").render(
+        result=result,
+        last=result.radii[-1],
+        n_asked=asked(result.radii[-1]),
+        outcome=outcome(result),
+        status=STATUS[result.status],
+        proofs=any(e.kind == "proof" for e in result.engines),
+        severe=[f for f in result.findings if f.severity == "severe"],
+        findings=sorted(result.findings, key=_severity),
+        curve=curve(result),
+        classes=classes,
+        class_radii=range(len(result.radii)) if len(result.radii) <= BARS else [len(result.radii) - 1],
+        costs=_costs(result),
+        gallery=shown,
+        started=_day(result.provenance.started),
+        plan=yaml.safe_dump(
+            result.provenance.plan.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
+        ),
+        style=stylesheet(),
+        sentence=sentence,
+        cited=cited,
+    )
+
+
+@final
+@dataclass(frozen=True)
+class Cost:
+    """A stage with its share of all worker time, 0 to 1."""
+
+    engine: EngineResult
+    share: float
+
+
+def sentence(text: str) -> str:
+    """A message of ours as a sentence: a capital in front and a stop behind."""
+    text = plain(text).strip()
+    if not text:
+        return ""
+    return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
+
+
+def cited(paper: str) -> Markup:
+    """A reference whose arXiv number is a link."""
+    return Markup(
+        _ARXIV.sub(
+            r'<a href="https://arxiv.org/abs/\1" rel="noopener noreferrer">\g<0></a>', escape(plain(paper))
+        )
+    )
+
+
+_ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
+
+
+def _costs(result: Result) -> list[Cost]:
+    total = sum(e.seconds for e in result.engines)
+    return [Cost(e, e.seconds / total if total else 0.0) for e in result.engines]
+
+
+def _hardest(result: Result) -> tuple[ClassResult, ...]:
+    """All classes in order; of very many, those of which the least is unbroken."""
+    if len(result.classes) <= CLASSES:
+        return result.classes
+
+    def unbroken(c: ClassResult) -> float:
+        last = c.radii[-1].unbroken
+        return 2.0 if last is None else last
+
+    return tuple(sorted(sorted(result.classes, key=unbroken)[:CLASSES], key=lambda c: c.label))
+
+
+def _severity(finding: Finding) -> int:
+    return ("severe", "warning", "note").index(finding.severity)
+
+
+def _day(started: str) -> str:
+    try:
+        return datetime.fromisoformat(started).strftime("%-d %B %Y, %H:%M %Z")
+    except ValueError:
+        return started
