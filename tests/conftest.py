@@ -1,4 +1,4 @@
-"""What every test stands on: one torch thread, the same examples on every run, and the shared data where it is there."""
+"""What every test stands on: one torch thread, the same examples on every run, the shared data where it is."""
 
 import os
 from pathlib import Path
