@@ -5,11 +5,13 @@ follows the reader's light or dark setting like the text around it.
 """
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
 
 from markupsafe import Markup, escape
 
-from brinell.auditing.result import RadiusResult, Result
+from brinell.auditing.result import Interval, Result
 from brinell.report.words import number, percent
 
 if TYPE_CHECKING:
@@ -43,18 +45,39 @@ def curve(result: Result) -> Markup:
     )
 
 
+@final
+@dataclass(frozen=True)
+class _Point:
+    """Both edges at one radius, each with what sampling leaves uncertain about it."""
+
+    radius: float
+    lower: float
+    lower_interval: Interval
+    upper: float
+    upper_interval: Interval
+
+
+def _points(result: Result) -> list[_Point]:
+    return [
+        _Point(r.radius, r.certified, r.certified_interval, r.unbroken, r.unbroken_interval)
+        for r in result.radii
+        if r.certified is not None and r.unbroken is not None
+    ]
+
+
 def _curve(result: Result, width: int, height: int) -> "alt.LayerChart":
     """Between the radii that were asked about, the steps are what follows from them: a certificate serves every
     smaller radius, a witness every larger one."""
     import altair as alt
 
-    radii = [r for r in result.radii if r.certified is not None and r.unbroken is not None]
-    end = max(r.radius for r in result.radii)
+    radii = [r.radius for r in result.radii]
+    points = _points(result)
+    start = max([p.upper for p in points[:1]] + [1.0 if result.clean is None else result.clean])
     x = alt.X(
         "x:Q",
         title=f"{result.radii[0].set} radius",
-        scale=alt.Scale(domain=[0, 1.05 * end or 1], nice=False, zero=True),
-        axis=alt.Axis(values=_ticks(end, radii), labelExpr=_labels(radii), grid=False),
+        scale=alt.Scale(domain=[0, 1.05 * max(radii) or 1], nice=False),
+        axis=alt.Axis(values=_ticks(radii, spacing=90 / width), labelExpr=_labels(radii), grid=False),
     )
     y = alt.Y(
         "y:Q",
@@ -63,32 +86,31 @@ def _curve(result: Result, width: int, height: int) -> "alt.LayerChart":
         axis=alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], format="~%", domain=False, ticks=False),
     )
     layers: list[alt.Chart] = []
-    for state, boxes in _steps(result, radii).items():
-        if boxes:
-            layers.append(
-                alt.Chart(alt.Data(values=boxes))
-                .mark_rect(color=COLOURS[state], opacity=0.22 if state != "open" else 0.45)
-                .encode(x=x, y=y, x2="x2:Q", y2="y2:Q")
-            )
-    for edge, rows in _edges(result, radii).items():
-        base = alt.Chart(alt.Data(values=rows)).encode(x=x)
-        colour = COLOURS[edge]
+    for state, boxes in _boxes(points, start).items():
+        layers.append(
+            alt.Chart(alt.Data(values=boxes))
+            .mark_rect(color=COLOURS[state], opacity=0.45 if state == "open" else 0.22)
+            .encode(x=x, y=y, x2="x2:Q", y2="y2:Q")
+        )
+    lower = [{"x": p.radius, "y": p.lower, "low": p.lower_interval[0], "high": p.lower_interval[1]} for p in points]
+    upper = [{"x": p.radius, "y": p.upper, "low": p.upper_interval[0], "high": p.upper_interval[1]} for p in points]
+    for colour, edge, first in (
+        (COLOURS["certified"], lower, [{"x": 0.0, "y": p.lower} for p in points[:1]]),
+        (COLOURS["broken"], upper, [{"x": 0.0, "y": start} for _ in points[:1]]),
+    ):
+        line = alt.Chart(alt.Data(values=[*first, *edge])).encode(x=x, y=y)
+        base = alt.Chart(alt.Data(values=edge)).encode(x=x)
         layers += [
-            base.mark_line(color=colour, strokeWidth=2, interpolate=_STEP[edge]).encode(y=y),
-            base.mark_rule(color=colour, strokeWidth=1.5).encode(y=alt.Y("low:Q"), y2="high:Q"),
+            line.mark_line(color=colour, strokeWidth=2, interpolate="step-before" if edge is lower else "step-after"),
+            base.mark_rule(color=colour, strokeWidth=1.5).encode(y="low:Q", y2="high:Q"),
             base.mark_tick(color=colour, size=9, thickness=1.5, orient="horizontal").encode(y="low:Q"),
             base.mark_tick(color=colour, size=9, thickness=1.5, orient="horizontal").encode(y="high:Q"),
-            base.mark_point(color=colour, fill=colour, size=46, opacity=1).encode(y=y),
+            base.mark_point(color=colour, fill=colour, size=40, opacity=1).encode(y=y),
         ]
-    if result.clean is not None:
-        clean = alt.Chart(alt.Data(values=[{"x": 0, "y": result.clean}]))
-        layers.append(
-            clean.mark_point(
-                color=COLOURS["ink"], fill=COLOURS["paper"], size=60, strokeWidth=2, opacity=1
-            ).encode(x=x, y=y)
-        )
-    return (
-        alt.layer(*layers)
+    clean = alt.Chart(alt.Data(values=[] if result.clean is None else [{"x": 0, "y": result.clean}]))
+    ring = clean.mark_point(color=COLOURS["ink"], fill=COLOURS["paper"], size=60, strokeWidth=2, opacity=1)
+    chart: alt.LayerChart = (
+        alt.layer(*layers, ring.encode(x=x, y=y))
         .properties(width=width - 50, height=height - 50, background="transparent")
         .configure(font="system-ui", aria=False)
         .configure_view(stroke=None, clip=False)
@@ -105,49 +127,37 @@ def _curve(result: Result, width: int, height: int) -> "alt.LayerChart":
             labelPadding=6,
         )
     )
+    return chart
 
 
-_STEP = {"certified": "step-before", "broken": "step-after"}
+def _boxes(points: Sequence[_Point], start: float) -> dict[str, list[dict[str, float]]]:
+    """What is certified, open and broken between one radius and the next; at radius 0 `start` is unbroken."""
+    spans = [
+        (before, p.radius, p.lower, top)
+        for before, top, p in zip(
+            [0.0, *(p.radius for p in points)], [start, *(p.upper for p in points)], points, strict=False
+        )
+    ]
+    return {
+        "certified": [{"x": a, "x2": b, "y": 0.0, "y2": low} for a, b, low, _ in spans],
+        "open": [{"x": a, "x2": b, "y": low, "y2": top} for a, b, low, top in spans],
+        "broken": [{"x": a, "x2": b, "y": top, "y2": 1.0} for a, b, _, top in spans],
+    }
 
 
-def _edges(result: Result, radii: list[RadiusResult]) -> dict[str, list[dict[str, float]]]:
-    """The lower and upper edge, with what sampling leaves uncertain about each."""
-    lower, upper = [], []
-    for r in radii:
-        (low, high), (least, most) = r.certified_interval, r.unbroken_interval
-        lower.append({"x": r.radius, "y": r.certified, "low": low, "high": high})
-        upper.append({"x": r.radius, "y": r.unbroken, "low": least, "high": most})
-    return {"certified": lower, "broken": upper}
+def _ticks(radii: Sequence[float], spacing: float) -> list[float]:
+    """Zero and the radii; where they crowd, those a share `spacing` of the axis apart, and the last."""
+    gap = spacing * max(radii)
+    kept = [max(radii)]
+    for radius in sorted(radii, reverse=True):
+        if kept[-1] - radius >= gap and radius >= gap:
+            kept.append(radius)
+    return [0.0, *reversed(kept)] if max(radii) else [0.0]
 
 
-def _steps(result: Result, radii: list[RadiusResult]) -> dict[str, list[dict[str, float]]]:
-    """What is certified, open and broken between one radius and the next."""
-    boxes: dict[str, list[dict[str, float]]] = {"certified": [], "open": [], "broken": []}
-    before, top = 0.0, result.clean
-    for r in radii:
-        if top is not None and r.radius > before:
-            for state, low, high in (
-                ("certified", 0.0, r.certified),
-                ("open", r.certified, top),
-                ("broken", top, 1.0),
-            ):
-                boxes[state].append({"x": before, "x2": r.radius, "y": low, "y2": high})
-        before, top = r.radius, r.unbroken
-    return boxes
-
-
-def _ticks(end: float, radii: list[RadiusResult]) -> list[float]:
-    """Zero and the radii asked about; where they crowd, those that keep a distance, the last one always."""
-    kept = [end]
-    for r in sorted((r.radius for r in radii), reverse=True):
-        if kept[-1] - r >= end / 8 and r >= end / 8:
-            kept.append(r)
-    return [0, *reversed(kept)] if end else [0]
-
-
-def _labels(radii: list[RadiusResult]) -> str:
+def _labels(radii: Sequence[float]) -> str:
     """A Vega expression that writes each tick as the page writes radii."""
-    cases = "".join(f"abs(datum.value - {r.radius!r}) < 1e-12 ? '{number(r.radius)}' : " for r in radii)
+    cases = "".join(f"datum.value == {r!r} ? '{number(r)}' : " for r in radii)
     return f"{cases}format(datum.value, '~g')"
 
 

@@ -155,9 +155,7 @@ def _exhibit(
     )
 
 
-def _changes(
-    x0: NDArray[np.float64], x: NDArray[np.float64], features: Sequence[str] | None
-) -> tuple[Change, ...]:
+def _changes(x0: NDArray[np.float64], x: NDArray[np.float64], features: Sequence[str] | None) -> tuple[Change, ...]:
     """The features changed most, largest change first."""
     moved = np.abs(x - x0).ravel()
     rows = [i for i in np.argsort(-moved, kind="stable")[:CHANGES].tolist() if moved[i] > 0]

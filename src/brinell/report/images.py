@@ -73,8 +73,7 @@ def data_uris(triptychs: Sequence[Triptych]) -> list[tuple[str, ...]]:
     drawn: list[tuple[str, ...]] = []
     for side in (SIDE, 64, 48, 32):
         drawn = [
-            tuple(_uri(_reduced(i, side, how)) for i, how in zip(t.images, _RESAMPLING, strict=True))
-            for t in triptychs
+            tuple(_uri(_reduced(i, side, how)) for i, how in zip(t.images, _RESAMPLING, strict=True)) for t in triptychs
         ]
         if sum(len(uri) for uris in drawn for uri in uris) <= BUDGET:
             break
@@ -83,9 +82,7 @@ def data_uris(triptychs: Sequence[Triptych]) -> list[tuple[str, ...]]:
 
 def _image(values: Pixels, resampling: Image.Resampling) -> Image.Image:
     pixels = np.nan_to_num(values).round().clip(0, 255).astype(np.uint8)
-    image = Image.fromarray(
-        pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
-    )
+    image = Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
     return _reduced(image, SIDE, resampling)
 
 

@@ -78,13 +78,10 @@ def sentence(text: str) -> str:
 
 def cited(paper: str) -> Markup:
     """A reference whose arXiv number is a link."""
-    return Markup(
-        _ARXIV.sub(
-            r'<a href="https://arxiv.org/abs/\1" rel="noopener noreferrer">\g<0></a>', escape(plain(paper))
-        )
-    )
+    return Markup(_ARXIV.sub(_LINK, str(escape(plain(paper)))))
 
 
+_LINK = r'<a href="https://arxiv.org/abs/\1" rel="noopener noreferrer">\g<0></a>'
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 
 

@@ -19,9 +19,7 @@ def template(name: str) -> Template:
 @cache
 def stylesheet() -> Markup:
     """The page's own style."""
-    return Markup(
-        resources.files("brinell.report").joinpath("templates/page.css").read_text(encoding="utf-8")
-    )
+    return Markup(resources.files("brinell.report").joinpath("templates/page.css").read_text(encoding="utf-8"))
 
 
 @cache

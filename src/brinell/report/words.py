@@ -81,7 +81,6 @@ STATUS = {
     "what is shown as broken or certified stays so.",
     "interrupted": "This run was interrupted before the plan ended. The same command continues it; "
     "what is shown as broken or certified stays so.",
-    "running": "This run has not ended: the page shows it as it stood. "
-    "What is shown as broken or certified stays so.",
+    "running": "This run has not ended: the page shows it as it stood. What is shown as broken or certified stays so.",
 }
 """A sentence for every status that needs one."""
