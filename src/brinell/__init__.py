@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from brinell import verify as verify
     from brinell.access import Access as Access
     from brinell.auditing import Audit as Audit
-    from brinell.auditing import audit as audit
+    from brinell.auditing.audit import audit as audit
     from brinell.data import Dataset as Dataset
     from brinell.evasion import attack as attack
     from brinell.targets import Target as Target

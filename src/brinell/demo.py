@@ -50,7 +50,7 @@ def _network(rng: torch.Generator) -> nn.Module:
         for layer in network:
             if isinstance(layer, (nn.Conv2d, nn.Linear)):
                 nn.init.kaiming_normal_(layer.weight, generator=rng)
-                nn.init.zeros_(layer.bias)
+                layer.get_parameter("bias").zero_()
     return network
 
 

@@ -3,6 +3,7 @@
 Each check looks at answers of the target to a few clean examples, and returns findings: a code, one sentence, a remedy.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Literal
@@ -260,7 +261,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def _half_width(n: int) -> float:
-    return 0.98 / n**0.5
+    return 0.98 / math.sqrt(n)
 
 
 def _severe(code: str, message: str, remedy: str) -> Finding:
