@@ -53,7 +53,7 @@ class Hold:
     """
 
     side: Values
-    multipliers: Float[Tensor, " batch rows *shape"]
+    multipliers: Float[Tensor, " batch rows ..."]
 
     def only(self, chosen: Tensor) -> "Hold":
         """Some of the examples."""
@@ -155,8 +155,8 @@ def ascend(problem: Problem, state: State, climb: Climb) -> tuple[Margins, Int64
             now = bound(problem, problem.graph.output, problem.spec, pieces(problem.graph, state))
         bounds[left] = torch.where(now > bounds[left], now.detach(), bounds[left])
         unproved = bounds[left] <= 0
-        if taken < climb.steps and unproved.any():
-            aim = now.where(unproved, 0.0).sum()
+        aim = now.where(unproved, 0.0).sum()
+        if taken < climb.steps and aim.requires_grad:
             gradients = torch.autograd.grad(aim, [p.values for p in parameters], allow_unused=True)
             rise(parameters, gradients, taken, climb.decay)
         staying = unproved.any(1).nonzero().squeeze(1)

@@ -10,18 +10,18 @@ from typing import ClassVar, Literal
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-Values = Float[Tensor, "batch *shape"]
+Values = Float[Tensor, "batch ..."]
 """What a node holds, one row an example."""
 
 Interval = tuple[Values, Values]
 """(lowest, highest) value of a node."""
 
-Coefficients = Float[Tensor, "batch rows *shape"]
+Coefficients = Float[Tensor, "batch rows ..."]
 """Linear functionals of a node's value, `rows` of them an example."""
 
 Constants = Float[Tensor, "batch rows"]
 
-Neurons = Bool[Tensor, "batch *shape"]
+Neurons = Bool[Tensor, "batch ..."]
 """Some of a node's values."""
 
 Choices = Float[Tensor, "batch *choices"]

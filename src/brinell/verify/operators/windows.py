@@ -43,7 +43,7 @@ class Windows:
         places = self.places.unsqueeze(2).expand(-1, -1, channels, -1)
         return image.scatter_add(3, places, self.values.flatten(3)).reshape(batch, rows, channels, *self.size)
 
-    def seen(self, image: Float[Tensor, " batch #rows channels rows columns"]) -> Tensor:
+    def seen(self, image: Float[Tensor, " batch #rows channels high wide"]) -> Tensor:
         """The part of an image that each window shows, in the shape of `values`; anything where it overhangs."""
         batch, rows, channels = self.values.shape[:3]
         if image.shape[1] == 1:
