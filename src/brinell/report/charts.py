@@ -77,13 +77,13 @@ def _curve(result: Result, width: int, height: int) -> "alt.LayerChart":
         "x:Q",
         title=f"{result.radii[0].set} radius",
         scale=alt.Scale(domain=[0, 1.05 * max(radii) or 1], nice=False),
-        axis=alt.Axis(values=_ticks(radii, spacing=90 / width), labelExpr=_labels(radii), grid=False),
+        axis=alt.Axis(values=_ticks(radii, spacing=90 / width), labelExpr=_labels(radii), labelFlush=False, grid=False),
     )
     y = alt.Y(
         "y:Q",
         title=None,
         scale=alt.Scale(domain=[0, 1]),
-        axis=alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], format="~%", domain=False, ticks=False),
+        axis=alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], labelExpr="100 * datum.value + ' %'", domain=False, ticks=False),
     )
     layers: list[alt.Chart] = []
     for state, boxes in _boxes(points, start).items():

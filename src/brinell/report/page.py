@@ -51,7 +51,7 @@ def render(audit: Audit) -> str:
         gallery=shown,
         started=_day(result.provenance.started),
         plan=yaml.safe_dump(
-            result.provenance.plan.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
+            result.provenance.plan.model_dump(mode="json", exclude_defaults=True), sort_keys=False, width=100
         ),
         style=stylesheet(),
         sentence=sentence,
@@ -108,6 +108,7 @@ def _severity(finding: Finding) -> int:
 
 def _day(started: str) -> str:
     try:
-        return datetime.fromisoformat(started).strftime("%-d %B %Y, %H:%M %Z")
+        moment = datetime.fromisoformat(started)
     except ValueError:
         return started
+    return f"{moment.day} {moment:%B %Y, %H:%M %Z}".strip()

@@ -7,8 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from brinell.auditing.result import RadiusResult, Result
-from brinell.report.words import STATUS, count, duration, interval, number, percent, plain
+from brinell.auditing.result import Interval, RadiusResult, Result
+from brinell.report.words import STATUS, count, duration, line, number, percent
 
 
 def table(result: Result, page: str | Path | None = None) -> RenderableType:
@@ -17,38 +17,35 @@ def table(result: Result, page: str | Path | None = None) -> RenderableType:
         Text.assemble(
             ("clean accuracy ", "dim"),
             percent(result.clean),
-            (f"  ({interval(result.clean_interval)})" if result.clean is not None else "", "dim"),
+            ("" if result.clean is None else f" {_interval(result.clean_interval)}", "dim"),
             ("  of ", "dim"),
             count(result.n),
             (" examples", "dim"),
         ),
         _rows(result),
         Text(
-            "certified: proved; unbroken: no attack succeeded yet; in brackets, 95 % sampling intervals",
+            "certified: proved; unbroken: not broken yet; in parentheses: 95 % interval",
             "dim",
         ),
     ]
     for finding in result.findings:
         if finding.severity == "severe":
             accepted = "accepted" if finding.accepted else "not accepted"
-            lines.append(Text(plain(f"severe, {accepted}: {finding.code} {finding.message}"), "red"))
+            lines.append(Text(line(f"severe, {accepted}: {finding.code} {finding.message}"), "red"))
     status = STATUS[result.status]
     lines.append(Text(status, "yellow") if status else Text(f"complete in {duration(result.seconds)}", "dim"))
     if page is not None:
-        lines.append(Text.assemble(("page: ", "dim"), plain(str(page))))
+        lines.append(Text.assemble(("page: ", "dim"), line(str(page))))
     return Group(*lines)
 
 
+_COLUMNS = ("set", "radius", "certified", "", "unbroken", "", "open", "errors")
+
+
 def _rows(result: Result) -> Table:
-    rows = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    rows.add_column("set")
-    rows.add_column("radius", justify="right")
-    rows.add_column("certified", justify="right", style="cyan")
-    rows.add_column("", justify="left", style="dim")
-    rows.add_column("unbroken", justify="right", style="cyan")
-    rows.add_column("", justify="left", style="dim")
-    rows.add_column("open", justify="right")
-    rows.add_column("errors", justify="right")
+    rows = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name, style in zip(_COLUMNS, ("", "", "cyan", "dim", "cyan", "dim", "", ""), strict=True):
+        rows.add_column(name, justify="left" if name in ("set", "") else "right", style=style, no_wrap=True)
     for r in result.radii:
         rows.add_row(*map(Text, _cells(r)))
     return rows
@@ -57,12 +54,17 @@ def _rows(result: Result) -> Table:
 def _cells(r: RadiusResult) -> tuple[str, ...]:
     known = r.certified is not None
     return (
-        plain(r.set),
+        line(r.set),
         number(r.radius),
         percent(r.certified),
-        f"({interval(r.certified_interval)})" if known else "",
+        _interval(r.certified_interval) if known else "",
         percent(r.unbroken),
-        f"({interval(r.unbroken_interval)})" if known else "",
+        _interval(r.unbroken_interval) if known else "",
         count(r.counts["open"]),
         count(r.errors),
     )
+
+
+def _interval(bounds: Interval) -> str:
+    low, high = bounds
+    return f"({100 * low:.1f}–{100 * high:.1f})"

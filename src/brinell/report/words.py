@@ -11,9 +11,7 @@ _ESCAPES = re.compile(
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # titles, links, device strings
     r"|\x1b[ -/]*[0-~]"
 )
-_UNSAFE = {"Cc", "Cs", "Co"}
 _DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_MORE_INK = 1e-9
 
 
 def plain(text: str) -> str:
@@ -21,7 +19,12 @@ def plain(text: str) -> str:
     text = _DIRECTION.sub("", _ESCAPES.sub("", text))
     if text.isprintable():
         return text
-    return "".join(c for c in text if c == "\n" or unicodedata.category(c) not in _UNSAFE)
+    return "".join(c for c in text if c == "\n" or unicodedata.category(c) not in {"Cc", "Cs", "Co"})
+
+
+def line(text: str) -> str:
+    """The same on one line: nothing can pass for a line of ours."""
+    return " ".join(plain(text).split())
 
 
 def percent(value: float | None) -> str:
@@ -45,7 +48,7 @@ def number(value: float) -> str:
     """A length, or a feature's value, to four digits; 255ths as people write them: `8/255`."""
     short = f"{value:.4g}"
     steps = round(value * 255)
-    if 0 < steps <= 255 and abs(value * 255 - steps) < _MORE_INK and float(short) != value:
+    if 0 < steps <= 255 and abs(value * 255 - steps) < 1e-9 and float(short) != value:
         return f"{steps}/255"
     return short
 
