@@ -93,4 +93,20 @@ CATALOG: tuple[Row, ...] = (
         Access.WEIGHTS,
         "Zhang et al. 2018, arXiv:1811.00866",
     ),
+    Row(
+        "AlphaCROWN",
+        "brinell.verify:AlphaCROWN",
+        "proof",
+        "linear",
+        Access.WEIGHTS,
+        "Xu et al. 2021, arXiv:2011.13824",
+    ),
+    Row(
+        "BranchAndBound",
+        "brinell.verify:BranchAndBound",
+        "proof",
+        "branch and bound",
+        Access.WEIGHTS,
+        "Wang et al. 2021, arXiv:2103.06624",
+    ),
 )

@@ -21,7 +21,8 @@ def digits_network(epochs: int = 30) -> nn.Module:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        network = _network(rng)
+        with torch.random.fork_rng(devices=[]):  # building layers draws: the caller's generator must not notice
+            network = _network(rng)
         optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
         for _ in range(epochs):
             for batch in torch.randperm(len(data), generator=rng).split(100):

@@ -1,9 +1,12 @@
 """The audit: one call from a target and examples to a bracket, and back again from the folder it left."""
 
+import contextlib
+import hashlib
 import platform
 import shutil
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,11 +21,12 @@ from brinell.auditing.clock import Clock
 from brinell.auditing.drive import Driver, Progress, Question
 from brinell.auditing.ledger import Ledger, write_atomically
 from brinell.auditing.plan import Plan, load_plan
+from brinell.auditing.preflight import answers
 from brinell.auditing.result import Finding, Result, summarise
 from brinell.data import Dataset
 from brinell.errors import CannotRun, UsageError
 from brinell.evidence import Bracket, Verdict
-from brinell.targets import Target
+from brinell.targets import Target, TargetError
 from brinell.targets.examples import check_examples
 from brinell.threat import Targeted, Threat
 
@@ -34,21 +38,31 @@ class Audit:
     """A finished or partial run: its verdicts, and the brackets they add up to.
 
     path: the run's folder. result: every figure, as in `result.json`. ids: the examples' row numbers in their source.
+    examples: each example's own name, made of its row number, label and values.
     """
 
-    def __init__(self, path: Path, result: Result, board: Board, ids: Sequence[int], *, keep: object = None) -> None:
+    def __init__(self, path: Path, result: Result, board: Board, ids: Sequence[int], examples: Sequence[str]) -> None:
         self.path = path
         self.result = result
         self.ids = tuple(ids)
+        self.examples = tuple(examples)
         self._board = board
-        self._keep = keep  # a temporary folder lives as long as this
 
     @classmethod
     def open(cls, path: str | Path) -> "Audit":
         """A run from its folder, as it stands; also one that was killed, or is still running."""
         with Ledger(Path(path), write=False) as ledger:
-            board = _replay(ledger)
-            return cls(Path(path), summarise(ledger, board), board, ledger.manifest()["ids"])
+            return cls._of(ledger)
+
+    @classmethod
+    def _of(cls, ledger: Ledger) -> "Audit":
+        about = ledger.manifest()
+        if "identity" not in about:
+            raise CannotRun(f"{ledger.path} holds a run that had not begun; run its command again")
+        board = Board(about["n"])
+        for evidence in ledger.evidence(about["question"]):
+            board.add(evidence)
+        return cls(ledger.path, summarise(ledger, board), board, about["ids"], about["examples"])
 
     @property
     def radii(self) -> tuple[float, ...]:
@@ -92,6 +106,19 @@ class Audit:
         ]
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        """For notebooks: the same as a table."""
+        heads = ("set", "radius", "certified", "unbroken", "open", "errors")
+        rows = [
+            (r.set, f"{r.radius:g}", _percent(r.certified), _percent(r.unbroken), r.counts["open"], r.errors)
+            for r in self.result.radii
+        ]
+        body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+        return (
+            f"<table><caption>{self.result.n} examples, clean {_percent(self.result.clean)}, {self.result.status}"
+            f"</caption><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>{body}</table>"
+        )
+
 
 def audit(
     target: Target,
@@ -119,14 +146,21 @@ def audit(
     Ctrl-C ends it early with what was shown so far. Raises UsageError on unfit arguments, CannotRun where `out` cannot
     be written or holds another run, Contradiction if a witness meets a certificate.
     """
+    if budget is not None and not budget >= 0:
+        raise UsageError(f"budget is {budget}; it must be seconds >= 0, or None to finish the plan")
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers is {workers}; it must be at least 1, or None for one a core")
     clock = Clock(budget)
     dataset = (data if isinstance(data, Dataset) else Dataset.of(*data)).named(target.classes)
     plan = load_plan(plan)
-    threat, chosen = _question(target, dataset, threat, radii)
+    threat, chosen = _question(target, threat, radii)
     question = Question(threat, chosen)
     dataset = _askable(dataset, threat)
-    check_examples(target, dataset.x, dataset.y, threat.at(max(chosen)))
-    plan = plan.for_access(min(target.access, threat.access))
+    _check(target, dataset, threat)
+    access = min(target.access, threat.access)
+    allowed = plan.for_access(access)
+    beyond = [f"{s.label} left out: only {access.name} are seen" for s in plan.stages if s not in allowed.stages]
+    plan = allowed
     identity = {
         "target": target.digest,
         "data": dataset.digest,
@@ -138,67 +172,75 @@ def audit(
         "seed": seed,
         "version": __version__,
     }
-    keep = tempfile.TemporaryDirectory(prefix="brinell-") if out is None else None
-    path = Path(keep.name if keep else str(out))
     count = workers or (torch.get_num_threads() if dataset.x.device.type == "cpu" else 1)
-    with Ledger(path) as ledger:
-        about = ledger.manifest()
-        _check_same_run(about.get("identity"), identity, path)
-        notes = list(about.get("notes", []))
-        ledger.describe(
-            {
-                "identity": identity,
-                "goal": threat.goal.label,
-                "classes": target.classes or dataset.classes,
-                "features": dataset.features,
-                "box": [target.box.low, target.box.high],
-                "question": question.key,
-                "n": len(dataset.y),
-                "ids": dataset.ids.tolist(),
-                "findings": [f.model_dump(mode="json") for f in findings],
-                "sources": sources or about.get("sources"),
-                "notes": notes,
-                "status": "running",
-                "environment": about.get("environment")
-                or {
-                    "brinell": __version__,
-                    "torch": torch.__version__,
-                    "python": platform.python_version(),
-                    "platform": platform.platform(),
-                    "command": " ".join(sys.argv),
-                    "started": datetime.now(UTC).isoformat(timespec="seconds"),
-                    "target": target.describe(),
-                    "data": dataset.source,
-                    "workers": count,
-                },
+    with contextlib.ExitStack() as undo:
+        if out is None:
+            folder = tempfile.TemporaryDirectory(prefix="brinell-", ignore_cleanup_errors=True)
+            undo.callback(folder.cleanup)
+            out = folder.name
+        with clock.listening(), Ledger(Path(out)) as ledger:
+            about = ledger.manifest()
+            _check_same_run(about.get("identity"), identity, ledger.path)
+            notes = list(about.get("notes", beyond))
+            environment = {
+                "brinell": __version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+                "platform": platform.platform(),
+                "command": " ".join(sys.argv),
+                "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                "target": target.describe(),
+                "data": dataset.source,
+                "workers": count,
             }
-        )
-        driver = Driver(
-            target,
-            dataset,
-            question,
-            plan,
-            ledger,
-            seed=seed,
-            workers=count,
-            clock=clock,
-            on_progress=on_progress,
-            on_note=lambda note: notes.append(note) if note not in notes else None,
-        )
-        before = about.get("seconds", 0.0)
-        try:
-            status = driver.run()
-        finally:
-            ledger.describe({"notes": notes, "seconds": before + clock.elapsed})
-        ledger.describe({"status": status})
-        result = summarise(ledger, driver.board)
-    write_atomically(path / RESULT, result.to_json().encode())
-    return Audit(path, result, driver.board, dataset.ids.tolist(), keep=keep)
+            ledger.describe(
+                {
+                    "identity": identity,
+                    "goal": threat.goal.label,
+                    "classes": target.classes or dataset.classes,
+                    "features": dataset.features,
+                    "box": [target.box.low, target.box.high],
+                    "question": question.key,
+                    "n": len(dataset),
+                    "ids": dataset.ids.tolist(),
+                    "examples": about.get("examples") or _names(dataset),
+                    "findings": [f.model_dump(mode="json") for f in findings],
+                    "sources": sources or about.get("sources"),
+                    "notes": notes,
+                    "status": "running",
+                    "environment": about.get("environment") or environment,
+                }
+            )
+
+            def note(text: str) -> None:
+                if text not in notes:
+                    notes.append(text)
+                    ledger.describe({"notes": notes})
+
+            driver = Driver(
+                target,
+                dataset,
+                question,
+                plan,
+                ledger,
+                seed=seed,
+                workers=count,
+                clock=clock,
+                on_progress=on_progress,
+                on_note=note,
+            )
+            status = "running"
+            try:
+                status = driver.run()
+            finally:
+                ledger.describe({"status": status, "seconds": about.get("seconds", 0.0) + clock.elapsed})
+            done = Audit._of(ledger)
+            write_atomically(done.path / RESULT, done.result.to_json().encode())
+        weakref.finalize(done, undo.pop_all().close)  # a folder of our own lives as long as the Audit
+        return done
 
 
-def _question(
-    target: Target, data: Dataset, threat: Threat, radii: Sequence[float] | None
-) -> tuple[Threat, tuple[float, ...]]:
+def _question(target: Target, threat: Threat, radii: Sequence[float] | None) -> tuple[Threat, tuple[float, ...]]:
     chosen = tuple(sorted({float(r) for r in radii})) if radii is not None else (threat.set.radius,)
     if not chosen:
         raise UsageError("radii is empty; give at least one")
@@ -217,6 +259,26 @@ def _askable(data: Dataset, threat: Threat) -> Dataset:
     return replace(data, x=data.x[keep], y=data.y[keep], ids=data.ids[keep])
 
 
+def _check(target: Target, data: Dataset, threat: Threat) -> None:
+    """Refuse unfit examples. Where the target raises on the first of them, the next that it answers is put in front;
+    where it answers for none, they are asked all the same: each becomes an error."""
+    with contextlib.suppress(TargetError):
+        check_examples(target, data.x, data.y, threat)
+        return
+    first = next((row for row in range(len(data)) if answers(target, data.x[row : row + 1])), None)
+    if first is not None:
+        check_examples(target, data.x.roll(-first, 0), data.y.roll(-first), threat)
+
+
+def _names(data: Dataset) -> list[str]:
+    """What two runs are paired by."""
+    names = []
+    for row, y, x in zip(data.ids.tolist(), data.y.tolist(), data.x.numpy(), strict=True):
+        digest = hashlib.sha256(f"{y} {x.dtype} {x.shape} ".encode() + x.tobytes()).hexdigest()
+        names.append(f"{row}:{digest[:16]}")
+    return names
+
+
 def _check_same_run(before: dict[str, Any] | None, now: dict[str, Any], path: Path) -> None:
     if before is None or before == now:
         return
@@ -228,16 +290,6 @@ def _check_same_run(before: dict[str, Any] | None, now: dict[str, Any], path: Pa
         + (f" ({first} was {was[:60]}, is {is_[:60]})" if first != "plan" else "")
         + "; choose another --out, or remove the folder to start again"
     )
-
-
-def _replay(ledger: Ledger) -> Board:
-    about = ledger.manifest()
-    if "identity" not in about:
-        raise CannotRun(f"{ledger.path} holds a run that had not begun; run its command again")
-    board = Board(about["n"])
-    for evidence in ledger.evidence(about["question"]):
-        board.add(evidence)
-    return board
 
 
 def _percent(value: float | None) -> str:

@@ -6,6 +6,7 @@ from typing import final
 
 import numpy as np
 
+from brinell.auditing.plan import LOOK
 from brinell.errors import Contradiction
 from brinell.evidence import Bracket, Certificate, Evidence, Failure, State, Verdict, Witness
 
@@ -16,7 +17,8 @@ class Board:
     """Per example: the nearest witness, the farthest certificate, and whether it could be asked at all.
 
     A witness serves every radius from its distance on, a certificate every radius up to its own, so one run answers
-    for many radii, and the worst case over all engines is taken example by example.
+    for many radii, and the worst case over all engines is taken example by example. An example fails where the target
+    cannot be asked about it as it is; where it cannot be asked about a changed one, nothing was shown.
     """
 
     n: int
@@ -42,7 +44,7 @@ class Board:
                 if radius > self.certified[item]:
                     self.certified[item] = radius
                     self.certificates[item] = evidence
-            case Failure():
+            case Failure(engine=engine) if engine == LOOK:
                 self.failures[item] = evidence
         if self.distance[item] <= self.certified[item]:
             witness, certificate = self.witnesses[item], self.certificates[item]

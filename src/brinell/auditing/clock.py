@@ -1,12 +1,22 @@
 """When to stop: a budget that ran out, or a person who asked."""
 
+import contextlib
+import signal
 import threading
 import time
-from typing import final
+from collections.abc import Iterator
+from typing import Literal, final
+
+Reason = Literal["budget", "interrupted"]
 
 
+@final
 class Stopped(Exception):
     """Raised by a checkpoint: the work in flight is dropped, and what was recorded stands."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason: Reason = reason
 
 
 @final
@@ -23,21 +33,34 @@ class Clock:
         """Seconds since the start."""
         return time.monotonic() - self.start
 
-    @property
-    def out_of_time(self) -> bool:
-        """Whether the budget is spent."""
-        return self._deadline is not None and time.monotonic() >= self._deadline
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether someone asked to stop."""
-        return self._switch.is_set()
-
     def interrupt(self) -> None:
         """Ask every worker to stop at its next checkpoint."""
         self._switch.set()
 
     def checkpoint(self) -> None:
         """Raise Stopped if it is time to."""
-        if self.interrupted or self.out_of_time:
-            raise Stopped
+        if self._switch.is_set():
+            raise Stopped("interrupted")
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            raise Stopped("budget")
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Here Ctrl-C throws the switch, so that nothing is torn while it is written; a second one is raised as ever.
+
+        Without effect outside the main thread, where no signal arrives, and where Ctrl-C is ignored already.
+        """
+        before = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is not threading.main_thread() or not callable(before):
+            yield
+            return
+
+        def ask(_number: int, _frame: object) -> None:
+            self.interrupt()
+            signal.signal(signal.SIGINT, before)
+
+        signal.signal(signal.SIGINT, ask)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)

@@ -31,13 +31,18 @@ class Difference:
 
 
 def compare(before: Audit, after: Audit) -> list[Difference]:
-    """Paired differences at every radius that either run asked about.
+    """Paired differences at every radius that both runs asked about.
 
-    Examples are paired by their row number in the source. Raises CannotRun where the runs ask about other data.
+    An example is the same where its row number, label and values are. Raises CannotRun where the runs share no example
+    or no radius, or ask about different threats.
     """
     pairs = _pairs(before, after)
+    radii = [radius for radius in before.radii if radius in after.radii]
+    if not radii:
+        asked_about = (", ".join(f"{radius:g}" for radius in run.radii) for run in (before, after))
+        raise CannotRun(f"the runs ask about other radii: {'; '.join(asked_about)}; audit both at the same")
     differences = []
-    for radius in sorted({*before.radii, *after.radii}):
+    for radius in radii:
         first, second = before.verdicts_at(radius), after.verdicts_at(radius)
         asked = [
             (first[a].state, second[b].state) for a, b in pairs if State.ERROR not in (first[a].state, second[b].state)
@@ -70,10 +75,9 @@ def _pairs(before: Audit, after: Audit) -> list[tuple[int, int]]:
     asked = before.result.provenance.threat, after.result.provenance.threat
     if asked[0] != asked[1]:
         raise CannotRun(f"the runs ask about different threats: {asked[0]}; {asked[1]}")
-    second = {row: position for position, row in enumerate(after.ids)}
-    pairs = [(position, second[row]) for position, row in enumerate(before.ids) if row in second]
-    same = before.result.provenance.data_digest == after.result.provenance.data_digest
-    if not pairs or not (same or before.result.provenance.data == after.result.provenance.data):
+    second = {name: position for position, name in enumerate(after.examples)}
+    pairs = [(position, second[name]) for position, name in enumerate(before.examples) if name in second]
+    if not pairs:
         raise CannotRun(
             f"the runs hold other examples: {before.result.provenance.data} and {after.result.provenance.data}; "
             "audit both models on the same data"

@@ -4,6 +4,7 @@ Workers are threads, each with a copy of the target and one torch thread: torch 
 computes, nothing has to be pickled, and a shard's numbers do not depend on how many workers there are.
 """
 
+import inspect
 import queue
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -12,6 +13,7 @@ from functools import cached_property
 from typing import Any, final
 
 import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from brinell.auditing.board import Board
 from brinell.auditing.clock import Clock, Stopped
@@ -21,6 +23,7 @@ from brinell.auditing.work import Engine, Outcome, Shard, attacking, first_look,
 from brinell.data import Dataset
 from brinell.errors import CannotRun, Contradiction, UsageError
 from brinell.evasion import Objective, cross_entropy, dlr, margin
+from brinell.evidence import Evidence, Failure
 from brinell.targets import Target
 from brinell.threat import Threat
 from brinell.verify import Graph, trace
@@ -91,9 +94,11 @@ class Driver:
         self.board = Board(len(data.y))
         self._on_progress = on_progress
         self._on_note = on_note
-        for evidence in ledger.evidence(question.key):
-            self.board.add(evidence)
         self._done = ledger.done(question.key)
+        for stage in plan.stages:
+            build(stage)  # what cannot be built is refused before anything is asked
+        for evidence in ledger.evidence(question.key):
+            self._believe(evidence)
 
     def run(self) -> str:
         """Go through the plan; returns how it ended: complete, budget, or interrupted."""
@@ -101,13 +106,19 @@ class Driver:
         shards = -(-len(self.data.y) // self.plan.shard)
         try:
             with _Workers(self.target, self.workers, self.clock) as workers:
-                for index, phase in enumerate(phases):
-                    self._run_phase(phase, workers, index * shards, len(phases) * shards)
+                for index in range(self._reached(phases), len(phases)):
+                    self._run_phase(phases[index], workers, index * shards, len(phases) * shards)
         except KeyboardInterrupt:
             return "interrupted"
-        except Stopped:
-            return "budget" if self.clock.out_of_time else "interrupted"
+        except Stopped as stopped:
+            return stopped.reason
         return "complete"
+
+    def _reached(self, phases: list[_Phase]) -> int:
+        """The last phase with work on record: those before it are complete, and what they would ask now is settled
+        or, for a stage that challenges what is proved, was not yet proved when their turn came."""
+        begun = {_Phase(work.stage, work.radius) for work in self.ledger.work()}
+        return max((index for index, phase in enumerate(phases) if phase in begun), default=0)
 
     def _run_phase(self, phase: _Phase, workers: "_Workers", done: int, total: int) -> None:
         stage = self.plan.stages[phase.stage]
@@ -151,17 +162,21 @@ class Driver:
             phase.stage,
             phase.radius,
             len(shard.items),
-            len(evidence),
+            sum(not isinstance(e, Failure) for e in evidence),
+            sum(isinstance(e, Failure) for e in evidence),
             outcome.forwards,
             outcome.gradients,
             outcome.seconds,
         )
         self.ledger.record(work, evidence, outcome.items, outcome.tensors)
         for e in evidence:
-            try:
-                self.board.add(e)
-            except Contradiction as error:
-                raise Contradiction(f"{error}; both are kept in {self.ledger.path} to reproduce it") from None
+            self._believe(e)
+
+    def _believe(self, evidence: Evidence) -> None:
+        try:
+            self.board.add(evidence)
+        except Contradiction as error:
+            raise Contradiction(f"{error}; both are kept in {self.ledger.path} to reproduce it") from None
 
     def _engine(self, stage: Stage) -> Engine | None:
         """The engine of a stage; None, with a note, where this target or set is beyond it."""
@@ -172,16 +187,18 @@ class Driver:
         built = build(stage)
         if row.kind == "attack":
             return first_look(stage.label) if stage.engine == "Clean" else attacking(built, stage.label)
-        try:
-            return proving(built, self._graph, stage.label)
-        except (CannotRun, UsageError) as error:
-            self._on_note(f"{stage.label} left out: {error}")
+        if not isinstance(self._graph, Graph):
+            self._on_note(f"{stage.label} left out: {self._graph}")
             return None
+        return proving(built, self._graph, stage.label)
 
     @cached_property
-    def _graph(self) -> Graph:
-        """What verifiers read; made once."""
-        return trace(self.target.module(), self.data.x[:1])
+    def _graph(self) -> Graph | str:
+        """What verifiers read, or why there is none; made once."""
+        try:
+            return trace(self.target.module(), self.data.x[:1])
+        except (CannotRun, UsageError) as error:
+            return str(error)
 
 
 @final
@@ -221,18 +238,23 @@ class _Workers:
 
 def build(stage: Stage) -> Any:
     """The engine a stage names, with its settings. Raises UsageError naming the setting that does not fit."""
-    settings = dict(stage.settings)
-    if "objective" in settings:
-        settings["objective"] = _objective(settings["objective"])
-    try:
-        return stage.row.resolve()(**settings)
-    except TypeError as error:
-        raise UsageError(f"stage {stage.label} has settings that {stage.engine} does not take: {error}") from error
+    engine = stage.row.resolve()
+    takes = inspect.signature(engine).parameters
+    settings = {}
+    for name, value in stage.settings.items():
+        if name not in takes:
+            raise UsageError(f"{stage.engine} has no setting {name!r}; it takes {', '.join(takes) or 'none'}")
+        kind = TypeAdapter(takes[name].annotation, config=ConfigDict(arbitrary_types_allowed=True))
+        try:
+            settings[name] = kind.validate_python(_objective(value) if name == "objective" else value)
+        except ValidationError as error:
+            raise UsageError(f"{stage.engine} cannot have {name}={value!r}: {error.errors()[0]['msg']}") from None
+    return engine(**settings)
 
 
-def _objective(name: str) -> Objective:
+def _objective(name: object) -> Objective:
     known = {"cross_entropy": cross_entropy, "dlr": dlr, "margin": margin}
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise UsageError(f"objective {name!r} is not known; there are {', '.join(known)}")
     return known[name]
 

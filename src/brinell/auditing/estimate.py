@@ -9,14 +9,14 @@ from torch import nn
 
 from brinell.access import Access
 from brinell.auditing.drive import build
-from brinell.auditing.plan import Plan, Stage
-from brinell.auditing.preflight import seconds_per_row
+from brinell.auditing.plan import LOOK, Plan, Stage
+from brinell.auditing.preflight import answered, seconds_per_row
 from brinell.data import Dataset
 from brinell.errors import CannotRun
-from brinell.evasion import Attack, attack
+from brinell.evasion import attack
 from brinell.targets import Target
 from brinell.targets import target as make_target
-from brinell.threat import Linf, Threat
+from brinell.threat import REALS, PerturbationSet, Threat
 from brinell.types import Inputs, Logits
 from brinell.verify import Graph, Verifier, margins, trace
 
@@ -24,46 +24,82 @@ from brinell.verify import Graph, Verifier, margins, trace
 @final
 @dataclass(frozen=True)
 class Cost:
-    """One stage at its worst: every example survives it at every radius. rows: forward rows. seconds: of one core."""
+    """One stage at its worst: every example survives it at every radius. rows: forward rows. seconds: of one core.
+
+    left_out: why the stage will not run, and costs nothing.
+    """
 
     stage: Stage
-    rows: int
-    seconds: float
+    rows: int = 0
+    seconds: float = 0.0
+    left_out: str | None = None
 
 
-def estimate(plan: Plan, target: Target, data: Dataset, radii: int) -> list[Cost]:
-    """Attacks by the rows they may ask and a measured row's time, proofs by timing one on a single example."""
+def estimate(plan: Plan, target: Target, data: Dataset, set: PerturbationSet, radii: int) -> list[Cost]:
+    """Attacks by the rows they may ask and a measured row's time, proofs by timing one on a few examples."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        forward, gradient = seconds_per_row(target, data)
+        x = answered(target, data)
+        size = _small(set, data)
+        graph = _graph(target, x)
+        times = seconds_per_row(target, x)
+        classes = target.scores(x[:1]).shape[1] if target.access >= Access.SCORES else 2
         costs = []
-        graph: Graph | None = None
         for stage in plan.stages:
-            engine = build(stage)
-            asked = len(data) * (1 if stage.engine == "Clean" else radii)
-            if isinstance(engine, Attack):
-                rows, gradients = _rows_at_most(engine, target, data)
-                seconds = (rows - gradients) * forward + (gradients * gradient if gradients else 0.0)
-                costs.append(Cost(stage, asked * rows, asked * seconds))
-            elif target.access >= Access.WEIGHTS:
-                try:
-                    graph = graph or trace(target.module(), data.x[:1])
-                except CannotRun:
-                    continue
-                costs.append(Cost(stage, asked, asked * _proof_seconds(engine, graph, data)))
+            asked = len(data) * (1 if stage.label == LOOK else radii)
+            if stage.row.access > target.access:
+                cost = Cost(stage, left_out=f"only {target.access.name} are seen")
+            elif stage.row.sets and set.name not in stage.row.sets:
+                cost = Cost(stage, left_out=f"it answers for {' and '.join(stage.row.sets)} only")
+            elif stage.row.kind == "attack":
+                cost = _attack(stage, classes, x, size, asked, times)
+            elif isinstance(graph, str):
+                cost = Cost(stage, left_out=graph)
+            else:
+                cost = Cost(stage, asked, asked * _proof_seconds(build(stage), graph, x, size))
+            costs.append(cost)
         return costs
     finally:
         torch.set_num_threads(threads)
 
 
-def _rows_at_most(engine: Attack, target: Target, data: Dataset) -> tuple[int, int]:
-    """(forward rows, of which with a gradient) an example can cost: counted on a model that never yields."""
-    few = data.take(1, seed=0)
-    classes = target.scores(few.x).shape[1] if target.access >= Access.SCORES else 2
-    stub = make_target(_Unyielding(classes), box=target.box)
-    found = attack(engine, stub, few.x, torch.zeros_like(few.y), Threat(Linf(1e-3 * _span(data))))
-    return int(found.queries), int(found.gradients)
+def _graph(target: Target, x: Inputs) -> Graph | str:
+    """What proofs read, or why there is none."""
+    if target.access < Access.WEIGHTS:
+        return f"only {target.access.name} are seen"
+    try:
+        return trace(target.module(), x[:1])
+    except CannotRun as error:
+        return str(error)
+
+
+def _attack(
+    stage: Stage, classes: int, x: Inputs, set: PerturbationSet, asked: int, times: tuple[float, float]
+) -> Cost:
+    """By the rows an example can cost: counted on a model that never yields."""
+    stub = make_target(_Unyielding(classes), box=REALS)
+    found = attack(build(stage), stub, x[:1], torch.zeros(1, dtype=torch.int64), Threat(set))
+    rows, gradients = int(found.queries), int(found.gradients)
+    forward, gradient = times
+    return Cost(
+        stage, asked * rows, asked * ((rows - gradients) * forward + (gradients * gradient if gradients else 0.0))
+    )
+
+
+def _small(set: PerturbationSet, data: Dataset) -> PerturbationSet:
+    """The set at a hundredth of the inputs' span."""
+    span = float(data.x.max() - data.x.min()) or 1.0
+    return set.within(REALS).resized(span / 100)
+
+
+def _proof_seconds(verifier: Verifier, graph: Graph, x: Inputs, set: PerturbationSet) -> float:
+    """Seconds an example, in a batch of four."""
+    few = x[:4]
+    spec = margins(torch.zeros(len(few), dtype=torch.int64), graph.classes)
+    start = time.perf_counter()
+    verifier(graph, few, set, spec)
+    return (time.perf_counter() - start) / len(few)
 
 
 @final
@@ -77,16 +113,3 @@ class _Unyielding(nn.Module):
     def forward(self, x: Inputs) -> Logits:
         rivals = torch.arange(1, self.classes, device=x.device) * x.flatten(1).mean(1, keepdim=True).tanh()
         return torch.cat([torch.full_like(rivals[:, :1], 2.0 * self.classes), rivals], 1)
-
-
-def _span(data: Dataset) -> float:
-    return float(data.x.max() - data.x.min()) or 1.0
-
-
-def _proof_seconds(verifier: Verifier, graph: Graph, data: Dataset) -> float:
-    """One example in a batch of four, at a radius of a hundredth of the inputs' span."""
-    few = data.take(4, seed=0)
-    spec = margins(few.y, graph.classes)
-    start = time.perf_counter()
-    verifier(graph, few.x, Linf(_span(data) / 100), spec)
-    return (time.perf_counter() - start) / len(few)

@@ -13,7 +13,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, final
 from urllib.parse import quote
@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS evidence (
 CREATE TABLE IF NOT EXISTS work (
     question TEXT NOT NULL, engine TEXT NOT NULL, shard TEXT NOT NULL, stage INTEGER NOT NULL, radius REAL,
     asked INTEGER NOT NULL, settled INTEGER NOT NULL,
-    forwards INTEGER NOT NULL, gradients INTEGER NOT NULL, seconds REAL NOT NULL,
+    failed INTEGER NOT NULL, forwards INTEGER NOT NULL, gradients INTEGER NOT NULL, seconds REAL NOT NULL,
     PRIMARY KEY (question, engine, shard)) WITHOUT ROWID;
 """
 
@@ -48,7 +48,10 @@ CREATE TABLE IF NOT EXISTS work (
 @final
 @dataclass(frozen=True)
 class Work:
-    """One shard of one stage, done. seconds: of the worker. forwards, gradients: rows asked of the target."""
+    """One shard of one stage, done. asked, settled, failed: examples; the target raised near those that failed.
+
+    forwards, gradients: rows asked of the target. seconds: of the worker.
+    """
 
     question: str
     engine: str
@@ -57,6 +60,7 @@ class Work:
     radius: float
     asked: int
     settled: int
+    failed: int
     forwards: int
     gradients: int
     seconds: float
@@ -82,28 +86,19 @@ class Ledger:
 
     def __init__(self, path: Path, *, write: bool = True) -> None:
         self.path = path
-        self._lock: sqlite3.Connection | None = None
         file = path / FILE
         if not write and not file.is_file():
             raise CannotRun(f"{path} is not a run: it holds no {FILE}; give a folder that `brinell audit` wrote")
-        try:
-            if write:
-                path.mkdir(parents=True, exist_ok=True)
-                self._lock = _hold(path)
-            mode = "rwc" if write else "ro"
-            self._db = sqlite3.connect(
-                f"file:{_quoted(file)}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
-            )
-            self._db.execute("PRAGMA busy_timeout = 5000")
-            if write:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = NORMAL")
-                self._db.executescript(_TABLES)
-            schema = self.manifest().get("schema", SCHEMA)
-        except (OSError, sqlite3.Error) as error:
-            raise storage_error(error, path) from error
-        if schema != SCHEMA:
-            raise CannotRun(f"{path} was written with ledger schema {schema}; this version reads {SCHEMA}")
+        with contextlib.ExitStack() as undo:
+            try:
+                self._lock = undo.enter_context(contextlib.closing(_hold(path))) if write else None
+                self._db = undo.enter_context(contextlib.closing(_connect(file, write)))
+                schema = self.manifest().get("schema", SCHEMA)
+            except (OSError, sqlite3.Error) as error:
+                raise storage_error(error, path) from error
+            if schema != SCHEMA:
+                raise CannotRun(f"{path} was written with ledger schema {schema}; this version reads {SCHEMA}")
+            undo.pop_all()
 
     def close(self) -> None:
         """Let go of the file, with everything in its one main part."""
@@ -121,8 +116,13 @@ class Ledger:
         self.close()
 
     def manifest(self) -> dict[str, Any]:
-        """What the run is about: identity, sources, environment."""
-        return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM manifest")}
+        """What the run is about: identity, sources, environment. Empty where it had not begun."""
+        try:
+            return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM manifest")}
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error):
+                return {}
+            raise
 
     def describe(self, entries: Mapping[str, Any]) -> None:
         """Add to the manifest or replace its entries."""
@@ -139,27 +139,14 @@ class Ledger:
     ) -> None:
         """One shard, all or nothing. tensors: rows of the witnesses in order, `x` and the clean `x0`."""
         artifact = self._store(tensors) if tensors else None
-        key = (work.question, work.engine, work.shard)
         rows = [(work.question, e.item, e.engine, work.shard, *_columns(e, artifact)) for e in evidence]
         with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO evidence VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
             self._db.executemany(
-                "INSERT OR REPLACE INTO item VALUES (?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO item VALUES (?, ?, ?, ?)",  # the first look stands
                 [(i.item, i.label, i.predicted, i.confidence) for i in items],
             )
-            self._db.execute(
-                "INSERT INTO work VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    *key,
-                    work.stage,
-                    work.radius,
-                    work.asked,
-                    work.settled,
-                    work.forwards,
-                    work.gradients,
-                    work.seconds,
-                ),
-            )
+            self._db.execute("INSERT INTO work VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", astuple(work))
 
     def done(self, question: str) -> set[tuple[str, str]]:
         """(engine, shard) of all work recorded for a question."""
@@ -181,11 +168,7 @@ class Ledger:
 
     def work(self) -> list[Work]:
         """All work done, in the order of the plan."""
-        query = (
-            "SELECT question, engine, shard, stage, radius, asked, settled, forwards, gradients, seconds "
-            "FROM work ORDER BY stage, radius, shard"
-        )
-        return [Work(*row) for row in self._db.execute(query)]
+        return [Work(*row) for row in self._db.execute("SELECT * FROM work ORDER BY stage, radius, shard")]
 
     def tensors(self, artifact: str) -> dict[str, Tensor]:
         """The tensors stored under a name that `evidence` gave. Raises CannotRun if they were changed or lost."""
@@ -220,7 +203,7 @@ class Ledger:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that a reader sees all of it or none. Raises CannotRun on a full disk or an unwritable folder."""
-    half = path.with_name(f".{path.name}.{os.getpid()}")
+    half = path.with_name(_half(path.name, os.getpid()))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with half.open("wb") as f:
@@ -265,6 +248,7 @@ def _evidence(
 
 def _hold(path: Path) -> sqlite3.Connection:
     """Take the run's lock: an exclusive transaction on a file of its own, which dies with the process."""
+    path.mkdir(parents=True, exist_ok=True)
     lock = sqlite3.connect(path / ".lock", timeout=0, isolation_level=None, check_same_thread=False)
     try:
         lock.execute("BEGIN EXCLUSIVE")
@@ -273,8 +257,24 @@ def _hold(path: Path) -> sqlite3.Connection:
         if "locked" not in str(error):
             raise
         raise CannotRun(f"{path} is being written by another process; wait for it or choose another --out") from None
+    for half in (*path.glob(_half("*", "*")), *path.glob(f"{ARTIFACTS}/{_half('*', '*')}")):
+        half.unlink(missing_ok=True)  # a process died while it wrote these
     return lock
 
 
-def _quoted(file: Path) -> str:
-    return quote(str(file.absolute()))
+def _connect(file: Path, write: bool) -> sqlite3.Connection:
+    """A connection to a ledger; what cannot be written to is read as it lies."""
+    mode = "mode=rwc" if write else "mode=ro" if os.access(file.parent, os.W_OK) else "mode=ro&immutable=1"
+    db = sqlite3.connect(
+        f"file:{quote(str(file.absolute()))}?{mode}", uri=True, isolation_level=None, check_same_thread=False
+    )
+    db.execute("PRAGMA busy_timeout = 5000")
+    if write:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.executescript(_TABLES)
+    return db
+
+
+def _half(name: str, process: int | str) -> str:
+    return f".{name}.{process}.half"

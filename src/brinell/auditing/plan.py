@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from brinell.catalog import CATALOG, Row
 from brinell.errors import CannotRun, UsageError
@@ -38,14 +39,31 @@ class Stage(BaseModel):
         return f"{self.engine}({settings})" + ("" if self.on == "open" else " on the certified")
 
 
+LOOK = Stage(engine="Clean").label
+"""The first stage of every plan: what the target says of the examples as they are."""
+
+
 class Plan(BaseModel):
-    """Stages, cheapest first. shard: examples asked about together; a killed run loses at most one shard a worker."""
+    """Stages, cheapest first. shard: examples asked about together; a killed run loses at most one shard a worker.
+
+    The first stage is Clean, and no stage comes twice: the ledger tells stages apart by their labels.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     stages: tuple[Stage, ...]
     shard: int = Field(default=128, ge=1)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Plan":
+        labels = [stage.label for stage in self.stages]
+        if labels[:1] != [LOOK]:
+            raise UsageError("the first stage must be {engine: Clean}: it says what the target does unperturbed")
+        twice = next((label for label in labels if labels.count(label) > 1), None)
+        if twice is not None:
+            raise UsageError(f"stage {twice} comes twice; leave one out, or give it other settings")
+        return self
 
     def for_access(self, access: Access) -> "Plan":
         """Only the stages that this access allows."""
@@ -135,6 +153,11 @@ def load_plan(plan: "str | Path | Plan") -> Plan:
         if isinstance(error, UsageError):
             raise
         first = error.errors()[0] if isinstance(error, ValidationError) else None
-        where = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error).splitlines()[0]
+        where = _where(first) if first else str(error).splitlines()[0]
         raise UsageError(f"plan {path} is not a plan: {where}") from error
     return loaded
+
+
+def _where(error: ErrorDetails) -> str:
+    place = ".".join(map(str, error["loc"]))
+    return (f"{place}: " if place else "") + error["msg"].removeprefix("Value error, ")

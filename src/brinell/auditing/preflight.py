@@ -3,27 +3,31 @@
 Each check looks at answers of the target to a few clean examples, and returns findings: a code, one sentence, a remedy.
 """
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 import torch
 
 from brinell.access import Access
 from brinell.auditing.result import Finding
 from brinell.data import Dataset
-from brinell.errors import Inconclusive
+from brinell.errors import CannotRun, Inconclusive, UsageError
 from brinell.evasion import Objective, cross_entropy, margin
+from brinell.evidence import wilson
 from brinell.targets import Target, TargetError
 from brinell.targets.torch import TorchBackend
-from brinell.types import Inputs, Labels, Logits, Scores
+from brinell.types import Inputs, Labels, Logits, Mask, Scores
 
 PROBE = 256
 """Examples a check looks at, at most."""
 
 _SAME = 1e-4
 """Scores that differ by more than this share of their size are different answers."""
+
+_HOPELESS = ("outside-box", "classes")
+"""Findings that no audit can go on with, accepted or not."""
 
 _FLAT_SHARE = 0.05
 """The share of zero gradients from which the gradient attacks are not to be believed."""
@@ -35,15 +39,24 @@ def check(target: Target, data: Dataset) -> list[Finding]:
     x, y = probe.x, probe.y
     findings = [*_on_data(target, data)]
     try:
-        findings += _on_answers(target, x, y)
+        findings += list(_on_answers(target, x, y))
     except TargetError as error:
-        findings += _on_errors(target, x, error)
+        good = _which(target, x)
+        findings.append(_on_errors(good, error))
+        if good.any() and not good.all():
+            findings += _on_answers(target, x[good], y[good])
     order = ("severe", "warning", "note")
     return sorted(findings, key=lambda f: order.index(f.severity))
 
 
 def accept(findings: list[Finding], accepted: set[str]) -> list[Finding]:
-    """The findings with those accepted by code marked. Raises Inconclusive if a severe one is left."""
+    """The findings with those accepted by code marked.
+
+    Raises Inconclusive if a severe one is left, UsageError for one that cannot be accepted.
+    """
+    for f in findings:
+        if f.code in _HOPELESS:
+            raise UsageError(f"{f.code}: {f.message}; {f.remedy}")
     marked = [f.model_copy(update={"accepted": f.code in accepted}) for f in findings]
     left = [f for f in marked if f.severity == "severe" and not f.accepted]
     if left:
@@ -55,9 +68,26 @@ def accept(findings: list[Finding], accepted: set[str]) -> list[Finding]:
     return marked
 
 
-def seconds_per_row(target: Target, data: Dataset) -> tuple[float, float]:
+def answered(target: Target, data: Dataset) -> Inputs:
+    """Some examples that the target answers, at most a chunk. Raises CannotRun if it answers none."""
+    x = data.take(target.chunk, seed=0).x
+    if not answers(target, x):
+        x = x[_which(target, x)]
+    if not len(x):
+        raise CannotRun("the model raises on every example; mend it first")
+    return x
+
+
+def answers(target: Target, x: Inputs) -> bool:
+    """Whether the target says something of all of x: it does not raise."""
+    with contextlib.suppress(TargetError):
+        target.restrict(Access.SCORES).labels(x)
+        return True
+    return False
+
+
+def seconds_per_row(target: Target, x: Inputs) -> tuple[float, float]:
     """(forward, forward and input gradient): measured seconds a row; the second is NaN where gradients are not seen."""
-    x = data.take(min(target.chunk, len(data)), seed=0).x
     y = torch.zeros(len(x), dtype=torch.int64)
     ask = target.restrict(target.access)
     if ask.access < Access.SCORES:
@@ -99,28 +129,27 @@ def _on_data(target: Target, data: Dataset) -> Iterator[Finding]:
         )
 
 
-def _on_errors(target: Target, x: Inputs, error: TargetError) -> Iterator[Finding]:
-    ask = target.restrict(Access.LABELS)
-    failed = 0
-    for row in range(len(x)):
-        try:
-            ask.labels(x[row : row + 1])
-        except TargetError:
-            failed += 1
-    severity: Literal["severe", "warning"] = "severe" if failed in (0, len(x)) else "warning"
+def _on_errors(good: Mask, error: TargetError) -> Finding:
+    n, failed = len(good), int((~good).sum())
     message = (
-        f"the model raises on a batch of {len(x)}, though on no single example: {error}"
-        if failed == 0
-        else f"the model raises on {failed} of {len(x)} examples: {error}"
+        f"the model raises on {failed} of {n} examples: {error}"
+        if failed
+        else f"the model raises on a batch of {n}, though on no single example: {error}"
     )
-    yield Finding(code="raises", severity=severity, message=message, remedy="mend the model, or leave those out")
+    return (_warning if 0 < failed < n else _severe)("raises", message, "mend the model, or leave those out")
+
+
+def _which(target: Target, x: Inputs) -> Mask:
+    """Which examples the target answers, each alone."""
+    return torch.tensor([answers(target, x[row : row + 1]) for row in range(len(x))])
 
 
 def _on_answers(target: Target, x: Inputs, y: Labels) -> Iterator[Finding]:
     ask = target.restrict(target.access)
-    yield from _on_accuracy(ask, x, y)
+    predicted = ask.labels(x)
+    yield from _on_accuracy(ask, x, y, predicted)
     if ask.access < Access.SCORES:
-        if (ask.labels(x) != ask.labels(x)).any():
+        if (ask.labels(x) != predicted).any():
             yield _random()
         return
     scores = ask.scores(x)
@@ -129,18 +158,17 @@ def _on_answers(target: Target, x: Inputs, y: Labels) -> Iterator[Finding]:
         yield _finding_non_finite(int(bad.sum()), len(x), bool(bad.all()))
         if bad.all():
             return
-    x, y, scores = x[~bad], y[~bad], scores[~bad]
-    yield from _on_consistency(ask, x, scores)
+    x, y, predicted, scores = x[~bad], y[~bad], predicted[~bad], scores[~bad]
+    yield from _on_consistency(ask, x, predicted, scores)
     yield from _on_classes(scores, y)
     if ask.access >= Access.GRADIENTS:
         yield from _on_gradients(ask, x, y, scores)
 
 
-def _on_accuracy(ask: Target, x: Inputs, y: Labels) -> Iterator[Finding]:
-    predicted = ask.labels(x)
+def _on_accuracy(ask: Target, x: Inputs, y: Labels, predicted: Labels) -> Iterator[Finding]:
     accuracy = float((predicted == y).float().mean())
     present = len(y.unique())
-    if present < 2 or accuracy > 1.5 / present:
+    if present < 2 or not _near_chance(int((predicted == y).sum()), len(y), 1 / present):
         return
     message = f"accuracy is {accuracy:.0%} on {len(x)} examples of {present} classes, near chance"
     own = [predicted[y == c] for c in y.unique()]
@@ -159,10 +187,16 @@ def _on_accuracy(ask: Target, x: Inputs, y: Labels) -> Iterator[Finding]:
     yield _severe("low-accuracy", message, remedy)
 
 
-def _on_consistency(ask: Target, x: Inputs, scores: Logits) -> Iterator[Finding]:
+def _near_chance(correct: int, n: int, chance: float) -> bool:
+    """Little better than guessing, in a sample large enough to show that it is not good."""
+    enough = min(1.5 * chance, chance + 0.1 * (1 - chance))
+    return correct / n <= enough and wilson(correct, n)[1] < (1 + chance) / 2
+
+
+def _on_consistency(ask: Target, x: Inputs, predicted: Labels, scores: Logits) -> Iterator[Finding]:
     size = scores.abs().amax().clamp(min=1e-6)
-    if not torch.equal(ask.labels(x), scores.argmax(1)):
-        disagree = int((ask.labels(x) != scores.argmax(1)).sum())
+    disagree = int((predicted != scores.argmax(1)).sum())
+    if disagree:
         yield _warning(
             "scores-disagree",
             f"the model's decision is not its largest score on {disagree} of {len(x)} examples",

@@ -5,14 +5,14 @@ Every figure is computed here, once, from the ledger; a face only shows it.
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from brinell.auditing.board import Board
 from brinell.auditing.ledger import Item, Ledger, Work
-from brinell.auditing.plan import Plan
+from brinell.auditing.plan import LOOK, Plan
 from brinell.catalog import CATALOG
 from brinell.evidence import Bracket, State, wilson
 
@@ -72,6 +72,7 @@ class EngineResult(_Record):
     nist: tuple[str, ...]
     asked: int = Field(description="examples it was asked about, summed over radii")
     settled: int = Field(description="examples it broke or certified, summed over radii")
+    failed: int = Field(default=0, description="examples near which the target raised, so that nothing was shown")
     forwards: int = Field(description="rows sent forward")
     gradients: int = Field(description="rows whose input gradient was taken")
     seconds: float = Field(description="of worker time")
@@ -128,7 +129,7 @@ def summarise(ledger: Ledger, board: Board) -> Result:
     items = ledger.items()
     identity = about["identity"]
     plan = Plan.model_validate(identity["plan"])
-    asked = [i for i in items if i.item not in board.failures]
+    asked = [i for i in items if i.predicted is not None]
     correct = sum(i.predicted == i.label for i in asked)
     return Result(
         status=about.get("status", "running"),
@@ -141,7 +142,7 @@ def summarise(ledger: Ledger, board: Board) -> Result:
         classes=tuple(_classes(board, items, identity["set"], identity["radii"], about["classes"])),
         engines=tuple(_engines(plan, ledger.work())),
         findings=tuple(Finding.model_validate(f) for f in about["findings"]),
-        notes=tuple(about["notes"]),
+        notes=(*about["notes"], *_raised(ledger.work())),
         seconds=round(about.get("seconds", 0.0), 3),
         provenance=Provenance(
             **about["environment"],
@@ -183,7 +184,7 @@ def _classes(
     results = []
     for label, own in sorted(members.items()):
         numbers = [i.item for i in own]
-        asked = [i for i in own if i.item not in board.failures]
+        asked = [i for i in own if i.predicted is not None]
         results.append(
             ClassResult(
                 label=label,
@@ -214,12 +215,20 @@ def _engines(plan: Plan, work: Sequence[Work]) -> list[EngineResult]:
                 nist=row.nist,
                 asked=sum(w.asked for w in own),
                 settled=sum(w.settled for w in own),
+                failed=sum(w.failed for w in own),
                 forwards=sum(w.forwards for w in own),
                 gradients=sum(w.gradients for w in own),
                 seconds=round(sum(w.seconds for w in own), 3),
             )
         )
     return results
+
+
+def _raised(work: Sequence[Work]) -> Iterator[str]:
+    """One note a stage that the target raised in, the first look apart: its errors are counted as such."""
+    for engine in dict.fromkeys(w.engine for w in work if w.failed and w.engine != LOOK):
+        failed = sum(w.failed for w in work if w.engine == engine)
+        yield f"{engine}: the model raised on inputs near {failed} examples, which stay as they were"
 
 
 def _fraction(count: int, n: int) -> Fraction:

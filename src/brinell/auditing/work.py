@@ -40,8 +40,8 @@ class Outcome:
             self.evidence.append(_shifted(e, shift))
         self.items += other.items
         self.tensors = {
-            name: torch.cat([t for t in (self.tensors.get(name), other.tensors.get(name)) if t is not None])
-            for name in {*self.tensors, *other.tensors}
+            name: torch.cat([outcome.tensors[name] for outcome in (self, other) if outcome.tensors])
+            for name in self.tensors or other.tensors
         }
         self.forwards += other.forwards
         self.gradients += other.gradients
@@ -83,7 +83,8 @@ def _isolate(engine: Engine, target: Target, shard: Shard, threat: Threat, check
         return engine(target, shard, threat, checkpoint)
     except TargetError as error:
         if len(shard.items) == 1:
-            return Outcome([Failure(shard.items[0], "", str(error))])
+            item = shard.items[0]
+            return Outcome([Failure(item, "", str(error))], [Item(item, int(shard.y[0]), None, None)])
     outcome = Outcome()
     for half in shard.halves():
         outcome.extend(_isolate(engine, target, half, threat, checkpoint))

@@ -16,10 +16,10 @@ import typer
 from rich.console import Console
 
 from brinell import __version__
-from brinell.errors import BrinellError, UsageError
+from brinell.errors import BrinellError, CannotRun, UsageError
 
 if TYPE_CHECKING:
-    from brinell.auditing import Audit
+    from brinell.auditing import Audit, Plan
     from brinell.cli.sources import Sources
     from brinell.data import Dataset
     from brinell.targets import Target
@@ -56,7 +56,7 @@ AccessOption = Annotated[
 Queries = Annotated[int | None, typer.Option(min=1, help="Forward rows an attack may spend on an example.")]
 PlanOption = Annotated[str, typer.Option("--plan", help="quick, standard, full, or a .json or .yaml file.")]
 Budget = Annotated[str | None, typer.Option(help="Time to search for: 90s, 5m, 1h.")]
-Seed = Annotated[int, typer.Option(help="Decides the sample and every random choice.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Decides the sample and every random choice.")]
 Accept = Annotated[list[str] | None, typer.Option(help="Go on in spite of this severe finding, by its code.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Threads; default one a core. Figures do not depend on it.")]
 Out = Annotated[Path | None, typer.Option(help="The run's folder; the same command continues there.")]
@@ -101,8 +101,10 @@ def audit(
     brinell audit digits
     brinell audit net.py:build images/ --weights net.safetensors --set linf:2/255,8/255 --n 1000
     """
+    from brinell.auditing import load_plan
+
     sources = _sources(model, data, set_, weights, label, box, mean, std, n, balanced, goal, access, queries, seed)
-    _audit(sources, plan, _seconds(budget), accept or [], workers, out, as_json, dry_run)
+    _audit(sources, load_plan(plan), budget, accept or [], workers, out, as_json, dry_run)
 
 
 @app.command()
@@ -124,20 +126,23 @@ def check(
 ) -> None:
     """Find what would make an audit worthless, and what it would cost, before it runs. Exit 4 on a severe finding."""
     from brinell.auditing import check as preflight
+    from brinell.auditing import load_plan
     from brinell.cli.show import findings_table, plan_table
 
     sources = _sources(
         model, data, set_ or "linf:0", weights, label, box, mean, std, n, balanced, "untargeted", access, None, seed
     )
-    examples, target = _load(sources)
+    stages, (sets, radii) = load_plan(plan), sources.sets()
+    examples, target = sources.load()
     findings = preflight(target, examples)
     if as_json:
         typer.echo(json.dumps([f.model_dump() for f in findings], indent=2))
     else:
-        console = Console()
-        console.print(f"{target.describe()}; {len(examples)} examples from {examples.source}", highlight=False)
+        console = Console(markup=False, highlight=False)
+        console.print(f"{target.describe()}; {len(examples)} examples from {examples.source}")
         console.print(findings_table(findings))
-        console.print(plan_table(plan, target, examples, len(sources.sets()[1])))
+        if not any(f.code == "raises" and f.severity == "severe" for f in findings):
+            console.print(plan_table(stages, target, examples, sets, radii))
     if any(f.severity == "severe" for f in findings):
         raise typer.Exit(4)
 
@@ -145,17 +150,18 @@ def check(
 @app.command()
 def resume(run: Run, budget: Budget = None, workers: Workers = None, as_json: AsJson = False) -> None:
     """Continue a run that was stopped or killed. Refused if its model or data changed."""
-    from brinell.auditing import Ledger
+    from brinell.auditing import Ledger, Plan
     from brinell.cli.sources import Sources
 
     with Ledger(run, write=False) as ledger:
         about = ledger.manifest()
-    if not about.get("sources"):
+    if "identity" not in about:
+        raise CannotRun(f"{run} holds a run that had not begun; give its command again")
+    if not about["sources"]:
         raise UsageError(f"{run} was started from Python; call brinell.audit again with out={str(run)!r}")
     accepted = [f["code"] for f in about["findings"] if f["accepted"]]
-    options = about["sources"]
-    plan = options.pop("plan")
-    _audit(Sources.model_validate(options), plan, _seconds(budget), accepted, workers, run, as_json, dry_run=False)
+    plan = Plan.model_validate(about["identity"]["plan"])
+    _audit(Sources.model_validate(about["sources"]), plan, budget, accepted, workers, run, as_json, dry_run=False)
 
 
 @app.command()
@@ -237,6 +243,8 @@ def main() -> NoReturn:
         app()
     except BrinellError as error:
         _fail(str(error), error.exit_code)
+    except OSError as error:
+        _fail(f"{error.filename or 'the output'} cannot be read or written: {error.strerror or error}", 3)
     except KeyboardInterrupt:
         _fail("interrupted", INTERRUPTED)
     sys.exit(0)
@@ -244,49 +252,48 @@ def main() -> NoReturn:
 
 def _audit(
     sources: "Sources",
-    plan: str,
-    budget: float | None,
+    plan: "Plan",
+    budget: str | None,
     accepted: list[str],
     workers: int | None,
     out: Path | None,
     as_json: bool,
     dry_run: bool,
 ) -> None:
-    from brinell.auditing import accept, load_plan
+    from brinell.auditing import accept
     from brinell.auditing import audit as run
     from brinell.auditing import check as preflight
     from brinell.cli.progress import Bar
     from brinell.cli.show import plan_table
     from brinell.threat import Threat
 
-    start = time.monotonic()
-    stages = load_plan(plan)
+    start, seconds = time.monotonic(), _seconds(budget)
     set_, radii = sources.sets()
     threat = Threat(set_, sources.goals(), queries=sources.queries)
-    examples, target = _load(sources)
+    examples, target = sources.load()
     if dry_run:
         if as_json:
-            typer.echo(stages.for_access(target.access).model_dump_json(indent=2))
+            typer.echo(plan.for_access(target.access).model_dump_json(indent=2))
         else:
-            Console().print(plan_table(plan, target, examples, len(radii)))
+            Console().print(plan_table(plan, target, examples, set_, radii))
         return
     findings = accept(preflight(target, examples), set(accepted))
-    left = (
-        None if budget is None else max(0.0, budget - _REPORTING * min(1.0, budget / 60) - (time.monotonic() - start))
-    )
+    left = None
+    if seconds is not None:
+        left = max(0.0, seconds - _REPORTING * min(1.0, seconds / 60) - (time.monotonic() - start))
     with Bar() as bar:
         result = run(
             target,
             examples,
             threat,
-            stages,
+            plan,
             left,
             out or _folder(sources, target, examples, plan),
             sources.seed,
             radii=radii,
             workers=workers,
             findings=findings,
-            sources={**sources.model_dump(mode="json"), "plan": plan},
+            sources=sources.model_dump(mode="json"),
             on_progress=bar.update,
         )
     _show(result, as_json, result.path / "report.html")
@@ -336,18 +343,12 @@ def _sources(
     )
 
 
-def _load(sources: "Sources") -> "tuple[Dataset, Target]":
-    examples = sources.dataset()
-    target = sources.target(examples)
-    return examples.named(target.classes), target
-
-
-def _folder(sources: "Sources", target: "Target", data: "Dataset", plan: str) -> Path:
+def _folder(sources: "Sources", target: "Target", data: "Dataset", plan: "Plan") -> Path:
     """runs/MODEL-DATA-DIGEST: the same command finds its own run again, any other gets a folder of its own."""
     import hashlib
 
     names = "-".join(Path(name.rpartition(":")[0] or name).stem for name in (sources.model, sources.data))
-    identity = f"{sources.model_dump_json()} {plan} {target.digest} {data.digest}"
+    identity = f"{sources.model_dump_json()} {plan.model_dump_json()} {target.digest} {data.digest}"
     return Path("runs") / f"{names}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
 
@@ -358,9 +359,9 @@ def _show(result: "Audit", as_json: bool, page: Path) -> None:
     if as_json:
         typer.echo(result.result.to_json(), nl=False)
     else:
-        console = Console()
+        console = Console(markup=False, highlight=False)
         console.print(table(result.result))
-        console.print(f"page: {page}", highlight=False, soft_wrap=True)
+        console.print(f"page: {page}", soft_wrap=True)
 
 
 def _seconds(text: str | None) -> float | None:
@@ -384,6 +385,6 @@ def _fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
     """A polite kill is a Ctrl-C."""
-    raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)

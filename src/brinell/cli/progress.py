@@ -14,9 +14,9 @@ class Bar:
     """A bar while stderr is a terminal; elsewhere one line a stage, so that a log tells the story too."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, markup=False, highlight=False)
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.fields[open]} open"),
             TimeElapsedColumn(),
@@ -43,5 +43,5 @@ class Bar:
         name = f"{step.stage.label} at {step.radius:g}"
         self._bar.update(self._task, description=name, completed=step.done, total=step.total, open=step.open)
         if name != self._told and not self._console.is_terminal:
-            self._console.print(f"{step.elapsed:7.1f}s  {name}, {step.open} open", highlight=False)
+            self._console.print(f"{step.elapsed:7.1f}s  {name}, {step.open} open")
         self._told = name

@@ -5,12 +5,14 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
-from brinell.auditing import Difference, Finding, Ruling, load_plan
+from brinell.auditing import Difference, Finding, Plan, Ruling
 from brinell.auditing.estimate import estimate
 from brinell.catalog import Row
 from brinell.data import Dataset
 from brinell.targets import Target
+from brinell.threat import PerturbationSet
 
 
 def findings_table(findings: Sequence[Finding]) -> RenderableType:
@@ -22,21 +24,20 @@ def findings_table(findings: Sequence[Finding]) -> RenderableType:
     )
 
 
-def plan_table(plan: str, target: Target, data: Dataset, radii: int) -> RenderableType:
+def plan_table(
+    plan: Plan, target: Target, data: Dataset, set: PerturbationSet, radii: Sequence[float]
+) -> RenderableType:
     """The stages that would run, and what each costs at most."""
-    loaded = load_plan(plan)
-    costs = estimate(loaded.for_access(target.access), target, data, radii)
-    rows = [(str(i), c.stage.label, c.stage.row.kind, f"{c.rows:,}", f"{c.seconds:.1f}") for i, c in enumerate(costs)]
-    kept = {c.stage.label for c in costs}
-    left_out = [s.label for s in loaded.stages if s.label not in kept]
-    total = sum(c.seconds for c in costs)
-    lines: list[RenderableType] = [
-        _table(("", f"plan {loaded.name}", "kind", "rows at most", "seconds at most"), rows, right=(3, 4)),
-        f"at most {total:.0f} s on one core for {len(data)} examples at {radii} radii; most end far sooner",
-    ]
-    if left_out:
-        lines.append(f"left out, the target shows {target.access.name} only: {', '.join(left_out)}")
-    return Group(*lines)
+    costs = estimate(plan, target, data, set, len(radii))
+    run = [c for c in costs if c.left_out is None]
+    rows = [(str(i), c.stage.label, c.stage.row.kind, f"{c.rows:,}", f"{c.seconds:.1f}") for i, c in enumerate(run, 1)]
+    total = sum(c.seconds for c in run)
+    many = "1 radius" if len(radii) == 1 else f"{len(radii)} radii"
+    return Group(
+        _table(("", f"plan {plan.name}", "kind", "rows at most", "seconds at most"), rows, right=(3, 4)),
+        f"at most {total:.0f} s on one core for {len(data)} examples at {many}; most end far sooner",
+        *(_text(f"{c.stage.label} left out: {c.left_out}") for c in costs if c.left_out is not None),
+    )
 
 
 def comparison_table(differences: Sequence[Difference]) -> RenderableType:
@@ -75,5 +76,10 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[
     for i, head in enumerate(heads):
         table.add_column(head, justify="right" if i in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*("".join(c if c.isprintable() else " " for c in str(cell)) for cell in row))
+        table.add_row(*map(_text, row))
     return table
+
+
+def _text(words: object) -> Text:
+    """Other people's words, in which nothing acts: no control character, no markup."""
+    return Text("".join(c if c.isprintable() else " " for c in str(words)))

@@ -1,7 +1,6 @@
 """What a command line names: a model, examples, a perturbation set. Kept with a run, so that it can be resumed."""
 
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -40,27 +39,22 @@ class Sources(BaseModel):
     queries: int | None = None
     seed: int = 0
 
-    def target(self, data: Dataset) -> Target:
-        """The model, in the units of the data."""
-        box = _box(self.box, data)
-        if self.model == DIGITS:
+    def load(self) -> tuple[Dataset, Target]:
+        """(the sample, the model in the units of the data)."""
+        data = load_data(self.data, label=self.label)
+        box = _box(self.box, data)  # of all the data: it does not change with the sample
+        mean, std = _numbers(self.mean, "mean"), _numbers(self.std, "std")
+        if self.model != DIGITS:
+            target = load_target(self.model, weights=self.weights, box=box, mean=mean, std=std)
+        elif (self.weights, mean, std) != (None, None, None):
+            raise UsageError(f"the embedded model {DIGITS} takes no --weights, --mean or --std; leave them out")
+        else:
             from brinell.demo import digits_network
 
             target = load_target(digits_network(), box=box)
-        else:
-            target = load_target(
-                self.model,
-                weights=self.weights,
-                box=box,
-                mean=_numbers(self.mean, "mean"),
-                std=_numbers(self.std, "std"),
-            )
-        return target.restrict(_access(self.access))
-
-    def dataset(self) -> Dataset:
-        """The sample: all examples, or n of them drawn by the seed."""
-        data = load_data(self.data, label=self.label)
-        return data if self.n is None else data.take(self.n, self.seed, self.balanced)
+        target = target.restrict(_access(self.access))
+        sample = data if self.n is None else data.take(self.n, self.seed, self.balanced)
+        return sample.named(target.classes), target
 
     def sets(self) -> tuple[PerturbationSet, tuple[float, ...]]:
         """(the set at its largest radius, all radii)."""
@@ -96,6 +90,8 @@ def absolute(name: str) -> str:
     path, colon, factory = name.rpartition(":")
     if colon and path.endswith(".py"):
         return f"{Path(path).absolute()}:{factory}"
+    if name.partition(":")[0] == DIGITS:
+        return name
     return str(Path(name).absolute()) if Path(name).exists() else name
 
 
@@ -131,8 +127,3 @@ def _access(text: str) -> Access:
     except KeyError:
         names = ", ".join(a.name.lower() for a in Access)
         raise UsageError(f"--access {text!r} is not known; give one of {names}") from None
-
-
-def as_json(sources: Sources) -> dict[str, Any]:
-    """For the ledger."""
-    return sources.model_dump(mode="json")
