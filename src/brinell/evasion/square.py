@@ -7,6 +7,7 @@ else is one row of features, changed in contiguous segments.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar, final
 
 import torch
@@ -150,7 +151,9 @@ class _L2(_Moves):
         if high == wide:
             turn = torch.randint(0, 2, (n, 1, 1), device=x0.device, generator=rng).bool()
             eta = torch.where(turn, eta.mT, eta)
-        new = _signs((n, channels, 1), x0, rng) * eta.reshape(n, 1, -1) + old / _length(old, (2,))
+        eta = _signs((n, channels, 1), x0, rng) * eta.reshape(n, 1, -1)
+        new = eta + old / _length(old, (2,))
+        new = torch.where(_length(new, (2,)) > 1e-3, new, eta)  # the two may cancel, in small windows exactly
         new = new / _length(new, (2,)) * available.sqrt()
         return x0 + move.scatter(2, given, 0.0).scatter(2, taken, new).reshape(x0.shape)
 
@@ -173,9 +176,9 @@ def _image(x: Inputs) -> Image:
         case (height, width) if min(height, width) > 1:
             return x.unsqueeze(1)
         case (channels, _, _):
-            return x.reshape(len(x), channels, 1, -1)
+            return x.reshape(len(x), channels, 1, prod(x.shape[2:]))
         case _:
-            return x.reshape(len(x), 1, 1, x[:1].numel())
+            return x.reshape(len(x), 1, 1, prod(x.shape[1:]))
 
 
 def _sides(share: float, height: int, width: int) -> tuple[int, int]:

@@ -1,0 +1,141 @@
+import pytest
+import torch
+
+from brinell.errors import UsageError
+from brinell.evasion import APGD, PGD, Hunt, attack, cross_entropy, dlr
+from brinell.evasion.apgd import _checkpoints, _Climb
+from brinell.threat import L2, Linf, Targeted, Threat
+from models import UNIT, affine, constant, generator, relu_net, target
+
+
+def test_the_checkpoints_of_the_paper() -> None:
+    """0, 22, 41, 57, 70, 80, 87, 93, 99 of 100 steps (section 3)."""
+    assert sorted(_checkpoints(100)) == [22, 41, 57, 70, 80, 87, 93, 99]
+    assert sorted(_checkpoints(10)) == [3, 5, 6, 7, 8, 9, 10]
+    assert sorted(_checkpoints(1)) == [1]
+
+
+def climb(n=3) -> _Climb:
+    return _Climb.at(torch.zeros(n, 2), 1.0)
+
+
+def test_the_best_point_and_its_gradient_are_kept_and_rises_are_counted() -> None:
+    run = climb(2)
+    for k, values in enumerate([(1.0, 1.0), (3.0, 0.0), (2.0, 0.5), (2.5, float("nan"))]):
+        run.note(torch.full((2, 2), float(k)), torch.full((2, 2), 10.0 * k), torch.tensor(values))
+    assert run.best[:, 0].tolist() == [1.0, 0.0]
+    assert run.best_gradient[:, 0].tolist() == [10.0, 0.0]
+    assert run.best_value.tolist() == [3.0, 1.0]
+    assert run.rises.tolist() == [2.0, 1.0]  # the first value is no rise
+
+
+def test_condition_1_too_few_rises() -> None:
+    run = climb()
+    run.best, run.best_gradient = torch.full((3, 2), 7.0), torch.full((3, 2), 8.0)
+    run.best_value = torch.tensor([1.0, 1.0, 1.0])
+    run.rises = torch.tensor([2.0, 3.0, 4.0])
+    x, g = run.check(torch.zeros(3, 2), torch.zeros(3, 2), enough=3.0)
+    assert run.step.tolist() == [0.5, 1.0, 1.0]
+    assert x[:, 0].tolist() == [7.0, 0.0, 0.0]
+    assert g[:, 0].tolist() == [8.0, 0.0, 0.0]
+    assert run.rises.tolist() == [0.0] * 3
+
+
+def test_condition_2_nothing_new_since_the_last_checkpoint() -> None:
+    run = climb()
+    run.best_value = torch.tensor([1.0, 1.0, 1.0])
+    run.checked_value = torch.tensor([1.0, 0.5, 1.0])
+    run.halved = torch.tensor([False, False, True])  # the last has a new step already
+    run.rises = torch.full((3,), 9.0)
+    run.check(torch.zeros(3, 2), torch.zeros(3, 2), enough=3.0)
+    assert run.step.tolist() == [0.5, 1.0, 1.0]
+    assert run.halved.tolist() == [True, False, False]
+
+
+def test_a_run_is_algorithm_1(monkeypatch) -> None:
+    """Against the algorithm written out for one example, from the same start."""
+    model = relu_net((6,), seed=3)
+    x0 = torch.rand(1, 6, generator=generator(1), dtype=torch.float64)
+    y = model(x0.float()).argmax(1)
+    set, steps, radius = Linf(0.02, UNIT), 40, 0.02
+    hunt = Hunt(target(model), x0, y, Threat(set), generator(9))
+    APGD(steps=steps)(hunt)
+    assert len(hunt) == 1
+
+    def ask(x):
+        leaf = x.clone().requires_grad_()
+        value = cross_entropy(model(leaf.float()), y, None)
+        return value.item(), torch.autograd.grad(value.sum(), leaf)[0]
+
+    x = set.sample(x0, generator(9))
+    f, g = ask(x)
+    values, best, best_g, best_f = [f], x, g, f
+    step, last, last_best, last_step, previous, w = 2 * radius, 0, -float("inf"), -1.0, x, sorted(_checkpoints(steps))
+    for k in range(steps):
+        if k in w:
+            rises = sum(b > a for a, b in zip(values[last:k], values[last + 1 : k + 1], strict=True))
+            stuck = last_step == step and last_best == best_f
+            last_step, last_best = step, best_f
+            if rises < 0.75 * (k - last) or stuck:
+                step, x, g = step / 2, best, best_g
+            last = k
+        z = set.project(x0, x + step * g.sign())
+        new = z if k == 0 else set.project(x0, x + 0.75 * (z - x) + 0.25 * (x - previous))
+        previous, x = x, new
+        f, g = ask(x)
+        values.append(f)
+        if f > best_f:
+            best, best_g, best_f = x, g, f
+    assert step < 2 * radius  # it did halve
+    torch.testing.assert_close(hunt.x, x, rtol=0, atol=1e-9)
+
+
+def test_the_rivals_are_aimed_at_from_the_likeliest_down() -> None:
+    aims = []
+
+    def spy(scores, y, aim):
+        aims.append(aim.tolist())
+        return dlr(scores, y, aim)
+
+    model = constant(5.0, 1.0, 3.0, 2.0)
+    x = torch.full((2, 3), 0.5)
+    y = torch.zeros(2, dtype=torch.int64)
+    attack(APGD(steps=1, objective=spy, targets=2, restarts=2), target(model), x, y, Threat(Linf(0.1)))
+    assert aims == [[2, 2], [3, 3], [2, 2], [3, 3]]
+    aims.clear()
+    attack(APGD(steps=1, objective=spy, targets=9), target(model), x, y, Threat(Linf(0.1)))
+    assert aims == [[2, 2], [3, 3], [1, 1]]
+    aims.clear()
+    attack(APGD(steps=1, objective=spy, targets=9), target(model), x, y, Threat(Linf(0.1), Targeted(3)))
+    assert aims == [[3, 3]]
+
+
+@pytest.mark.parametrize("targets", [1, 9])
+def test_two_classes_have_one_rival(targets) -> None:
+    x = torch.rand(5, 4, generator=generator())
+    model = affine(4)
+    y = model(x).argmax(1)
+    found = attack(APGD(steps=5, objective=dlr, targets=targets), target(model), x, y, Threat(Linf(1e-4)))
+    assert (found.gradients == 5).all()
+
+
+@pytest.mark.parametrize("set", [Linf(0.05), L2(0.2)], ids=lambda s: s.name)
+def test_it_breaks_no_fewer_than_a_plain_ascent_of_the_same_length(set) -> None:
+    broken = {}
+    for made in (APGD(steps=40), PGD(steps=40)):
+        broken[type(made)] = 0
+        for seed in range(5):
+            model = relu_net((12,), classes=5, seed=seed)
+            x = torch.rand(100, 12, generator=generator(seed))
+            found = attack(made, target(model), x, model(x).argmax(1), Threat(set))
+            broken[type(made)] += int(found.broken.sum())
+    assert broken[APGD] >= broken[PGD] - 2
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [({"steps": 0}, "steps is 0"), ({"restarts": 0}, "restarts 0"), ({"targets": 0}, "targets is 0")],
+)
+def test_counts_that_cannot_be_are_refused(about, message) -> None:
+    with pytest.raises(UsageError, match=message):
+        APGD(**about)
