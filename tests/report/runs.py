@@ -1,0 +1,122 @@
+"""Runs written by hand: every state there is, without a model."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from brinell.auditing import Audit, Finding, Ledger, Plan, Stage
+from brinell.auditing.ledger import Item, Work
+from brinell.evidence import Certificate, Failure, Witness
+
+QUESTION = "evasion/linf/untargeted"
+PLAN = Plan(
+    name="by hand",
+    stages=(
+        Stage(engine="Clean"),
+        Stage(engine="PGD", settings={"steps": 10}),
+        Stage(engine="CROWN", settings={"intermediate": "interval"}),
+    ),
+)
+PGD = "PGD(steps=10)"
+CROWN = "CROWN(intermediate=interval)"
+
+
+def write_run(
+    path: Path,
+    *,
+    n: int = 10,
+    radii: Sequence[float] = (0.1,),
+    broken: Mapping[int, float] = {},
+    certified: Mapping[int, float] = {},
+    failed: Mapping[int, str] = {},
+    asked: bool = True,
+    shape: tuple[int, ...] = (1, 8, 8),
+    classes: Sequence[str] | None = ("cat", "dog"),
+    features: Sequence[str] | None = None,
+    box: object = (0.0, 1.0),
+    status: str = "complete",
+    goal: str = "untargeted",
+    findings: Sequence[Finding] = (),
+    notes: Sequence[str] = (),
+    environment: Mapping[str, object] = {},
+) -> Audit:
+    """A run of n examples with labels 0, 1, 0, 1, …: the witnesses' distances, the certificates' radii, the failures'
+    messages, by item. A witness at distance 0 was misclassified; every other example is right. asked: whether the
+    first look was taken."""
+    rng = torch.Generator().manual_seed(0)
+    with Ledger(path) as ledger:
+        ledger.describe(
+            {
+                "identity": {
+                    "target": "1" * 64,
+                    "data": "2" * 64,
+                    "threat": f"{QUESTION}, box {box}, WEIGHTS, queries unlimited",
+                    "set": "linf",
+                    "radii": list(radii),
+                    "plan": PLAN.model_dump(mode="json"),
+                    "seed": 7,
+                    "version": "0.1.0",
+                },
+                "goal": goal,
+                "classes": classes,
+                "features": features,
+                "box": box,
+                "question": QUESTION,
+                "n": n,
+                "ids": [100 + i for i in range(n)],
+                "examples": [f"{100 + i}:{i:016x}" for i in range(n)],
+                "findings": [f.model_dump(mode="json") for f in findings],
+                "sources": None,
+                "notes": list(notes),
+                "status": status,
+                "seconds": 75.0,
+                "environment": {
+                    "brinell": "0.1.0",
+                    "torch": "2.13.0",
+                    "python": "3.11.7",
+                    "platform": "Linux",
+                    "command": "brinell audit model.pt2",
+                    "started": "2026-11-21T10:00:00+00:00",
+                    "target": "a small network",
+                    "data": "some examples",
+                    "workers": 2,
+                    **environment,
+                },
+            }
+        )
+        if asked:
+            items = [
+                Item(i, i % 2, None, None) if i in failed else Item(i, i % 2, (i + (broken.get(i) == 0)) % 2, 0.875)
+                for i in range(n)
+            ]
+            ledger.record(_work("Clean()", 0, n), [Failure(i, "Clean()", m) for i, m in failed.items()], items)
+        if broken:
+            x0 = torch.rand(len(broken), *shape, generator=rng)
+            sign = torch.randint(2, x0.shape, generator=rng) * 2 - 1.0
+            moves = torch.tensor(list(broken.values())).reshape(-1, *(1,) * len(shape))
+            witnesses = [
+                Witness(item, PGD, distance, row, (item + 1) % 2, 0.625)
+                for row, (item, distance) in enumerate(broken.items())
+            ]
+            ledger.record(_work(PGD, 1, n), witnesses, (), {"x0": x0, "x": x0 + sign * moves})
+        if certified:
+            proofs = [Certificate(item, CROWN, radius, 0.5) for item, radius in certified.items()]
+            ledger.record(_work(CROWN, 2, n), proofs)
+    return Audit.open(path)
+
+
+def _work(engine: str, stage: int, asked: int) -> Work:
+    return Work(
+        question=QUESTION,
+        engine=engine,
+        shard="0.1/00000",
+        stage=stage,
+        radius=0.1,
+        asked=asked,
+        settled=1,
+        failed=0,
+        forwards=1000 + stage,
+        gradients=2000 + stage,
+        seconds=1.0 + stage,
+    )
