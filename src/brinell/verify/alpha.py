@@ -13,7 +13,7 @@ from brinell.types import Inputs
 from brinell.verify.freedom import Climb, ascend, first
 from brinell.verify.graph import Graph
 from brinell.verify.problem import Problem, solve, sound
-from brinell.verify.relaxation import bound, relax
+from brinell.verify.relaxation import best, relax
 from brinell.verify.verifier import Checkpoint, Margins, Spec, Verifier, nothing
 
 
@@ -37,7 +37,7 @@ class AlphaCROWN(Verifier):
     def _bound(self, problem: Problem) -> Margins:
         graph = problem.graph
         relaxed = relax(problem, "adaptive", substituted=True)
-        bounds = bound(problem, graph.output, problem.spec, relaxed.pieces)
+        bounds = best(problem, relaxed)
         left = (~(bounds > 0).all(1)).nonzero().squeeze(1)
         intervals = [(low[left], high[left]) for low, high in relaxed.intervals]
         improved, _, _ = ascend(problem.only(left), first(graph, intervals, bounds.shape[1]), self.climb)

@@ -212,6 +212,10 @@ def _clamp(build: Builder, x: Argument, low: float | None = None, high: float | 
     return build.clamp(_value(x), low, high)
 
 
+def _relu6(build: Builder, x: Argument) -> Value:
+    return build.clamp(_value(x), 0, 6)
+
+
 def _leaky_relu(build: Builder, x: Argument, slope: float = 0.01) -> Value:
     """slope * x + (1 - slope) * relu(x)."""
     x = _value(x)
@@ -346,6 +350,7 @@ RULES: dict[Any, Rule] = {
             ("clamp", "default", _clamp),
             ("clamp_min", "default", _clamp),
             ("hardtanh", "default", _clamp),
+            ("relu6", "default", _relu6),
             ("leaky_relu", "default", _leaky_relu),
             ("maximum", "default", _maximum),
             ("max_pool2d", "default", _max_pool),

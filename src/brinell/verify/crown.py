@@ -11,7 +11,7 @@ from brinell.types import Inputs
 from brinell.verify.graph import Graph
 from brinell.verify.operators import Slope
 from brinell.verify.problem import Problem, solve, sound
-from brinell.verify.relaxation import bound, relax
+from brinell.verify.relaxation import best, relax
 from brinell.verify.verifier import Checkpoint, Margins, Spec, Verifier, nothing
 
 
@@ -35,4 +35,4 @@ class CROWN(Verifier):
 
     def _bound(self, problem: Problem) -> Margins:
         relaxed = relax(problem, self.slope, self.intermediate == "crown")
-        return sound(relaxed.intervals, bound(problem, problem.graph.output, problem.spec, relaxed.pieces))
+        return sound(relaxed.intervals, best(problem, relaxed))

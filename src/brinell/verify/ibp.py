@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import final
 
 from brinell.threat import PerturbationSet
-from brinell.threat.sets import least_over_box
 from brinell.types import Inputs
 from brinell.verify.graph import Graph
 from brinell.verify.problem import Problem, solve, sound
-from brinell.verify.relaxation import relax
-from brinell.verify.substitution import substitute, written
+from brinell.verify.relaxation import elided, relax
 from brinell.verify.verifier import Checkpoint, Margins, Spec, Verifier, nothing
 
 
@@ -33,11 +31,5 @@ class IBP(Verifier):
 
 
 def _bound(problem: Problem) -> Margins:
-    """Elision of the last layer (Gowal et al. 2018, section 3): no interval of the scores is formed."""
-    graph = problem.graph
     relaxed = relax(problem, None, substituted=False)
-    held, bounds = substitute(graph, graph.output, problem.spec, relaxed.pieces)
-    for i, a in held.items():
-        least = problem.least(a) if i == 0 else least_over_box(*relaxed.intervals[i], written(a))
-        bounds = bounds + least
-    return sound(relaxed.intervals, bounds)
+    return sound(relaxed.intervals, elided(problem, relaxed))

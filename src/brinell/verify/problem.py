@@ -54,7 +54,7 @@ class Problem:
 
     def rows(self) -> int:
         """How many functionals an example may be carried at one time."""
-        return max(1, self.memory // (8 * _COPIES * self.graph.width * len(self.x0)))
+        return max(1, self.memory // (8 * _COPIES * self.graph.width * max(1, len(self.x0))))
 
     def asking(self, spec: Float64[Tensor, " batch rows classes"]) -> "Problem":
         """Another question of the same examples."""
