@@ -121,7 +121,7 @@ def _arrays(ledger: Ledger, witnesses: Sequence[Witness]) -> tuple[dict[int, Pai
             continue
         for w in witnesses:
             if w.artifact == artifact:
-                x0, x = (tensors[name][w.row].double().numpy() for name in ("x0", "x"))
+                x0, x = (tensors[name][w.row].numpy().astype(np.float64) for name in ("x0", "x"))
                 arrays[w.item] = x0, x
     return arrays, tuple(lost)
 

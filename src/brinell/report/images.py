@@ -96,5 +96,5 @@ def _reduced(image: Image.Image, side: int, resampling: Image.Resampling) -> Ima
 
 def _uri(image: Image.Image) -> str:
     file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
+    image.save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
