@@ -1,0 +1,102 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brinell.auditing import Board
+from brinell.auditing.plan import LOOK
+from brinell.errors import Contradiction
+from brinell.evidence import Certificate, Evidence, Failure, State, Witness
+
+RADII = (0.1, 0.2, 0.3, 0.4)
+
+
+@st.composite
+def evidence(draw) -> list[Evidence]:
+    """What consistent engines may show: below a true distance only proofs, from it on only witnesses."""
+    found: list[Evidence] = []
+    for item in range(5):
+        true = draw(st.sampled_from((0.0, 0.15, 0.2, 0.35, 9.0)))
+        for value in draw(st.lists(st.sampled_from((0.0, 0.1, 0.15, 0.2, 0.3, 0.4)), max_size=4)):
+            found.append(
+                Certificate(item, f"c{value}", value, 1.0) if value < true else Witness(item, f"w{value}", value)
+            )
+        if draw(st.booleans()):
+            found.append(Failure(item, LOOK, "raised"))
+    return found
+
+
+@given(evidence(), st.randoms(use_true_random=False))
+def test_the_order_of_evidence_changes_no_bracket(found, random):
+    boards = []
+    for _ in range(2):
+        board = Board(5)
+        for e in found:
+            board.add(e)
+        boards.append([board.bracket(r) for r in RADII])
+        random.shuffle(found)
+    assert boards[0] == boards[1]
+
+
+@given(evidence())
+def test_edges_fall_with_the_radius(found):
+    board = Board(5)
+    for e in found:
+        board.add(e)
+    brackets = [board.bracket(r) for r in RADII]
+    for near, far in zip(brackets, brackets[1:], strict=False):
+        assert far.certified_count <= near.certified_count
+        assert far.broken_count >= near.broken_count
+        if near.n and far.n:
+            assert far.certified <= near.certified
+            assert far.unbroken <= near.unbroken
+
+
+@given(evidence())
+def test_evidence_only_narrows(found):
+    board = Board(5)
+    before = board.bracket(0.2)
+    for e in found:
+        board.add(e)
+        after = board.bracket(0.2)
+        assert after.certified_count >= before.certified_count
+        assert after.broken_count >= before.broken_count
+        before = after
+
+
+@given(evidence())
+def test_what_is_open_is_what_has_no_verdict(found):
+    board = Board(5)
+    for e in found:
+        board.add(e)
+    for radius in RADII:
+        states = [v.state for v in board.verdicts(radius)]
+        assert list(board.open(radius)) == [i for i, s in enumerate(states) if s is State.OPEN]
+        assert set(board.proved(radius)) == {i for i, s in enumerate(states) if s is State.CERTIFIED}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_witness_within_a_certificate_is_a_contradiction(order):
+    pair = [Certificate(3, "CROWN()", 0.2, 0.5), Witness(3, "PGD()", 0.2)][::order]
+    board = Board(5)
+    board.add(pair[0])
+    with pytest.raises(Contradiction, match=r"example 3 is certified by CROWN\(\) at radius 0.2 and broken by PGD"):
+        board.add(pair[1])
+
+
+def test_the_nearest_witness_and_the_farthest_certificate_are_kept():
+    board = Board(1)
+    for e in (Witness(0, "a", 0.3), Witness(0, "b", 0.2), Witness(0, "c", 0.25), Certificate(0, "d", 0.1, 1.0)):
+        board.add(e)
+    assert board.verdict(0, 0.2).engine == "b"
+    assert board.verdict(0, 0.2).distance == 0.2
+    assert board.verdict(0, 0.1).engine == "d"
+    assert board.verdict(0, 0.15).state is State.OPEN
+
+
+def test_only_the_first_look_makes_an_error():
+    board = Board(2)
+    board.add(Failure(0, LOOK, "raised"))
+    board.add(Failure(1, "PGD()", "raised"))
+    assert [v.state for v in board.verdicts(0.1)] == [State.ERROR, State.OPEN]
+    assert board.bracket(0.1).errors == 1
+    assert board.bracket(0.1, [1]).open == 1

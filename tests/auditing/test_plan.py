@@ -1,0 +1,132 @@
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from brinell.auditing import PRESETS, Plan, Stage, load_plan
+from brinell.auditing.drive import build
+from brinell.auditing.plan import find
+from brinell.errors import CannotRun, UsageError
+from brinell.evasion import APGD, PGD, dlr
+from brinell.threat import Access
+
+CLEAN = {"engine": "Clean"}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_can_be_built(name):
+    plan = load_plan(name)
+    assert plan.name == name
+    for stage in plan.stages:
+        build(stage)
+    assert load_plan(plan) is plan
+
+
+def test_presets_hold_ever_more():
+    quick, standard, full = (len(PRESETS[name].stages) for name in ("quick", "standard", "full"))
+    assert quick < standard <= full
+
+
+def test_a_plan_is_read_back_as_it_was_written(tmp_path):
+    plan = PRESETS["standard"]
+    (tmp_path / "plan.json").write_text(plan.model_dump_json())
+    (tmp_path / "plan.yaml").write_text(plan.model_dump_json())  # JSON is YAML
+    assert load_plan(tmp_path / "plan.json") == plan
+    assert load_plan(str(tmp_path / "plan.yaml")) == plan
+
+
+@pytest.mark.parametrize(
+    ("access", "engines"),
+    [
+        (Access.LABELS, ["Clean", "Noise"]),
+        (Access.SCORES, ["Clean", "Noise", "Square"]),
+        (Access.GRADIENTS, ["Clean", "FGSM", "Noise", "PGD", "APGD", "APGD", "Square"]),
+    ],
+)
+def test_only_what_the_access_allows_is_kept(access, engines):
+    assert [s.engine for s in PRESETS["standard"].for_access(access).stages] == engines
+    assert PRESETS["standard"].for_access(Access.WEIGHTS) == PRESETS["standard"]
+
+
+@pytest.mark.parametrize(
+    ("stages", "sentence"),
+    [
+        ([], "first stage must be"),
+        ([{"engine": "PGD"}], "first stage must be"),
+        ([CLEAN, {"engine": "PGD"}, {"engine": "PGD"}], r"stage PGD\(\) comes twice"),
+        ([CLEAN, {"engine": "PGD", "steps": 3}], "steps"),
+        ([CLEAN, {"engine": "PGD", "on": "everything"}], "open"),
+    ],
+)
+def test_a_plan_that_cannot_be_right_is_refused(stages, sentence):
+    with pytest.raises(ValidationError, match=sentence):
+        Plan.model_validate({"name": "mine", "stages": stages})
+
+
+def test_the_same_engine_may_come_with_other_settings():
+    labels = [s.label for s in PRESETS["full"].stages]
+    assert len(set(labels)) == len(labels)
+    challenge = Stage(engine="PGD", on="certified")
+    plan = Plan(name="mine", stages=(Stage(engine="Clean"), Stage(engine="PGD"), challenge))
+    assert plan.stages[2].label == "PGD() on the certified"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("p.json", "{", "is not a plan"),
+        ("p.yaml", "a: [", "is not a plan"),
+        ("p.yaml", "", "is not a plan"),
+        ("p.yaml", "- 1", "is not a plan"),
+        ("p.yaml", "!!python/object/apply:os.system [true]", "is not a plan"),
+        ("p.json", json.dumps({"name": "x", "stages": [CLEAN], "shards": 3}), "shards: Extra inputs"),
+        ("p.json", json.dumps({"name": "x", "stages": [CLEAN], "shard": 0}), "shard: .* greater than or equal to 1"),
+        ("p.json", json.dumps({"name": "x", "stages": [CLEAN, {"engine": "Nope"}]}), "'Nope' is not known"),
+        ("p.json", json.dumps({"name": "x", "stages": [{"engine": "PGD"}]}), "first stage must be"),
+        ("p.txt", "", "give quick, standard, full"),
+    ],
+)
+def test_a_malformed_file_is_one_sentence(tmp_path, name, text, sentence):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=sentence) as caught:
+        load_plan(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_text_is_not_a_plan(tmp_path):
+    (tmp_path / "p.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="is not a plan"):
+        load_plan(tmp_path / "p.json")
+
+
+def test_a_missing_file_is_one_sentence(tmp_path):
+    with pytest.raises(CannotRun, match="cannot be read: No such file"):
+        load_plan(tmp_path / "p.json")
+
+
+def test_settings_reach_the_engine():
+    assert build(Stage(engine="PGD", settings={"steps": 7})) == PGD(steps=7)
+    assert build(Stage(engine="APGD", settings={"objective": "dlr", "targets": None})) == APGD(objective=dlr)
+
+
+@pytest.mark.parametrize(
+    ("engine", "settings", "sentence"),
+    [
+        ("PGD", {"stepz": 3}, "PGD has no setting 'stepz'; it takes steps"),
+        ("Clean", {"steps": 3}, "Clean has no setting 'steps'; it takes none"),
+        ("PGD", {"steps": "ten"}, "steps='ten'"),
+        ("PGD", {"steps": 2.5}, "steps=2.5"),
+        ("PGD", {"steps": 0}, "steps is 0"),
+        ("PGD", {"objective": "loss"}, "objective 'loss' is not known; there are cross_entropy, dlr, margin"),
+        ("PGD", {"objective": ["dlr"]}, "is not known"),
+        ("CROWN", {"intermediate": "intervals"}, "intermediate='intervals'"),
+        ("Nope", {}, "engine 'Nope' is not known; there are Clean"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(engine, settings, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        build(Stage(engine=engine, settings=settings))
+
+
+def test_an_engine_is_found_by_its_name():
+    assert find("PGD").resolve() is PGD
