@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,7 +45,7 @@ def test_edges_fall_with_the_radius(found):
     for e in found:
         board.add(e)
     brackets = [board.bracket(r) for r in RADII]
-    for near, far in zip(brackets, brackets[1:], strict=False):
+    for near, far in pairwise(brackets):
         assert far.certified_count <= near.certified_count
         assert far.broken_count >= near.broken_count
         if near.n and far.n:

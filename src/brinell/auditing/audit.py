@@ -25,7 +25,7 @@ from brinell.auditing.preflight import answers
 from brinell.auditing.result import Finding, Result, summarise
 from brinell.data import Dataset
 from brinell.errors import CannotRun, UsageError
-from brinell.evidence import Bracket, Verdict
+from brinell.evidence import Bracket, Verdict, Witness
 from brinell.targets import Target, TargetError
 from brinell.targets.examples import check_examples
 from brinell.threat import Targeted, Threat
@@ -78,6 +78,11 @@ class Audit:
     def verdicts(self) -> list[Verdict]:
         """One verdict an example, at the largest radius asked about."""
         return self._board.verdicts(self.radii[-1])
+
+    @property
+    def witnesses(self) -> list[Witness]:
+        """The nearest witness of each broken example."""
+        return list(self._board.witnesses.values())
 
     def at(self, radius: float) -> Bracket:
         """The bracket at any radius: what was shown at others is carried over."""

@@ -80,5 +80,11 @@ class Board:
 
     def bracket(self, radius: float, items: Sequence[int] | None = None) -> Bracket:
         """The bracket at one radius, over all examples or some of them."""
-        chosen = range(self.n) if items is None else items
-        return Bracket.of(self.verdict(item, radius).state for item in chosen)
+        at = np.arange(self.n) if items is None else np.asarray(items, dtype=np.int64)
+        failed = np.zeros(self.n, dtype=bool)
+        failed[list(self.failures)] = True
+        broken = self.distance[at] <= radius
+        certified = ~broken & (self.certified[at] >= radius)
+        errors = ~broken & ~certified & failed[at]
+        counts = [int(state.sum()) for state in (broken, certified, errors)]
+        return Bracket(counts[0], counts[1], len(at) - sum(counts), counts[2])

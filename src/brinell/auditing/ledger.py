@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, final
@@ -162,9 +162,12 @@ class Ledger:
         for item, engine, kind, value, artifact, detail in rows:
             yield _evidence(item, engine, kind, value, artifact, json.loads(detail))
 
-    def items(self) -> list[Item]:
-        """The examples asked so far, in order."""
-        return [Item(*row) for row in self._db.execute("SELECT * FROM item ORDER BY item")]
+    def items(self, chosen: Sequence[int] | None = None) -> list[Item]:
+        """The examples asked so far, in order; or those of them that are named."""
+        if chosen is None:
+            return [Item(*row) for row in self._db.execute("SELECT * FROM item ORDER BY item")]
+        query = "SELECT * FROM item WHERE item IN (SELECT value FROM json_each(?)) ORDER BY item"
+        return [Item(*row) for row in self._db.execute(query, (json.dumps(list(chosen)),))]
 
     def work(self) -> list[Work]:
         """All work done, in the order of the plan."""

@@ -172,9 +172,11 @@ def _on_accuracy(ask: Target, x: Inputs, y: Labels, predicted: Labels) -> Iterat
         return
     message = f"accuracy is {accuracy:.0%} on {len(x)} examples of {present} classes, near chance"
     own = [predicted[y == c] for c in y.unique()]
-    aligned = sum(float((p == p.mode().values).float().mean()) for p in own) / present
+    modes = [int(p.mode().values) for p in own]
+    aligned = sum(float((p == mode).float().mean()) for p, mode in zip(own, modes, strict=True)) / present
+    permuted = aligned > 0.7 and len(set(modes)) == present and len(x) >= 5 * present
     remedy = "check the normalisation (--mean, --std), the scale of the inputs, and that these labels are the model's"
-    if len(x) >= 5 * present and aligned > 0.7:
+    if permuted:
         remedy = "the classes look permuted: put the labels in the order of the model's outputs"
     else:
         for name, scaled in (("multiplied by 255", x * 255), ("divided by 255", x / 255)):
