@@ -74,16 +74,18 @@ class Gallery:
         return any(e.pictures for e in self.exhibits)
 
 
-def gallery(ledger: Ledger) -> Gallery:
-    """The examples broken by the smallest change; where there are none, those misclassified as they are."""
+def gallery(ledger: Ledger, nearest: Sequence[Witness]) -> Gallery:
+    """The examples broken by the smallest change; where there are none, those misclassified as they are.
+
+    nearest: the nearest witness of each broken example.
+    """
     about = ledger.manifest()
-    nearest = _nearest(ledger, about["question"])
     moved = [w for w in nearest if w.distance > 0]
     chosen = heapq.nsmallest(MOST, moved or nearest, key=lambda w: (w.distance, w.item))
     arrays, lost = _arrays(ledger, chosen)
     shown = [w for w in chosen if w.item in arrays]
     wanted = {w.item for w in shown}
-    items = {i.item: i for i in ledger.items() if i.item in wanted}
+    items = {i.item: i for i in ledger.items(sorted(wanted))}
     box = _limits(about.get("box"))
     drawn = {w.item: triptych(*arrays[w.item], box) for w in shown if is_image(arrays[w.item][0].shape)}
     uris = dict(zip(drawn, data_uris(list(drawn.values())), strict=True))
@@ -95,15 +97,6 @@ def gallery(ledger: Ledger) -> Gallery:
         len(moved),
         lost,
     )
-
-
-def _nearest(ledger: Ledger, question: str) -> list[Witness]:
-    """The nearest witness of each broken example."""
-    nearest: dict[int, Witness] = {}
-    for e in ledger.evidence(question):
-        if isinstance(e, Witness) and (e.item not in nearest or e.distance < nearest[e.item].distance):
-            nearest[e.item] = e
-    return list(nearest.values())
 
 
 Pair = tuple[NDArray[np.float64], NDArray[np.float64]]

@@ -33,7 +33,7 @@ def render(audit: Audit) -> str:
     """The page of a run as HTML, also of one that has not ended."""
     result = audit.result
     with Ledger(audit.path, write=False) as ledger:
-        shown = gallery(ledger)
+        shown = gallery(ledger, audit.witnesses)
     classes = _hardest(result)
     return template("page.html").render(
         result=result,
