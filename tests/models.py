@@ -110,6 +110,19 @@ def noisy(inner: nn.Module, size: float, seed: int = 0) -> nn.Module:
     return Of(forward)
 
 
+class Crooked(nn.Module):
+    """A crooked landscape of 6 inputs in float64, in which class 0 leads everywhere. Remembers where it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = relu_net((6,), seed=3).double()
+        self.seen: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(x.detach())
+        return 4 * self.inner(x) + torch.tensor([30.0, 0.0, 0.0], dtype=torch.float64)
+
+
 class Recorder(Backend):
     """A backend that remembers each batch it was asked about, and whether the batch's gradient was wanted.
 

@@ -5,7 +5,7 @@ from brinell.errors import UsageError
 from brinell.evasion import APGD, PGD, Hunt, attack, cross_entropy, dlr
 from brinell.evasion.apgd import _checkpoints, _Climb
 from brinell.threat import L2, Linf, Targeted, Threat
-from models import UNIT, affine, constant, generator, relu_net, target
+from models import UNIT, Crooked, affine, constant, generator, relu_net, target
 
 
 def test_the_checkpoints_of_the_paper() -> None:
@@ -52,42 +52,45 @@ def test_condition_2_nothing_new_since_the_last_checkpoint() -> None:
     assert run.halved.tolist() == [True, False, False]
 
 
-def test_a_run_is_algorithm_1(monkeypatch) -> None:
-    """Against the algorithm written out for one example, from the same start."""
-    model = relu_net((6,), seed=3)
-    x0 = torch.rand(1, 6, generator=generator(1), dtype=torch.float64)
-    y = model(x0.float()).argmax(1)
-    set, steps, radius = Linf(0.02, UNIT), 40, 0.02
-    hunt = Hunt(target(model), x0, y, Threat(set), generator(9))
+@pytest.mark.parametrize("set", [Linf(0.4, UNIT), L2(0.6, UNIT)], ids=lambda s: s.name)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_run_is_algorithm_1(set, seed) -> None:
+    """Point by point, against the algorithm written out for one example."""
+    steps, x0, y = 40, torch.full((1, 6), 0.5, dtype=torch.float64), torch.zeros(1).long()
+    model = Crooked()
+    asked = target(model)
+    hunt = Hunt(asked, x0, y, Threat(set), generator(seed))
     APGD(steps=steps)(hunt)
-    assert len(hunt) == 1
+    hunt.settle()
 
     def ask(x):
         leaf = x.clone().requires_grad_()
-        value = cross_entropy(model(leaf.float()), y, None)
+        value = cross_entropy(model(leaf), y, None)
         return value.item(), torch.autograd.grad(value.sum(), leaf)[0]
 
-    x = set.sample(x0, generator(9))
-    f, g = ask(x)
-    values, best, best_g, best_f = [f], x, g, f
-    step, last, last_best, last_step, previous, w = 2 * radius, 0, -float("inf"), -1.0, x, sorted(_checkpoints(steps))
+    x = set.sample(x0, generator(seed))
+    path, values = [x0, x], []
+    step, last, previous, best_f = 2 * set.radius, 0, x, -float("inf")
+    last_step, last_best, halvings = -1.0, -float("inf"), 0
     for k in range(steps):
-        if k in w:
-            rises = sum(b > a for a, b in zip(values[last:k], values[last + 1 : k + 1], strict=True))
-            stuck = last_step == step and last_best == best_f
-            last_step, last_best = step, best_f
-            if rises < 0.75 * (k - last) or stuck:
-                step, x, g = step / 2, best, best_g
-            last = k
-        z = set.project(x0, x + step * g.sign())
-        new = z if k == 0 else set.project(x0, x + 0.75 * (z - x) + 0.25 * (x - previous))
-        previous, x = x, new
         f, g = ask(x)
         values.append(f)
         if f > best_f:
             best, best_g, best_f = x, g, f
-    assert step < 2 * radius  # it did halve
-    torch.testing.assert_close(hunt.x, x, rtol=0, atol=1e-9)
+        if k in _checkpoints(steps):
+            rises = sum(b > a for a, b in zip(values[last:k], values[last + 1 :], strict=True))
+            few, stuck = rises < 0.75 * (k - last), last_step == step and last_best == best_f
+            last_step, last_best, last = step, best_f, k
+            if few or stuck:
+                step, x, g, halvings = step / 2, best, best_g, halvings + 1
+        z = set.project(x0, x + step * set.steepest(g))
+        new = z if k == 0 else set.project(x0, x + 0.75 * (z - x) + 0.25 * (x - previous))
+        previous, x = x, new
+        path.append(x)
+    assert halvings >= 1
+    visited = asked.backend._module.seen
+    assert len(visited) == len(path)
+    torch.testing.assert_close(torch.cat(visited), torch.cat(path), rtol=0, atol=1e-9)
 
 
 def test_the_rivals_are_aimed_at_from_the_likeliest_down() -> None:

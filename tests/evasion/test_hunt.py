@@ -176,7 +176,8 @@ def test_the_query_count_leaves_the_judge_out() -> None:
     model = Recorder(inner)
     x = torch.rand(4, 3, generator=generator())
     y = inner(x).argmax(1)
-    found = attack(PGD(steps=3), model.target(), Recorder.examples(x), y, Threat(Linf(1e-3)))
+    found = attack(PGD(steps=3, restarts=2), model.target(), Recorder.examples(x), y, Threat(Linf(1e-3)))
     assert not found.broken.any()
-    assert found.queries.tolist() == [1 + 3 + 1] * 4  # the clean look, three gradients, the last point
-    assert found.gradients.tolist() == [3] * 4
+    # The clean look, and a restart: three gradients and the last point.
+    assert found.queries.tolist() == [1 + 2 * (3 + 1)] * 4
+    assert found.gradients.tolist() == [2 * 3] * 4

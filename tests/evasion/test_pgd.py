@@ -1,16 +1,15 @@
 import pytest
 import torch
-from torch.nn import functional
 
 from brinell.errors import UsageError
-from brinell.evasion import BIM, FGSM, PGD, Hunt, Momentum, attack
+from brinell.evasion import BIM, FGSM, PGD, Hunt, Momentum, attack, cross_entropy
 from brinell.threat import L2, LEAST_LIKELY, Linf, Threat
-from models import UNIT, generator, relu_net, target
+from models import UNIT, Crooked, generator, relu_net, target
 
 
 def gradient(model, x, y):
     leaf = x.clone().requires_grad_()
-    (g,) = torch.autograd.grad(functional.cross_entropy(model(leaf), y, reduction="sum"), leaf)
+    (g,) = torch.autograd.grad(cross_entropy(model(leaf), y, None).sum(), leaf)
     return g
 
 
@@ -53,15 +52,17 @@ def test_bim_is_the_bare_loop(set) -> None:
     torch.testing.assert_close(last(BIM(steps=5, step=2e-3), model, x, y, set), z, rtol=0, atol=2e-6)
 
 
-def test_momentum_is_algorithm_1_of_its_paper() -> None:
-    model, x, y = stubborn()
+@pytest.mark.parametrize("decay", [0.0, 0.7, 1.0])
+def test_momentum_is_algorithm_1_of_its_paper(decay) -> None:
+    model, set = Crooked(), L2(0.5, UNIT)
+    x, y = torch.rand(5, 6, generator=generator(2), dtype=torch.float64), torch.zeros(5).long()
     z, m = x.clone(), torch.zeros_like(x)
-    for _ in range(4):
+    for _ in range(8):
         g = gradient(model, z, y)
-        m = 0.7 * m + g / g.abs().sum(1, keepdim=True)
-        z = torch.clamp(z + 1e-3 * m.sign(), x - 4e-3, x + 4e-3).clamp(0, 1)
-    made = PGD(steps=4, step=1e-3, rule=Momentum(0.7), random=False)
-    torch.testing.assert_close(last(made, model, x, y, Linf(4e-3)), z, rtol=0, atol=1e-6)
+        m = decay * m + g / g.abs().sum(1, keepdim=True)
+        z = set.project(x, z + 0.1 * m / m.norm(dim=1, keepdim=True))
+    made = PGD(steps=8, step=0.1, rule=Momentum(decay), random=False)
+    torch.testing.assert_close(last(made, model, x, y, set), z, rtol=0, atol=1e-9)
 
 
 def test_the_least_likely_class_is_neared() -> None:
