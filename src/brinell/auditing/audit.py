@@ -163,9 +163,8 @@ def audit(
     dataset = _askable(dataset, threat)
     _check(target, dataset, threat)
     access = min(target.access, threat.access)
-    allowed = plan.for_access(access)
-    beyond = [f"{s.label} left out: only {access.name} are seen" for s in plan.stages if s not in allowed.stages]
-    plan = allowed
+    beyond = [f"{s.label} left out: only {access.name} are seen" for s in plan.stages if s.row.access > access]
+    plan = plan.for_access(access)
     identity = {
         "target": target.digest,
         "data": dataset.digest,

@@ -46,10 +46,13 @@ def estimate(plan: Plan, target: Target, data: Dataset, set: PerturbationSet, ra
         times = seconds_per_row(target, x)
         classes = target.scores(x[:1]).shape[1] if target.access >= Access.SCORES else 2
         costs = []
+        fit = plan.for_access(target.access).stages
         for stage in plan.stages:
             asked = len(data) * (1 if stage.label == LOOK else radii)
             if stage.row.access > target.access:
                 cost = Cost(stage, left_out=f"only {target.access.name} are seen")
+            elif stage not in fit:
+                continue
             elif stage.row.sets and set.name not in stage.row.sets:
                 cost = Cost(stage, left_out=f"it answers for {' and '.join(stage.row.sets)} only")
             elif stage.row.kind == "attack":

@@ -63,7 +63,7 @@ class Requirement:
         try:
             value = float(match["value"])
         except ValueError:
-            raise UsageError(f"requirement {text!r}: {match['value']!r} is not a number") from None
+            raise UsageError(f"requirement {text!r}: {match['value']!r} is not a number; write e.g. 0.4") from None
         if not 0 <= value <= 1:
             raise UsageError(f"requirement {text!r}: {value:g} is not a fraction; write 40 % as 0.4")
         return cls(match["figure"], radius, match["op"] == ">=", value)
@@ -125,16 +125,15 @@ def worst(rulings: Sequence[Ruling]) -> Outcome:
 
 
 def parse_radius(text: str) -> float:
-    """A number or a quotient: 0.1, 8/255. Raises UsageError."""
-    parts = text.split("/")
+    """A number >= 0 or a quotient: 0.1, 8/255. Raises UsageError."""
+    above, slash, below = text.partition("/")
     try:
-        if len(parts) == 1:
-            return float(parts[0])
-        if len(parts) == 2:
-            return float(parts[0]) / float(parts[1])
+        radius = float(above) / (float(below) if slash else 1.0)
     except (ValueError, ZeroDivisionError):
-        pass
-    raise UsageError(f"radius {text!r} is not a number; write 0.1 or 8/255")
+        radius = float("nan")
+    if not 0 <= radius < float("inf"):
+        raise UsageError(f"radius {text!r} is not a number >= 0; write 0.1 or 8/255")
+    return radius
 
 
 def _against(baseline: Audit, audit: Audit) -> list[Ruling]:
