@@ -18,7 +18,7 @@ class Stage(BaseModel):
 
     engine: a name of the catalogue. settings: its arguments, by name; an objective is given by its name.
     on: the examples it is asked about. `certified` has an attack challenge what was proved: a witness there is a
-    contradiction, and stops the run.
+    contradiction, and stops the run. below: an access; the stage is for targets that show less than it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,6 +26,11 @@ class Stage(BaseModel):
     engine: str
     settings: dict[str, Any] = Field(default_factory=dict)
     on: Literal["open", "certified"] = "open"
+    below: Literal["scores", "gradients", "weights"] | None = None
+
+    def fits(self, access: Access) -> bool:
+        """Whether a target that shows this much is asked."""
+        return self.row.access <= access and (self.below is None or access < Access[self.below.upper()])
 
     @property
     def row(self) -> Row:
@@ -66,13 +71,18 @@ class Plan(BaseModel):
         return self
 
     def for_access(self, access: Access) -> "Plan":
-        """Only the stages that this access allows."""
-        kept = tuple(s for s in self.stages if s.row.access <= access)
+        """Only the stages meant for a target that shows this much."""
+        kept = tuple(s for s in self.stages if s.fits(access))
         return self.model_copy(update={"stages": kept})
 
 
 def _stage(engine: str, **settings: Any) -> Stage:
     return Stage(engine=engine, settings=settings)
+
+
+def _blind(engine: str, **settings: Any) -> Stage:
+    """A stage for targets without gradients."""
+    return Stage(engine=engine, settings=settings, below="gradients")
 
 
 PRESETS = {
@@ -83,11 +93,11 @@ PRESETS = {
             stages=(
                 _stage("Clean"),
                 _stage("FGSM"),
-                _stage("Noise", draws=20),
                 _stage("IBP"),
                 _stage("PGD", steps=10),
-                _stage("CROWN", intermediate="interval"),
-                _stage("Square", queries=100),
+                _stage("CROWN"),
+                _blind("Noise", draws=50),
+                _blind("Square", queries=200),
             ),
         ),
         Plan(
@@ -95,13 +105,14 @@ PRESETS = {
             stages=(
                 _stage("Clean"),
                 _stage("FGSM"),
-                _stage("Noise", draws=20),
                 _stage("IBP"),
                 _stage("PGD", steps=10),
-                _stage("APGD", steps=50),
-                _stage("CROWN", intermediate="interval"),
                 _stage("APGD", steps=50, objective="dlr", targets=3),
-                _stage("Square", queries=200),
+                _stage("CROWN"),
+                _stage("Square", queries=50),
+                _stage("AlphaCROWN"),
+                _blind("Noise", draws=200),
+                _blind("Square", queries=2000),
             ),
         ),
         Plan(
@@ -109,14 +120,17 @@ PRESETS = {
             stages=(
                 _stage("Clean"),
                 _stage("FGSM"),
-                _stage("Noise", draws=100),
                 _stage("IBP"),
                 _stage("PGD", steps=10),
+                _stage("CROWN"),
                 _stage("APGD", steps=100),
-                _stage("CROWN", intermediate="interval"),
+                _stage("AlphaCROWN"),
                 _stage("APGD", steps=100, objective="dlr", targets=9),
                 _stage("APGD", steps=100, restarts=5),
+                _stage("Noise", draws=200),
                 _stage("Square", queries=5000),
+                _stage("BranchAndBound"),
+                Stage(engine="PGD", settings={"steps": 50}, on="certified"),
             ),
         ),
     )
