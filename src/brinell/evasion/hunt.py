@@ -29,6 +29,7 @@ class Objective(Protocol):
     def __call__(self, scores: Logits, y: Labels, aim: Labels | None) -> Scores: ...
 
 
+@runtime_checkable
 class _Rows(Protocol):
     """A dataclass whose tensors have one row an example."""
 

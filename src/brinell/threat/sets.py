@@ -79,8 +79,8 @@ def check_fits(radius: float, box: Box, widest: float) -> None:
         raise UsageError(f"radius {radius:g} is larger than the box [{box.low}, {box.high}]{hint}")
 
 
-def over_features(value: Scores, like: Tensor) -> Tensor:
-    """One number an example, shaped so that it broadcasts against a batch like `like`."""
+def over_features(value: Scores | Mask, like: Tensor) -> Tensor:
+    """One value an example, shaped so that it broadcasts against a batch like `like`."""
     return value.reshape(-1, *(1,) * (like.dim() - 1))
 
 
