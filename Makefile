@@ -30,7 +30,7 @@ format: $(VENV)/.dev  ## Mend what lint and layout can mend themselves.
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.dev  ## The site, in site/.
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "open it:  file://$(CURDIR)/site/index.html"
 
 bench: $(VENV)/.dev  ## Measure again what is claimed.

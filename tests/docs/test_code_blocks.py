@@ -3,22 +3,32 @@
 import signal
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+import brinell.demo
 from brinell.cli import main
+from brinell.demo import digits_network
 from docs.blocks import ROOT, Block, blocks, commands, pages
+
+trained_once = cache(digits_network)
+"""It is the same to the bit on every call, and every target takes a copy."""
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty working folder, which Python imports from."""
-    before = signal.getsignal(signal.SIGTERM)
+    before, modules = signal.getsignal(signal.SIGTERM), set(sys.modules)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(brinell.demo, "digits_network", trained_once)
     yield tmp_path
+    for name in set(sys.modules) - modules:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]  # the next page has a net.py of its own
     signal.signal(signal.SIGTERM, before)
 
 
