@@ -49,9 +49,7 @@ class TestOf:
             ("uint8", (2, 1, 4, 4), torch.float32),
         ],
     )
-    def test_float64_is_kept_for_tables_only(
-        self, dtype: str, shape: tuple[int, ...], expected: torch.dtype
-    ) -> None:
+    def test_float64_is_kept_for_tables_only(self, dtype: str, shape: tuple[int, ...], expected: torch.dtype) -> None:
         assert Dataset.of(np.ones(shape, dtype), [0, 1]).x.dtype == expected
 
     def test_a_float64_table_keeps_every_bit(self) -> None:
@@ -186,9 +184,7 @@ class TestTake:
         st.integers(0, 2**31),
         st.booleans(),
     )
-    def test_a_sample_keeps_rows_whole_and_in_order(
-        self, labels: list[int], n: int, seed: int, balanced: bool
-    ) -> None:
+    def test_a_sample_keeps_rows_whole_and_in_order(self, labels: list[int], n: int, seed: int, balanced: bool) -> None:
         data = small(labels)
         some = data.take(n, seed, balanced)
         assert len(some) == min(n, len(labels))
@@ -198,9 +194,7 @@ class TestTake:
 
     @QUICK
     @given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.integers(1, 45), st.integers(0, 2**31))
-    def test_a_balanced_sample_is_as_level_as_the_classes_allow(
-        self, labels: list[int], n: int, seed: int
-    ) -> None:
+    def test_a_balanced_sample_is_as_level_as_the_classes_allow(self, labels: list[int], n: int, seed: int) -> None:
         taken = small(labels).take(n, seed, balanced=True).y.bincount(minlength=5)
         held = torch.tensor(labels).bincount(minlength=5)
         unspent = taken < held

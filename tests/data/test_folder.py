@@ -22,12 +22,7 @@ def png(pixels: np.ndarray) -> bytes:
     height, width = pixels.shape[:2]
     head = struct.pack(">IIBBBBB", width, height, 8, 0 if pixels.ndim == 2 else 2, 0, 0, 0)
     rows = b"".join(b"\0" + row.tobytes() for row in pixels)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", head)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 @pytest.fixture
@@ -84,9 +79,7 @@ def test_two_sizes_are_named_with_their_files(root: Path) -> None:
         load(root)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"not an image", png(GREY)[:50], png(GREY)[:-40] + b"\0" * 40], ids=range(4)
-)
+@pytest.mark.parametrize("content", [b"", b"not an image", png(GREY)[:50], png(GREY)[:-40] + b"\0" * 40], ids=range(4))
 def test_an_unreadable_image_is_named(root: Path, content: bytes) -> None:
     (root / "dog" / "1.png").write_bytes(content)
     with pytest.raises(CannotRun, match=r"dog/1\.png cannot be read as an image.*damaged") as error:
@@ -102,9 +95,7 @@ def test_a_format_that_starts_programs_is_not_tried(root: Path) -> None:
 
 @pytest.mark.parametrize("limit", [6, 15])
 def test_pillows_limit_on_pixels_is_kept(root: Path, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        Image, "MAX_IMAGE_PIXELS", limit
-    )  # 20 pixels: above twice 6 an error, above 15 a warning
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)  # 20 pixels: above twice 6 an error, above 15 a warning
     with pytest.raises(CannotRun, match=r"cat/0\.png cannot be read.*exceeds limit"):
         load(root)
 

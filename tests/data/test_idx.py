@@ -143,9 +143,7 @@ class TestDamage:
 
     @settings(derandomize=True, deadline=None, max_examples=200)
     @given(data=st.data(), packed=st.booleans())
-    def test_mutated_bytes_raise_nothing_foreign(
-        self, scratch: Path, data: st.DataObject, packed: bool
-    ) -> None:
+    def test_mutated_bytes_raise_nothing_foreign(self, scratch: Path, data: st.DataObject, packed: bool) -> None:
         raw = bytearray(pack(idx(X)) if packed else idx(X))
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
         images = pair(scratch, bytes(raw[: data.draw(st.integers(0, len(raw)))]))

@@ -81,9 +81,7 @@ def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
 def test_a_folder_of_something_else_is_told_what_is_expected(tmp_path: Path) -> None:
     for name in "abcdefg":
         (tmp_path / f"{name}.txt").touch()
-    with pytest.raises(
-        UsageError, match=r"holds a\.txt, .*, e\.txt, …; expected one folder of images a class"
-    ):
+    with pytest.raises(UsageError, match=r"holds a\.txt, .*, e\.txt, …; expected one folder of images a class"):
         load(tmp_path)
 
 
@@ -94,9 +92,7 @@ def test_a_device_is_no_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.npz", "a.csv", "images.bin", "unknown"])
-def test_a_file_that_may_not_be_read_is_named(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def deny(*_: object) -> None:
         raise PermissionError  # what chmod 0 does to anyone but the superuser, who often runs the tests
 

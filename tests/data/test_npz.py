@@ -90,9 +90,7 @@ def test_images_become_channels_first_and_unit_range(tmp_path: Path) -> None:
 
 def test_other_names_are_listed_with_those_expected(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", pictures=X, y=Y)
-    with pytest.raises(
-        UsageError, match=r"a\.npz holds pictures, y; expected .*x/y, images/labels.*np\.savez"
-    ):
+    with pytest.raises(UsageError, match=r"a\.npz holds pictures, y; expected .*x/y, images/labels.*np\.savez"):
         load(tmp_path / "a.npz")
 
 
@@ -210,9 +208,7 @@ class TestDamage:
         buffer = io.BytesIO()
         save(buffer, x=X, y=Y)
         raw = bytearray(buffer.getvalue())
-        for at, value in data.draw(
-            st.lists(st.tuples(st.integers(0, len(raw) - 1), st.integers(0, 255)), max_size=4)
-        ):
+        for at, value in data.draw(st.lists(st.tuples(st.integers(0, len(raw) - 1), st.integers(0, 255)), max_size=4)):
             raw[at] = value
         cut = data.draw(st.one_of(st.just(len(raw)), st.integers(0, len(raw))))
         path = tmp_path_factory.getbasetemp() / "mutant.npz"
@@ -222,10 +218,8 @@ class TestDamage:
 
     @settings(derandomize=True, deadline=None, max_examples=120)
     @given(
-        descr=st.text(max_size=20)
-        | st.sampled_from(["'<f4'", "'|O'", "'V0'", "[('a','<f4')]", "('<f4',(9,))"]),
-        shape=st.text(max_size=20)
-        | st.sampled_from(["(4, 6)", "(", "()", "(2**9,)", "(99999999999999999999,)"]),
+        descr=st.text(max_size=20) | st.sampled_from(["'<f4'", "'|O'", "'V0'", "[('a','<f4')]", "('<f4',(9,))"]),
+        shape=st.text(max_size=20) | st.sampled_from(["(4, 6)", "(", "()", "(2**9,)", "(99999999999999999999,)"]),
     )
     def test_any_header_raises_nothing_foreign(
         self, tmp_path_factory: pytest.TempPathFactory, descr: str, shape: str

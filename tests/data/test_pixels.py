@@ -19,9 +19,7 @@ from brinell.data.pixels import as_floats, channels_first
         ((5, 2, 3, 4, 3), (5, 2, 3, 4, 3)),
     ],
 )
-def test_channels_go_first_unless_they_may_be_there(
-    shape: tuple[int, ...], expected: tuple[int, ...]
-) -> None:
+def test_channels_go_first_unless_they_may_be_there(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
     assert channels_first(np.zeros(shape)).shape == expected
 
 

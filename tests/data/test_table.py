@@ -135,9 +135,7 @@ class TestBoth:
             path.write_bytes(b"a,y\n\xff\xfe,1\n")
         else:
             path.write_bytes(path.read_bytes()[:-20])
-        with pytest.raises(
-            CannotRun, match=r"cannot be read as (CSV|Parquet).*damaged or cut short"
-        ) as error:
+        with pytest.raises(CannotRun, match=r"cannot be read as (CSV|Parquet).*damaged or cut short") as error:
             load(path)
         assert "\n" not in str(error.value)
 
@@ -228,9 +226,7 @@ class TestParquet:
         parquet.write_table(pa.table({"a": [1], "y": [0]}), tmp_path / "year=2024" / "t.parquet")
         assert load(tmp_path / "year=2024" / "t.parquet").features == ("a",)
 
-    def test_without_pyarrow_the_extra_is_named(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_without_pyarrow_the_extra_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         parquet.write_table(pa.table({"a": [1], "y": [0]}), tmp_path / "t.parquet")
         monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
         with pytest.raises(MissingExtra, match=r"pyarrow is not installed.*brinell\[data\]"):

@@ -24,17 +24,13 @@ def mlp() -> nn.Sequential:
 
 def cnn() -> nn.Sequential:
     """1 x 6 x 6 inputs, 3 classes; with the parts that answer differently in training."""
-    return nn.Sequential(
-        nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Dropout(), nn.Flatten(), nn.Linear(32, 3)
-    )
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Dropout(), nn.Flatten(), nn.Linear(32, 3))
 
 
 def as_onnx(net: nn.Sequential, rows: int | str = "rows", kind: int = TensorProto.FLOAT) -> onnx.ModelProto:
     """The network of `mlp`, written down by hand."""
     dtype = helper.tensor_dtype_to_np_dtype(kind)
-    weights = {
-        f"{i}{k}": p.detach().numpy().astype(dtype) for i in (0, 2) for k, p in net[i].named_parameters()
-    }
+    weights = {f"{i}{k}": p.detach().numpy().astype(dtype) for i in (0, 2) for k, p in net[i].named_parameters()}
     nodes = [
         helper.make_node("Gemm", ["x", "0weight", "0bias"], ["a"], transB=1),
         helper.make_node("Relu", ["a"], ["b"]),

@@ -6,7 +6,7 @@ from brinell.errors import CannotRun, UsageError
 from brinell.targets import load
 from brinell.targets.exported import FixedBatch
 from brinell.threat import Access
-from target.models import batch, cnn, mlp
+from targets.models import batch, cnn, mlp
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 

@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 
 from brinell.errors import BrinellError, CannotRun, Refused
 from brinell.targets import load
-from target.models import as_onnx, batch, mlp
+from targets.models import as_onnx, batch, mlp
 
 
 class Payload:
@@ -164,9 +164,7 @@ def assert_refused(attempt, canary, *kinds):
     assert not canary.exists(), "the file ran its code"
     assert "\n" not in said
     assert len(said) < 600
-    assert any(
-        word in said for word in ("give ", "save ", "export ", "write ", "copy ", "a model is one of")
-    ), said
+    assert any(word in said for word in ("give ", "save ", "export ", "write ", "copy ", "a model is one of")), said
 
 
 @pytest.mark.parametrize("case", PICKLES)
@@ -320,9 +318,7 @@ PROGRAMS = {
     "old format": lambda p, c: pack({**p, "data/weights/model.pt": saved(Payload(c))}),
     "tensor larger than its data": huge,
     "two members of one name": lambda p, c: doubled(p),
-    "compressed": lambda p, c: archive(
-        {f"m/{k}": v + bytes(10**6) for k, v in p.items()}, zipfile.ZIP_DEFLATED
-    ),
+    "compressed": lambda p, c: archive({f"m/{k}": v + bytes(10**6) for k, v in p.items()}, zipfile.ZIP_DEFLATED),
     "deep": lambda p, c: pack({**p, "models/model.json": b"[" * 100_000 + b"]" * 100_000}),
     "no graph": lambda p, c: pack({**p, "models/model.json": b"{}"}),
     "no description": lambda p, c: pack({**p, "models/model.json": b"\xff"}),
@@ -404,9 +400,7 @@ def test_a_tensor_deep_in_the_model_is_found_too(tmp_path, canary):
     constant.ClearField("float_data")
     constant.data_location = onnx.TensorProto.EXTERNAL
     constant.external_data.add(key="location", value="../secret.bin")
-    inner = onnx.helper.make_graph(
-        [onnx.helper.make_node("Constant", [], ["u"], value=constant)], "then", [], []
-    )
+    inner = onnx.helper.make_graph([onnx.helper.make_node("Constant", [], ["u"], value=constant)], "then", [], [])
     model.graph.node.append(onnx.helper.make_node("If", ["x"], ["v"], then_branch=inner, else_branch=inner))
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
     assert_refused(lambda: load(tmp_path / "model.onnx"), canary, Refused)

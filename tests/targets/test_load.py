@@ -12,7 +12,7 @@ from torch import nn
 from brinell.errors import CannotRun, UsageError
 from brinell.targets import load, target
 from brinell.threat import Access
-from target.models import batch, mlp
+from targets.models import batch, mlp
 
 CODE = """
 import torch
@@ -134,8 +134,7 @@ def test_two_files_of_one_name_do_not_mix(tmp_path):
         folder = tmp_path / str(width)
         folder.mkdir()
         (folder / "net.py").write_text(
-            "from torch import nn\nclass Net(nn.Linear):\n"
-            f"    def __init__(self): super().__init__({width}, 3)\n"
+            f"from torch import nn\nclass Net(nn.Linear):\n    def __init__(self): super().__init__({width}, 3)\n"
         )
     first, second = (load(f"{tmp_path}/{width}/net.py:Net") for width in (4, 6))
     assert first.copy().scores(batch(2, 4)).shape == second.copy().scores(batch(2, 6)).shape == (2, 3)

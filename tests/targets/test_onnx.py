@@ -6,7 +6,7 @@ from onnx import TensorProto, helper
 from brinell.errors import CannotRun, UsageError
 from brinell.targets import OnnxBackend, load
 from brinell.threat import Access
-from target.models import as_onnx, batch, mlp
+from targets.models import as_onnx, batch, mlp
 
 
 def saved(model, folder, **options):
@@ -113,9 +113,7 @@ def test_what_is_no_classifier_of_one_batch_is_refused(tmp_path, model, words):
 def test_dictionaries_of_scores_come_with_the_remedy(tmp_path):
     zipmap = helper.make_node("ZipMap", ["x"], ["s"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2, 3])
     model = graph([X], [], [zipmap])
-    entry = helper.make_map_type_proto(
-        TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, [])
-    )
+    entry = helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
     model.graph.output.append(helper.make_value_info("s", helper.make_sequence_type_proto(entry)))
     with pytest.raises(UsageError, match="'zipmap': False"):
         OnnxBackend(saved(model, tmp_path))

@@ -5,7 +5,7 @@ from torch import nn
 from brinell.errors import UsageError
 from brinell.targets import TargetError, TorchBackend, target
 from brinell.threat import Access, Box
-from target.models import batch, cnn, mlp
+from targets.models import batch, cnn, mlp
 
 
 def top(scores, rows):

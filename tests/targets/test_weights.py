@@ -5,7 +5,7 @@ from torch import nn
 
 from brinell.errors import CannotRun, UsageError
 from brinell.targets import load
-from target.models import batch, mlp
+from targets.models import batch, mlp
 
 
 def zeros():

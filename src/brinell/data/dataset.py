@@ -153,9 +153,7 @@ def _indices(y: NDArray[Any], source: str) -> NDArray[np.int64]:
         y = y[:, 0]
     if y.ndim != 1:
         hint = "; for one-hot rows give y.argmax(1)" if y.ndim == 2 else ""
-        raise UsageError(
-            f"{source}: y has shape {_shape(y)}; give one class index an example, shape (n,){hint}"
-        )
+        raise UsageError(f"{source}: y has shape {_shape(y)}; give one class index an example, shape (n,){hint}")
     if y.size and y.dtype.kind not in "iu":
         raise UsageError(
             f"{source}: y holds {y.dtype} values, the first is {y[0]}; "
@@ -171,15 +169,11 @@ def _check_shapes(data: Dataset) -> None:
     if x.dim() < 2:
         raise UsageError(f"{data.source}: x has shape {_shape(x)}; give one row an example, (n, *shape)")
     if y.dim() != 1 or len(x) != len(y):
-        raise UsageError(
-            f"{data.source}: x has {len(x)} examples and y has shape {_shape(y)}; give one label each"
-        )
+        raise UsageError(f"{data.source}: x has {len(x)} examples and y has shape {_shape(y)}; give one label each")
     if x.numel() == 0:
         raise UsageError(f"{data.source}: x has shape {_shape(x)}, so no values; give at least one example")
     if x.dtype not in (torch.float32, torch.float64):
-        raise UsageError(
-            f"{data.source}: x is {x.dtype}; give float32 or float64, or use Dataset.of to convert"
-        )
+        raise UsageError(f"{data.source}: x is {x.dtype}; give float32 or float64, or use Dataset.of to convert")
 
 
 def _check_labels(data: Dataset) -> None:
@@ -196,8 +190,7 @@ def _check_labels(data: Dataset) -> None:
 def _check_ids(data: Dataset) -> None:
     if data.ids.dtype != torch.int64 or data.ids.shape != data.y.shape:
         raise UsageError(
-            f"{data.source}: ids is {data.ids.dtype} of shape {_shape(data.ids)}; "
-            f"give int64 of shape {_shape(data.y)}"
+            f"{data.source}: ids is {data.ids.dtype} of shape {_shape(data.ids)}; give int64 of shape {_shape(data.y)}"
         )
     if (data.ids.sort().values.diff() == 0).any():
         raise UsageError(f"{data.source}: ids repeat; give each example a row number of its own")
@@ -206,8 +199,7 @@ def _check_ids(data: Dataset) -> None:
 def _check_names(data: Dataset) -> None:
     if data.classes is not None and int(data.y.max()) >= len(data.classes):
         raise UsageError(
-            f"{data.source}: y holds {int(data.y.max())}, and classes names only {len(data.classes)}; "
-            "name every class"
+            f"{data.source}: y holds {int(data.y.max())}, and classes names only {len(data.classes)}; name every class"
         )
     if data.features is not None and data.x.shape[1:] != (len(data.features),):
         raise UsageError(

@@ -32,8 +32,7 @@ def read_folder(root: Path) -> Dataset:
     for path, image in zip(paths, images, strict=True):
         if image.shape[:2] != images[0].shape[:2]:
             raise UsageError(
-                f"{paths[0]} is {_size(images[0])} and {path} is {_size(image)} pixels; "
-                "bring all images to one size"
+                f"{paths[0]} is {_size(images[0])} and {path} is {_size(image)} pixels; bring all images to one size"
             )
     channels = max(image.shape[2] for image in images)
     x = np.stack([np.broadcast_to(image, (*image.shape[:2], channels)) for image in images])
@@ -60,9 +59,7 @@ def _files(folder: Path, root: Path) -> list[Path]:
         )
     images = [path for path in visible if path.suffix.lower() in SUFFIXES]
     if not images:
-        raise UsageError(
-            f"{folder} holds no images ({', '.join(SUFFIXES)}); every folder in {root} must be a class"
-        )
+        raise UsageError(f"{folder} holds no images ({', '.join(SUFFIXES)}); every folder in {root} must be a class")
     for path in images:
         _refuse_way_out(path, root)
     return images

@@ -36,9 +36,7 @@ def read_idx_folder(folder: Path) -> Dataset:
     held_out = [name for name in pairs if "t10k" in name or "test" in name]
     chosen = held_out if len(pairs) > 1 else list(pairs)
     if len(chosen) != 1:
-        raise UsageError(
-            f"{folder} holds the pairs {', '.join(sorted(pairs))}; give the path of one images file"
-        )
+        raise UsageError(f"{folder} holds the pairs {', '.join(sorted(pairs))}; give the path of one images file")
     return read_idx(pairs[chosen[0]])
 
 
@@ -59,14 +57,10 @@ def read_array(path: Path, axes: tuple[int, ...]) -> NDArray[np.uint8]:
         if len(magic) < 4 or magic[:2] != b"\0\0":
             raise CannotRun(f"{path} is not an idx file: it begins with {magic!r}, not with two zero bytes")
         if magic[2] != UNSIGNED_BYTE:
-            raise CannotRun(
-                f"{path} holds idx values of type 0x{magic[2]:02x}; only 0x08, unsigned bytes, is read"
-            )
+            raise CannotRun(f"{path} holds idx values of type 0x{magic[2]:02x}; only 0x08, unsigned bytes, is read")
         if magic[3] not in axes:
             wanted = " or ".join(map(str, axes))
-            raise CannotRun(
-                f"{path} is an idx file of {magic[3]} axes; expected {wanted}: is it the right file?"
-            )
+            raise CannotRun(f"{path} is an idx file of {magic[3]} axes; expected {wanted}: is it the right file?")
         shape: tuple[int, ...] = struct.unpack(f">{magic[3]}I", file.read(4 * magic[3]))
         claimed = math.prod(shape)
         # Before a lying header is believed and its memory asked for.
@@ -82,8 +76,7 @@ def read_array(path: Path, axes: tuple[int, ...]) -> NDArray[np.uint8]:
 
 def _disagrees(path: Path, shape: tuple[Any, ...], held: str) -> CannotRun:
     return CannotRun(
-        f"{path} claims {math.prod(shape)} values, shape {shape}, but holds {held}; "
-        "it is damaged, so fetch it again"
+        f"{path} claims {math.prod(shape)} values, shape {shape}, but holds {held}; it is damaged, so fetch it again"
     )
 
 

@@ -32,9 +32,7 @@ def load(source: Source, *, label: str | None = None) -> Dataset:
     if isinstance(source, str | os.PathLike) and _is_table(Path(source)):
         return _table(_existing(source), label)
     if label is not None:
-        raise UsageError(
-            f"label is {label!r}, but the source is not a table (.csv, .csv.gz, .parquet); leave it out"
-        )
+        raise UsageError(f"label is {label!r}, but the source is not a table (.csv, .csv.gz, .parquet); leave it out")
     if isinstance(source, Dataset):
         return source
     if isinstance(source, tuple):
@@ -49,9 +47,7 @@ def load(source: Source, *, label: str | None = None) -> Dataset:
 
 def _digits(name: str) -> Dataset:
     if name not in ("digits", "digits:train"):
-        raise UsageError(
-            f"source is {name!r}; it has the parts digits (797 held out) and digits:train (1000)"
-        )
+        raise UsageError(f"source is {name!r}; it has the parts digits (797 held out) and digits:train (1000)")
     return read_digits(train=name == "digits:train")
 
 
@@ -91,13 +87,9 @@ def _file(path: Path) -> Dataset:
     if suffix == ".npz":
         return read_npz(path)
     if suffix in _PICKLES:
-        raise Refused(
-            f"{path} holds pickled objects, which run code when loaded; write np.savez(path, x=..., y=...)"
-        )
+        raise Refused(f"{path} holds pickled objects, which run code when loaded; write np.savez(path, x=..., y=...)")
     if suffix == ".npy":
-        raise UsageError(
-            f"{path} is a single array, without labels; write both with np.savez(path, x=..., y=...)"
-        )
+        raise UsageError(f"{path} is a single array, without labels; write both with np.savez(path, x=..., y=...)")
     if is_idx(path):
         return read_idx(path)
     if path.stat().st_size == 0:

@@ -79,9 +79,7 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> NDArr
             read = npy.read_array_header_1_0 if first else npy.read_array_header_2_0
             shape, fortran_order, dtype = read(file)
         if dtype.hasobject:
-            raise Refused(
-                f"{path}: {info.filename} holds pickled objects, which run code when loaded; {_REMEDY}"
-            )
+            raise Refused(f"{path}: {info.filename} holds pickled objects, which run code when loaded; {_REMEDY}")
         if dtype.kind not in "biuf":
             raise UsageError(f"{path}: {info.filename} holds {dtype} values; give an array of real numbers")
         claimed, held = math.prod(shape) * dtype.itemsize, info.file_size - file.tell()

@@ -25,8 +25,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         # Parsers of foreign bytes raise nearly anything: zlib.error, SyntaxError, struct.error, ...
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}".rstrip(": ")
         raise CannotRun(
-            f"{path} cannot be read as {kind} ({reason}); "
-            "it may be damaged or cut short, so fetch or write it again"
+            f"{path} cannot be read as {kind} ({reason}); it may be damaged or cut short, so fetch or write it again"
         ) from error
 
 

@@ -38,9 +38,7 @@ def read_csv(path: Path, label: str | None) -> Dataset:
                 continue  # a blank line
             where = f"in row {len(labels)} (line {rows.line_num})"
             if len(row) != len(names):
-                raise CannotRun(
-                    f"{path} has {len(row)} fields {where} and {len(names)} columns; repair that line"
-                )
+                raise CannotRun(f"{path} has {len(row)} fields {where} and {len(names)} columns; repair that line")
             labels.append(_present(row.pop(at), names[at], where, path))
             try:
                 numbers.extend(map(float, row))
@@ -72,9 +70,7 @@ def read_parquet(path: Path, label: str | None) -> Dataset:
         ]
         y, classes = _encoded(labels, names[at], path)
         features = (*names[:at], *names[at + 1 :])
-        columns = [
-            _column(table.remove_column(at).column(i), features[i], path) for i in range(len(features))
-        ]
+        columns = [_column(table.remove_column(at).column(i), features[i], path) for i in range(len(features))]
         x = np.stack([column.astype(np.result_type(np.float32, *columns)) for column in columns], axis=1)
     return Dataset.of(x, y, classes=classes, features=features, source=str(path))
 
@@ -95,25 +91,18 @@ def _label_column(names: list[str], label: str | None, path: Path) -> int:
     for name in ("", "__index_level_0__"):
         if name in names:
             raise UsageError(
-                f"{path} has a column named {name!r}, an index written by pandas; "
-                "write the table with index=False"
+                f"{path} has a column named {name!r}, an index written by pandas; write the table with index=False"
             )
     doubled = [name for name in names if names.count(name) > 1]
     if doubled:
-        raise UsageError(
-            f"{path} has {names.count(doubled[0])} columns named {doubled[0]!r}; give each its own name"
-        )
+        raise UsageError(f"{path} has {names.count(doubled[0])} columns named {doubled[0]!r}; give each its own name")
     if label is not None and label not in names:
         raise UsageError(f"label is {label!r}; {path} has the columns {held}")
     found = [name for name in ((label,) if label is not None else LABELS) if name in names]
     if not found:
-        raise UsageError(
-            f"{path} has no column called {', '.join(LABELS)}; it has {held}: name one with label=..."
-        )
+        raise UsageError(f"{path} has no column called {', '.join(LABELS)}; it has {held}: name one with label=...")
     if len(names) == 1:
-        raise UsageError(
-            f"{path} has the one column {found[0]!r}; it needs features, separated by commas, beside it"
-        )
+        raise UsageError(f"{path} has the one column {found[0]!r}; it needs features, separated by commas, beside it")
     return names.index(found[0])
 
 
@@ -145,9 +134,7 @@ def _encoded(labels: list[str], name: str, path: Path) -> tuple[NDArray[np.int64
     known = sorted(set(whole.values()))
     if known[0] == 0 and known[-1] <= np.iinfo(np.int64).max:
         return np.array([whole[word] for word in labels], np.int64), None
-    return np.searchsorted(np.array(known), np.array([whole[word] for word in labels])), tuple(
-        map(str, known)
-    )
+    return np.searchsorted(np.array(known), np.array([whole[word] for word in labels])), tuple(map(str, known))
 
 
 def _not_a_number(row: list[str], features: tuple[str, ...], where: str, path: Path) -> UsageError:

@@ -136,14 +136,8 @@ def _only_pickled(path: Path, content: bytes) -> NoReturn:
         found = read_checkpoint(content, path)
     except CannotRun as error:
         raise Refused(f"{path}: loading a pickled model can run any code; {CONVERT}") from error
-    what = (
-        "holds weights only"
-        if state_of(found) is not None
-        else f"holds a {type(found).__name__}, not a model"
-    )
-    raise UsageError(
-        f"{path}: {what}; give the factory that makes the model, with weights={path}: FILE.py:FACTORY"
-    )
+    what = "holds weights only" if state_of(found) is not None else f"holds a {type(found).__name__}, not a model"
+    raise UsageError(f"{path}: {what}; give the factory that makes the model, with weights={path}: FILE.py:FACTORY")
 
 
 def _from_skops(path: Path, content: bytes) -> object:
@@ -159,9 +153,7 @@ def _from_skops(path: Path, content: bytes) -> object:
         if not unknown:
             return skops.io.loads(content, trusted=[])
     except Exception as error:
-        raise CannotRun(
-            f"{path}: not a file of skops.io.dump, or damaged ({_reason(error)}); save it again"
-        ) from error
+        raise CannotRun(f"{path}: not a file of skops.io.dump, or damaged ({_reason(error)}); save it again") from error
     raise Refused(
         f"{path}: asks for types that may run code: {', '.join(map(str, unknown))[:200]}; "
         "give a factory that builds the estimator: FILE.py:FACTORY"
@@ -190,9 +182,7 @@ def _backend(model: object) -> Backend:
         return TorchBackend(model)
     if hasattr(model, "predict"):
         return SklearnBackend(model)
-    raise UsageError(
-        f"the model is a {type(model).__name__}; it must be an nn.Module or a classifier with predict"
-    )
+    raise UsageError(f"the model is a {type(model).__name__}; it must be an nn.Module or a classifier with predict")
 
 
 def _from_code(source: str, name: str) -> object:
@@ -212,13 +202,10 @@ def _from_code(source: str, name: str) -> object:
             except BrinellError:
                 raise
             except (Exception, SystemExit) as error:
-                raise CannotRun(
-                    f"{source}:{name} raised {_reason(error)}; it is called without arguments"
-                ) from error
+                raise CannotRun(f"{source}:{name} raised {_reason(error)}; it is called without arguments") from error
     if not isinstance(made, nn.Module) and not hasattr(made, "predict"):
         raise UsageError(
-            f"{source}:{name} gave a {type(made).__name__}; "
-            "it must return an nn.Module or a fitted classifier"
+            f"{source}:{name} gave a {type(made).__name__}; it must return an nn.Module or a fitted classifier"
         )
     return made
 

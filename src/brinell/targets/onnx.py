@@ -68,8 +68,7 @@ class OnnxBackend(Backend):
             isinstance(w, int) and w != n for w, n in zip(wanted, x.shape[1:], strict=True)
         ):
             raise UsageError(
-                f"an example has shape {tuple(x.shape[1:])}; "
-                f"{self._path.name} takes {tuple(w or '?' for w in wanted)}"
+                f"an example has shape {tuple(x.shape[1:])}; {self._path.name} takes {tuple(w or '?' for w in wanted)}"
             )
         return x.detach().cpu().numpy().astype(self._type)
 
@@ -107,9 +106,7 @@ def _outside_tensors(message: Any) -> Iterator[Any]:
 def _location(tensor: Any, path: Path) -> str:
     named = [entry.value for entry in tensor.external_data if entry.key == "location"]
     if len(named) != 1:
-        raise Refused(
-            f"{path}: tensor {tensor.name!r} names {len(named)} files for its data; export it as one file"
-        )
+        raise Refused(f"{path}: tensor {tensor.name!r} names {len(named)} files for its data; export it as one file")
     return str(named[0])
 
 
@@ -150,9 +147,7 @@ def _session(path: Path, content: bytes, outside: bool) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # its warnings repeat the error that is raised
-    source = (
-        str(path.resolve()) if outside else content
-    )  # the bytes that were checked, unless data lies beside them
+    source = str(path.resolve()) if outside else content  # the bytes that were checked, unless data lies beside them
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:
@@ -165,9 +160,7 @@ def _only_input(path: Path, session: Any) -> tuple[str, type, list[int | str | N
     inputs = session.get_inputs()
     if len(inputs) != 1:
         names = ", ".join(i.name for i in inputs) or "none"
-        raise UsageError(
-            f"{path}: the model has {len(inputs)} inputs ({names}); it must take one batch of examples"
-        )
+        raise UsageError(f"{path}: the model has {len(inputs)} inputs ({names}); it must take one batch of examples")
     (entry,) = inputs
     if entry.type not in _FLOATS:
         raise UsageError(

@@ -100,15 +100,11 @@ def _classes(estimator: object) -> Array:
     if isinstance(estimator, type):
         raise UsageError(f"{estimator.__name__} is a class, not an estimator; create it and fit it first")
     if not callable(getattr(estimator, "predict", None)) or getattr(estimator, "classes_", None) is None:
-        raise UsageError(
-            f"{name} lacks predict or classes_; give a classifier, not a regressor, and fit it first"
-        )
+        raise UsageError(f"{name} lacks predict or classes_; give a classifier, not a regressor, and fit it first")
     values: Any = estimator.classes_  # type: ignore[attr-defined]  # asked for two lines above
     many_outputs = isinstance(values, list) and any(np.ndim(v) > 0 for v in values)
     if many_outputs or getattr(estimator, "multilabel_", False) or np.ndim(values) != 1:
-        raise UsageError(
-            f"{name} has several outputs; audit one output at a time, each as its own classifier"
-        )
+        raise UsageError(f"{name} has several outputs; audit one output at a time, each as its own classifier")
     if len(values) < 2:
         raise UsageError(f"{name} knows {len(values)} class; fit it on at least 2")
     return np.asarray(values)

@@ -17,9 +17,7 @@ State = dict[str, Tensor]
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 
-SAVE_WEIGHTS = (
-    "save it with torch.save(model.state_dict(), FILE) or safetensors.torch.save_model(model, FILE)"
-)
+SAVE_WEIGHTS = "save it with torch.save(model.state_dict(), FILE) or safetensors.torch.save_model(model, FILE)"
 
 
 def fill(module: nn.Module, path: Path) -> nn.Module:
@@ -57,9 +55,7 @@ def read_weights(path: Path) -> State:
         return _from_safetensors(content, path)
     if path.suffix == ".safetensors":
         if is_pickle(content) or content.startswith(b"PK"):
-            raise Refused(
-                f"{path}: its content is a pickle, not safetensors, and may run code; {SAVE_WEIGHTS}"
-            )
+            raise Refused(f"{path}: its content is a pickle, not safetensors, and may run code; {SAVE_WEIGHTS}")
         raise CannotRun(f"{path}: not a safetensors file, or damaged; {SAVE_WEIGHTS}")
     found = read_checkpoint(content, path)
     state = state_of(found)
@@ -82,9 +78,7 @@ def read_checkpoint(content: bytes, path: Path) -> object:
         raise Refused(f"{path}: {what}, so it is not loaded; {SAVE_WEIGHTS}") from error
     except Exception as error:
         if "TorchScript" in str(error):
-            raise Refused(
-                f"{path}: holds a TorchScript program, so it is not loaded; {SAVE_WEIGHTS}"
-            ) from error
+            raise Refused(f"{path}: holds a TorchScript program, so it is not loaded; {SAVE_WEIGHTS}") from error
         raise CannotRun(f"{path}: not a checkpoint of torch.save, or damaged; {SAVE_WEIGHTS}") from error
 
 
