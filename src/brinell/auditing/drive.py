@@ -26,6 +26,7 @@ from brinell.evasion import Objective, cross_entropy, dlr, margin
 from brinell.evidence import Evidence, Failure
 from brinell.targets import Target
 from brinell.threat import Threat
+from brinell.types import Inputs
 from brinell.verify import Graph, trace
 
 
@@ -195,10 +196,7 @@ class Driver:
     @cached_property
     def _graph(self) -> Graph | str:
         """What verifiers read, or why there is none; made once."""
-        try:
-            return trace(self.target.module(), self.data.x[:1])
-        except (CannotRun, UsageError) as error:
-            return str(error)
+        return graph_of(self.target, self.data.x)
 
 
 @final
@@ -234,6 +232,16 @@ class _Workers:
             return perform(engine, target, shard, threat, self._clock.checkpoint)
         finally:
             self._targets.put(target)
+
+
+def graph_of(target: Target, x: Inputs) -> Graph | str:
+    """What verifiers read of a target, or why there is nothing to read."""
+    try:
+        module = target.module()
+        floats = [p.dtype for p in module.parameters() if p.is_floating_point()]
+        return trace(module, x[:1].to(floats[0] if floats else x.dtype))  # in which it is asked, whatever holds x
+    except (CannotRun, UsageError) as error:
+        return str(error)
 
 
 def build(stage: Stage) -> Any:

@@ -8,17 +8,16 @@ import torch
 from torch import nn
 
 from brinell.access import Access
-from brinell.auditing.drive import build
+from brinell.auditing.drive import build, graph_of
 from brinell.auditing.plan import LOOK, Plan, Stage
 from brinell.auditing.preflight import answered, seconds_per_row
 from brinell.data import Dataset
-from brinell.errors import CannotRun
 from brinell.evasion import attack
 from brinell.targets import Target
 from brinell.targets import target as make_target
 from brinell.threat import REALS, PerturbationSet, Threat
 from brinell.types import Inputs, Logits
-from brinell.verify import Graph, Verifier, margins, trace
+from brinell.verify import Graph, Verifier, margins
 
 
 @final
@@ -42,7 +41,7 @@ def estimate(plan: Plan, target: Target, data: Dataset, set: PerturbationSet, ra
     try:
         x = answered(target, data)
         size = _small(set, data)
-        graph = _graph(target, x)
+        graph = graph_of(target, x)
         times = seconds_per_row(target, x)
         classes = target.scores(x[:1]).shape[1] if target.access >= Access.SCORES else 2
         costs = []
@@ -65,16 +64,6 @@ def estimate(plan: Plan, target: Target, data: Dataset, set: PerturbationSet, ra
         return costs
     finally:
         torch.set_num_threads(threads)
-
-
-def _graph(target: Target, x: Inputs) -> Graph | str:
-    """What proofs read, or why there is none."""
-    if target.access < Access.WEIGHTS:
-        return f"only {target.access.name} are seen"
-    try:
-        return trace(target.module(), x[:1])
-    except CannotRun as error:
-        return str(error)
 
 
 def _attack(

@@ -1,21 +1,21 @@
 """Tables for the terminal."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from brinell.auditing import Difference, Finding, Plan, Ruling
-from brinell.auditing.estimate import estimate
-from brinell.catalog import Row
-from brinell.data import Dataset
-from brinell.targets import Target
-from brinell.threat import PerturbationSet
+if TYPE_CHECKING:  # the catalogue is shown without torch
+    from brinell.auditing import Difference, Finding, Plan, Ruling
+    from brinell.catalog import Row
+    from brinell.data import Dataset
+    from brinell.targets import Target
+    from brinell.threat import PerturbationSet
 
 
-def findings_table(findings: Sequence[Finding]) -> RenderableType:
+def findings_table(findings: "Sequence[Finding]") -> RenderableType:
     """What the preflight saw."""
     if not findings:
         return "nothing found: ready to audit"
@@ -25,9 +25,11 @@ def findings_table(findings: Sequence[Finding]) -> RenderableType:
 
 
 def plan_table(
-    plan: Plan, target: Target, data: Dataset, set: PerturbationSet, radii: Sequence[float]
+    plan: "Plan", target: "Target", data: "Dataset", set: "PerturbationSet", radii: Sequence[float]
 ) -> RenderableType:
     """The stages that would run, and what each costs at most."""
+    from brinell.auditing.estimate import estimate
+
     costs = estimate(plan, target, data, set, len(radii))
     run = [c for c in costs if c.left_out is None]
     rows = [(str(i), c.stage.label, c.stage.row.kind, f"{c.rows:,}", f"{c.seconds:.1f}") for i, c in enumerate(run, 1)]
@@ -40,7 +42,7 @@ def plan_table(
     )
 
 
-def comparison_table(differences: Sequence[Difference]) -> RenderableType:
+def comparison_table(differences: "Sequence[Difference]") -> RenderableType:
     """Paired differences."""
     rows = [
         (
@@ -58,12 +60,12 @@ def comparison_table(differences: Sequence[Difference]) -> RenderableType:
     return _table(("figure", "n", "before", "after", "change", "gained", "lost", "McNemar p"), rows, right=range(1, 8))
 
 
-def rulings_table(rulings: Sequence[Ruling]) -> RenderableType:
+def rulings_table(rulings: "Sequence[Ruling]") -> RenderableType:
     """What a gate decided."""
     return _table(("gate", "requirement", "seen"), [(r.outcome, r.requirement, r.seen) for r in rulings])
 
 
-def catalog_table(rows: Sequence[Row]) -> RenderableType:
+def catalog_table(rows: "Sequence[Row]") -> RenderableType:
     """Every engine."""
     return _table(
         ("engine", "kind", "family", "needs", "paper"),
