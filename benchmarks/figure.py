@@ -23,7 +23,7 @@ CACHE = Path(__file__).parent / ".cache"
 T = TypeVar("T")
 
 
-class Skipped(Exception):  # noqa: N818 - a reason, not an error
+class Skipped(Exception):
     """What a benchmark needs is not here."""
 
 

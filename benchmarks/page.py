@@ -44,7 +44,8 @@ def _write(path: Path) -> None:
                     "plan": plan.model_dump(mode="json"), "seed": 0, "version": __version__,
                 },
                 "goal": "untargeted", "classes": None, "features": None, "box": [0.0, 1.0], "question": question,
-                "n": EXAMPLES, "examples": [str(i) for i in range(EXAMPLES)], "ids": list(range(EXAMPLES)), "findings": [], "sources": None,
+                "n": EXAMPLES, "examples": [str(i) for i in range(EXAMPLES)], "ids": list(range(EXAMPLES)),
+                "findings": [], "sources": None,
                 "notes": [], "status": "complete", "seconds": 1.0,
                 "environment": {
                     "brinell": __version__, "torch": torch.__version__, "python": "", "platform": "", "command": "",
