@@ -34,7 +34,7 @@ docs: $(VENV)/.dev  ## The site, in site/.
 	@echo "open it:  file://$(CURDIR)/site/index.html"
 
 bench: $(VENV)/.dev  ## Measure again what is claimed.
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks
 
 wheel: $(VENV)/.dev  ## dist/*.whl
 	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --build-constraint constraints.txt -w dist .
