@@ -27,7 +27,7 @@ class AlphaCROWN(Verifier):
     """
 
     climb: Climb = Climb(steps=20)
-    memory: int = 2**26
+    memory: int = 2**24
 
     def __call__(
         self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing

@@ -34,7 +34,7 @@ class BranchAndBound(Verifier):
     nodes: int = 200
     root: Climb = Climb(steps=30)
     leaf: Climb = Climb(steps=10)
-    memory: int = 2**26
+    memory: int = 2**24
 
     def __call__(
         self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
@@ -60,7 +60,7 @@ class BranchAndBound(Verifier):
         """The bounds of all rows, once the cases of the open ones are dealt with."""
         least = bounds.index_fill(0, cases.owner, torch.inf)  # of the cases that are done with
         spent = torch.zeros(len(bounds), dtype=torch.int64)
-        wide = max(1, problem.rows() * len(bounds) // 2)
+        wide = max(1, problem.rows(problem.graph.width) * len(bounds) // 2)
         while len(cases.owner):
             problem.checkpoint()
             worst = cases.bound.argsort()

@@ -26,7 +26,7 @@ class CROWN(Verifier):
 
     slope: Slope = "adaptive"
     intermediate: Literal["crown", "interval"] = "crown"
-    memory: int = 2**27
+    memory: int = 2**24
 
     def __call__(
         self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing

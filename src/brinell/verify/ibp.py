@@ -22,7 +22,7 @@ class IBP(Verifier):
     The cheapest proof: about two forward passes. memory: bytes, about, that it may take.
     """
 
-    memory: int = 2**27
+    memory: int = 2**25
 
     def __call__(
         self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing

@@ -52,9 +52,9 @@ class Problem:
         body = self.set.minimum(self.x0[:1], ones)
         return bool(torch.allclose(body, least_over_box(self.hull[0][:1], self.hull[1][:1], ones), rtol=1e-9))
 
-    def rows(self) -> int:
-        """How many functionals an example may be carried at one time."""
-        return max(1, self.memory // (8 * _COPIES * self.graph.width * max(1, len(self.x0))))
+    def rows(self, width: int) -> int:
+        """How many functionals of `width` values an example may be carried at one time."""
+        return max(1, self.memory // (8 * _COPIES * width * max(1, len(self.x0))))
 
     def asking(self, spec: Float64[Tensor, " batch rows classes"]) -> "Problem":
         """Another question of the same examples."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from brinell.threat.sets import least_over_box
 from brinell.verify.operators import Affine, Constants, Interval, Linearised, Neurons, Slope, Windows
 from brinell.verify.problem import Problem
-from brinell.verify.substitution import Functional, substitute, written
+from brinell.verify.substitution import Functional, substitute, widest, written
 
 
 @final
@@ -97,7 +97,10 @@ def tighten(
     most = int(wanted.flatten(1).sum(1).max())
     # The wanted neurons of each example first; one with fewer than `most` fills up with others.
     chosen = wanted.flatten(1).to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]
-    for neurons in torch.split(chosen, problem.rows(), 1) if most else ():
+    if len(shape) == 3:  # those that look at one place together: what they see is then looked up once
+        chosen = chosen.gather(1, (chosen % (shape[1] * shape[2])).argsort(dim=1))
+    most_rows = problem.rows(widest(problem.graph, node, pieces))
+    for neurons in torch.split(chosen, most_rows, 1) if most else ():
         problem.checkpoint()
         lower = bound(problem, node, _units(shape, neurons, 1.0), pieces)
         upper = -bound(problem, node, _units(shape, neurons, -1.0), pieces)

@@ -1,11 +1,12 @@
 """Backward substitution: a linear functional of one node, rewritten as one of the nodes it depends on."""
 
+import math
 from collections.abc import Mapping
 
 import torch
 
 from brinell.verify.graph import Graph
-from brinell.verify.operators import Coefficients, Constants, Linearised, Local, Windows
+from brinell.verify.operators import Coefficients, Constants, Linearised, Local, Windows, is_small
 
 Functional = Coefficients | Windows
 
@@ -28,6 +29,25 @@ def substitute(
         for parent, part in zip(graph.nodes[i].inputs, parts, strict=True):
             held[parent] = _sum(held[parent], part) if parent in held else part
     return held, constant
+
+
+def widest(graph: Graph, node: int, pieces: Mapping[int, Linearised]) -> int:
+    """How many values a functional of one neuron of `node` grows to, at most, on its way back to the input."""
+    shape = graph.nodes[node].shape
+    sizes: dict[int, tuple[int, int] | None] = {node: (1, 1) if len(shape) == 3 else None}  # None: written out
+    most = 0
+    for i in range(node, -1, -1):
+        if i not in sizes:
+            continue
+        size, shape, piece = sizes[i], graph.nodes[i].shape, pieces.get(i)
+        most = max(most, math.prod(shape if size is None else (shape[0], *size)))
+        back = None
+        if size is not None and isinstance(piece, Local) and is_small(size, shape[1:]):
+            back = piece.reach(size)
+        for parent in graph.nodes[i].inputs:
+            known = sizes.get(parent, back)
+            sizes[parent] = (max(known[0], back[0]), max(known[1], back[1])) if known and back else None
+    return most
 
 
 def _step(piece: Linearised, a: Functional) -> tuple[tuple[Functional, ...], Constants]:

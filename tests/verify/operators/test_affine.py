@@ -140,3 +140,10 @@ def test_windows_add_up(seed: int, down: int, right: int, alike: bool) -> None:
     assert isinstance(total, Windows) or not alike
     written = total.dense() if isinstance(total, Windows) else total
     torch.testing.assert_close(written, a.dense() + b.dense(), rtol=0, atol=1e-12)
+
+
+def test_a_look_up_for_many_windows_is_that_of_each() -> None:
+    a = windows((3, 6, 7), 2, 3, 1)
+    for image in (draw(2, 1, 3, 6, 7), draw(1, 1, 3, 6, 7), draw(2, 5, 3, 6, 7)):
+        expected = (a.dense() * image).flatten(2).sum(2)
+        torch.testing.assert_close((a.values * a.seen(image)).flatten(2).sum(2), expected, rtol=0, atol=1e-12)

@@ -27,3 +27,4 @@ from brinell.verify.operators.shape import Reshape as Reshape
 from brinell.verify.operators.total import Total as Total
 from brinell.verify.operators.windows import Local as Local
 from brinell.verify.operators.windows import Windows as Windows
+from brinell.verify.operators.windows import is_small as is_small

@@ -55,13 +55,16 @@ class Convolution(Affine, Local):
         """The transpose of a window is a larger one; the stride spreads its corner, the padding shifts it."""
         height, width = a.values.shape[-2:]
         spread = a.values.flatten(2) @ self._unrolled(height, width)
-        grown = [
-            (a.values.shape[i - 2] - 1) * self.stride[i] + self.dilation[i] * (self.weight.shape[i - 2] - 1) + 1
-            for i in (0, 1)
-        ]
+        grown = self.reach((height, width))
         values = spread.reshape(*a.values.shape[:2], -1, *grown)
         corner = a.corner * torch.tensor(self.stride) - torch.tensor(self.padding)
         return (Windows(values, corner, self.size).clipped(),), a.values.sum((-2, -1)) @ self.bias
+
+    def reach(self, window: Pair) -> Pair:
+        height, width = (
+            (window[i] - 1) * self.stride[i] + self.dilation[i] * (self.weight.shape[2 + i] - 1) + 1 for i in (0, 1)
+        )
+        return height, width
 
     def _unrolled(self, height: int, width: int) -> Float64[Tensor, " before after"]:
         """The transposed convolution of a window without its surroundings, as a matrix; made once a size."""

@@ -76,6 +76,9 @@ class Wedge(Local):
         values = torch.addcmul(a.values * lower, negative, excess)
         return (Windows(values, a.corner, a.size),), inner(negative, a.seen(self.rise))
 
+    def reach(self, window: tuple[int, int]) -> tuple[int, int]:
+        return window
+
 
 def _chord(low: Tensor, high: Tensor) -> Tensor:
     """u / (u - l) between l < 0 < u; 1 above, 0 below. NaN stays NaN, and so never becomes a proof."""

@@ -36,3 +36,6 @@ class Scale(Affine, Local):
         image = (1, 1, a.values.shape[2], *a.size)
         factor, shift = a.seen(self.factor.expand(image)), a.seen(self.shift.expand(image))
         return (Windows(a.values * factor, a.corner, a.size),), inner(a.values, shift)
+
+    def reach(self, window: tuple[int, int]) -> tuple[int, int]:
+        return window

@@ -36,6 +36,9 @@ class Total(Affine, Local):
         parts = tuple(Windows(weight * a.values, a.corner, a.size) for weight in self.weights)
         return parts, a.values.new_zeros(a.values.shape[:2])
 
+    def reach(self, window: tuple[int, int]) -> tuple[int, int]:
+        return window
+
 
 def _add(parts: list[Tensor]) -> Tensor:
     return torch.stack(parts).sum(0)

@@ -30,9 +30,8 @@ class Windows:
     size: tuple[int, int]
 
     def small(self) -> bool:
-        """Whether they are cheaper than written out: finding a value costs some four times its product."""
-        height, width = self.values.shape[-2:]
-        return 4 * height * width <= self.size[0] * self.size[1]
+        """Whether they are cheaper than written out."""
+        return is_small((self.values.shape[-2], self.values.shape[-1]), self.size)
 
     def dense(self) -> Coefficients:
         """The same functionals with every coefficient written out."""
@@ -46,12 +45,26 @@ class Windows:
     def seen(self, image: Float[Tensor, " batch #rows channels high wide"]) -> Tensor:
         """The part of an image that each window shows, in the shape of `values`; anything where it overhangs."""
         batch, rows, channels = self.values.shape[:3]
-        if image.shape[1] == 1:
-            places = self.places.reshape(batch, 1, -1).expand(-1, channels, -1)
-            shown = image.expand(batch, -1, -1, -1, -1).flatten(3).squeeze(1).gather(2, places)
-            return shown.reshape(batch, channels, rows, -1).transpose(1, 2).reshape(self.values.shape)
-        places = self.places.unsqueeze(2).expand(-1, -1, channels, -1)
-        return image.flatten(3).gather(3, places).reshape(self.values.shape)
+        area = self.size[0] * self.size[1]
+        if image.shape[1] > 1:
+            places = self.places.unsqueeze(2).expand(-1, -1, channels, -1)
+            return image.flatten(3).gather(3, places).reshape(self.values.shape)
+        # Many neurons look at one place: what it shows is found once, and copied.
+        first, which = self._distinct
+        example = torch.arange(batch).repeat_interleave(rows)[first] if len(image) > 1 else torch.zeros_like(first)
+        start = area * (channels * example.unsqueeze(1) + torch.arange(channels))
+        places = start.unsqueeze(2) + self.places.flatten(0, 1)[first].unsqueeze(1)
+        return image.flatten().take(places)[which].reshape(self.values.shape)
+
+    @cached_property
+    def _distinct(self) -> tuple[Int64[Tensor, " distinct"], Int64[Tensor, " all"]]:
+        """A row for each place that some example's windows have, and for each row the one it shares its place with."""
+        batch, rows = self.corner.shape[:2]
+        down, right = (self.corner[..., i] - self.corner[..., i].min() for i in (0, 1))
+        example = torch.arange(batch).unsqueeze(1)
+        key = (example * (1 + down.max()) + down) * (1 + right.max()) + right
+        found, which = key.flatten().unique(return_inverse=True)
+        return torch.empty_like(found).scatter(0, which, torch.arange(batch * rows)), which
 
     def clipped(self) -> "Windows":
         """With zeros where the window overhangs."""
@@ -94,9 +107,18 @@ class Windows:
         return self.corner[..., :1] + torch.arange(height), self.corner[..., 1:] + torch.arange(width)
 
 
+def is_small(window: tuple[int, int], image: tuple[int, ...]) -> bool:
+    """Whether a window is cheaper than the image: finding a value costs some four times its product."""
+    return 4 * window[0] * window[1] <= image[0] * image[1]
+
+
 class Local(Linearised):
     """A linear bound that can be carried back window by window."""
 
     @abstractmethod
     def backward_windows(self, a: Windows) -> tuple[tuple[Windows, ...], Constants]:
         """What `backward` does, for windows."""
+
+    @abstractmethod
+    def reach(self, window: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of what such a window is carried back to."""
