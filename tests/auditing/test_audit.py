@@ -355,9 +355,12 @@ def test_the_least_likely_class_is_harder_to_reach_than_any_other():
     assert hard.bracket.certified_count >= easy.bracket.certified_count
 
 
-def test_a_target_class_the_model_lacks_is_refused():
+def test_a_goal_that_does_not_fit_is_refused_before_anything_is_asked(tmp_path):
     with pytest.raises(UsageError, match="target class is 7"):
-        audited(threat=threat(goal=Targeted(7)))
+        audited(threat=threat(goal=Targeted(7)), out=tmp_path / "run")
+    with pytest.raises(UsageError, match="least likely class is not known"):
+        audited(threat=brinell.Threat(brinell.Linf(0.1), LEAST_LIKELY, Access.LABELS), radii=None, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
     x, y = examples(network())
     with pytest.raises(UsageError, match="every example is labelled 0"):
         audited(data=(x[y == 0], y[y == 0]), threat=threat(goal=Targeted(0)))

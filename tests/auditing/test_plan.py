@@ -92,6 +92,12 @@ def test_a_malformed_file_is_one_sentence(tmp_path, name, text, sentence):
     assert "\n" not in str(caught.value)
 
 
+def test_on_is_a_word(tmp_path):
+    """YAML 1.1 takes it for true."""
+    (tmp_path / "p.yaml").write_text("{name: x, stages: [{engine: Clean}, {engine: PGD, on: certified}]}")
+    assert load_plan(tmp_path / "p.yaml").stages[1].on == "certified"
+
+
 def test_a_file_that_is_not_text_is_not_a_plan(tmp_path):
     (tmp_path / "p.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="is not a plan"):

@@ -26,9 +26,9 @@ from brinell.auditing.result import Finding, Result, summarise
 from brinell.data import Dataset
 from brinell.errors import CannotRun, UsageError
 from brinell.evidence import Bracket, Verdict, Witness
-from brinell.targets import Target, TargetError
+from brinell.targets import Target
 from brinell.targets.examples import check_examples
-from brinell.threat import Targeted, Threat
+from brinell.threat import Access, Targeted, Threat
 
 RESULT = "result.json"
 
@@ -264,14 +264,17 @@ def _askable(data: Dataset, threat: Threat) -> Dataset:
 
 
 def _check(target: Target, data: Dataset, threat: Threat) -> None:
-    """Refuse unfit examples. Where the target raises on the first of them, the next that it answers is put in front;
-    where it answers for none, they are asked all the same: each becomes an error."""
-    with contextlib.suppress(TargetError):
-        check_examples(target, data.x, data.y, threat)
-        return
+    """Refuse unfit examples, and a goal that does not fit them, in front of the first example that the target answers.
+
+    Where it answers for none, they are asked all the same: each becomes an error.
+    """
     first = next((row for row in range(len(data)) if answers(target, data.x[row : row + 1])), None)
-    if first is not None:
-        check_examples(target, data.x.roll(-first, 0), data.y.roll(-first), threat)
+    if first is None:
+        return
+    x, y = (data.x, data.y) if first == 0 else (data.x.roll(-first, 0), data.y.roll(-first))
+    check_examples(target, x, y, threat)
+    seen = min(target.access, threat.access) >= Access.SCORES
+    threat.goal.aims(y[:1], target.scores(x[:1]) if seen else None)
 
 
 def _names(data: Dataset) -> list[str]:

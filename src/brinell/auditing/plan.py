@@ -107,9 +107,10 @@ PRESETS = {
                 _stage("FGSM"),
                 _stage("IBP"),
                 _stage("PGD", steps=10),
-                _stage("APGD", steps=50, objective="dlr", targets=3),
+                _stage("APGD", steps=20, objective="dlr", targets=3),
                 _stage("CROWN"),
-                _stage("Square", queries=50),
+                _stage("APGD", steps=100, objective="dlr"),
+                _stage("Square", queries=100),
                 _stage("AlphaCROWN"),
                 _blind("Noise", draws=200),
                 _blind("Square", queries=2000),
@@ -124,6 +125,7 @@ PRESETS = {
                 _stage("PGD", steps=10),
                 _stage("CROWN"),
                 _stage("APGD", steps=100),
+                _stage("APGD", steps=100, objective="dlr"),
                 _stage("AlphaCROWN"),
                 _stage("APGD", steps=100, objective="dlr", targets=9),
                 _stage("APGD", steps=100, restarts=5),
@@ -157,7 +159,7 @@ def load_plan(plan: "str | Path | Plan") -> Plan:
         raise UsageError(f"plan {str(plan)!r} is not known; give {', '.join(PRESETS)}, or a .json or .yaml file")
     try:
         text = path.read_text(encoding="utf-8")
-        data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        data = json.loads(text) if path.suffix == ".json" else yaml.load(text, _Loader)
         loaded = Plan.model_validate(data)
         for stage in loaded.stages:
             stage.row  # noqa: B018 - an unknown engine is refused here
@@ -170,6 +172,16 @@ def load_plan(plan: "str | Path | Plan") -> Plan:
         where = _where(first) if first else str(error).splitlines()[0]
         raise UsageError(f"plan {path} is not a plan: {where}") from error
     return loaded
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe, and `on` is a word, as YAML 1.2 has it, and not a truth value."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [rule for rule in rules if first not in "oO" or not rule[0].endswith(":bool")]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def _where(error: ErrorDetails) -> str:
