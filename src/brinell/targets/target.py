@@ -89,9 +89,7 @@ class Target:
 
     def copy(self) -> "Target":
         """The same model for a second thread, with a meter of its own."""
-        return Target(
-            self.backend.copy(), self.box, mean=self.mean, std=self.std, access=self.access, chunk=self.chunk
-        )
+        return Target(self.backend.copy(), self.box, mean=self.mean, std=self.std, access=self.access, chunk=self.chunk)
 
     def labels(self, x: Inputs) -> Labels:
         """The decisions."""
@@ -105,9 +103,7 @@ class Target:
         with torch.no_grad():
             return self._in_chunks(self.backend.scores, x)
 
-    def gradient(
-        self, x: Inputs, objective: Callable[[Logits, slice], Scores]
-    ) -> tuple[Logits, Scores, Inputs]:
+    def gradient(self, x: Inputs, objective: Callable[[Logits, slice], Scores]) -> tuple[Logits, Scores, Inputs]:
         """(scores, objective, its gradient by x), from one forward and one backward pass.
 
         objective gets the scores of a chunk and the rows they belong to, and returns one number a row.
@@ -119,7 +115,8 @@ class Target:
             with torch.enable_grad():
                 s = self._run(self.backend.scores, leaf)
                 value = objective(s, rows)
-                (g,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True)
+                # Scores that do not depend on x, or were cut from it, have no gradient: preflight says so.
+                (g,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True) if value.requires_grad else (None,)
             scores.append(s.detach())
             values.append(value.detach())
             grads.append(torch.zeros_like(leaf) if g is None else g)
@@ -142,10 +139,8 @@ class Target:
             return ask(_normalise(x, self.mean, self.std))
         except UsageError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever the user's model raises
-            raise TargetError(
-                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            ) from error
+        except Exception as error:
+            raise TargetError(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
 
     def _allow(self, needed: Access) -> None:
         if self.access < needed:

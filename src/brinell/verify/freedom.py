@@ -32,7 +32,8 @@ from brinell.verify.verifier import Margins
 @final
 @dataclass(frozen=True, kw_only=True)
 class Climb:
-    """Adam's settings. steps: gradient evaluations.
+    """Adam's settings. steps: gradient evaluations. patience: after so many of them an example is given up whose
+    bounds, rising twice as fast as they did, would still not be positive at the end; None gives up none.
 
     slope_rate: length of the first step of a slope, which is in [0, 1]. multiplier_rate: the same of a multiplier,
     in the units of a score by a neuron. Both fall by `decay` a step.
@@ -42,6 +43,7 @@ class Climb:
     slope_rate: float = 0.25
     multiplier_rate: float = 0.1
     decay: float = 0.98
+    patience: int | None = None
 
 
 @final
@@ -138,7 +140,10 @@ def pieces(graph: Graph, state: State) -> dict[int, Linearised]:
 
 
 def ascend(problem: Problem, state: State, climb: Climb) -> tuple[Margins, Int64[Tensor, " left"], State]:
-    """(the best bound of each row, the examples with a row that is not positive, their state at the end)."""
+    """(the best bound of each row, the examples with a row that is not positive, their state at the end).
+
+    An example that was given up is not among those left.
+    """
     bounds = torch.full(problem.spec.shape[:2], -torch.inf, dtype=torch.float64)
     left = torch.arange(len(bounds))
     slopes = {i: Parameter(bent.slopes, 1.0, climb.slope_rate) for i, bent in state.items()}
@@ -154,12 +159,18 @@ def ascend(problem: Problem, state: State, climb: Climb) -> tuple[Margins, Int64
         with torch.enable_grad():
             now = bound(problem, problem.graph.output, problem.spec, pieces(problem.graph, state))
         bounds[left] = torch.where(now > bounds[left], now.detach(), bounds[left])
+        if taken == 0:
+            start = bounds.clone()
         unproved = bounds[left] <= 0
         aim = now.where(unproved, 0.0).sum()
         if taken < climb.steps and aim.requires_grad:
             gradients = torch.autograd.grad(aim, [p.values for p in parameters], allow_unused=True)
             rise(parameters, gradients, taken, climb.decay)
-        staying = unproved.any(1).nonzero().squeeze(1)
+        staying = unproved.any(1)
+        if taken and taken == climb.patience:
+            rise_a_step = (bounds[left] - start[left]) / taken
+            staying &= (bounds[left] + 2 * (climb.steps - taken) * rise_a_step > 0).all(1)
+        staying = staying.nonzero().squeeze(1)
         if len(staying) < len(left):
             left, problem = left[staying], problem.only(staying)
             state = {i: bent.only(staying) for i, bent in state.items()}
