@@ -1,0 +1,169 @@
+"""What only a process of its own can show: signals, a full disk, what goes where."""
+
+import json
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from auditing.runs import figures, tables
+from brinell.auditing import Audit
+from cli.command import model_files
+
+SLOW_NET = """
+import time
+import torch
+from auditing.runs import network
+
+
+class Slow(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = network()
+
+    def forward(self, x):
+        if not torch.compiler.is_exporting():
+            time.sleep(0.0003 * len(x))
+        return self.inner(x)
+
+
+def build():
+    return Slow()
+"""
+
+
+def start(*words: object, cwd: Path, **options: object) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "brinell", *map(str, words)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,  # type: ignore[call-overload]
+    )
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> list[object]:
+    """The words that audit a slow model for some seconds."""
+    _, data = model_files(tmp_path, 80)
+    (tmp_path / "slow.py").write_text(SLOW_NET)
+    stages = [
+        {"engine": "Clean"},
+        {"engine": "Noise", "settings": {"draws": 40}},
+        {"engine": "PGD", "settings": {"steps": 20}},
+        {"engine": "Square", "settings": {"queries": 40}},
+        {"engine": "IBP"},
+    ]
+    for name, own in (("plan", stages), ("attacks", stages[:-1])):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"name": name, "shard": 20, "stages": own}))
+    return ["audit", tmp_path / "slow.py:build", data, "--set", "linf:0.01,0.05", "--plan", "plan.json"]
+
+
+def begun(run: Path, shards: int) -> None:
+    """Wait until so many shards are on record."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if (run / "ledger.sqlite").exists():
+            db = sqlite3.connect(f"file:{run / 'ledger.sqlite'}?mode=ro", uri=True, timeout=5)
+            try:
+                if db.execute("SELECT count(*) FROM work").fetchone()[0] >= shards:
+                    return
+            except sqlite3.OperationalError:
+                pass
+            finally:
+                db.close()
+        time.sleep(0.05)
+    raise AssertionError(f"no {shards} shards were recorded")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_stopped_run_is_valid_and_goes_on(tmp_path, slow, brinell, number):
+    process = start(*slow, "--out", "run", cwd=tmp_path)
+    begun(tmp_path / "run", 6)
+    asked = time.monotonic()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert time.monotonic() - asked < 5
+    assert process.returncode == 130, err
+    assert err.splitlines()[-1] == "brinell: interrupted; continue with: brinell resume run"
+    assert "Traceback" not in err
+    partial = Audit.open(tmp_path / "run")
+    assert partial.result.status == "interrupted"
+    assert partial.result.to_json() == (tmp_path / "run" / "result.json").read_text()
+    assert "interrupted" in (tmp_path / "run" / "report.html").read_text()
+    assert "certified" in out
+
+    assert brinell(*([*slow, "--out", "run"] if number == signal.SIGINT else ["resume", "run"])).code == 0
+    assert brinell(*slow, "--out", "whole").code == 0
+    assert tables(tmp_path / "run") == tables(tmp_path / "whole")
+    assert figures(tmp_path / "run") == figures(tmp_path / "whole")
+
+
+def test_a_budget_is_kept_and_stdout_holds_figures_only(tmp_path, slow):
+    process = start(*slow[:-1], "attacks.json", "--out", "run", "--json", "--budget", "1.5s", cwd=tmp_path)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    result = json.loads(out)
+    assert result["status"] == "budget"
+    assert 0 < result["seconds"] < 1.1 * 1.5
+    assert "\x1b" not in out + err
+
+
+def small_files(limit: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+
+@pytest.mark.parametrize("limit", [0, 40_000, *(pytest.param(n, marks=pytest.mark.slow) for n in (8_000, 70_000))])
+def test_a_full_disk_is_one_line_and_leaves_no_half(tmp_path, slow, brinell, limit):
+    """Files may grow to so many bytes: what is full, and when, differs; what is said does not."""
+    words = [*slow, "--out", "run"]
+    process = start(*words, cwd=tmp_path, preexec_fn=lambda: small_files(limit))
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 3, err
+    assert "Traceback" not in err
+    said = [line for line in err.splitlines() if line.startswith("brinell: ")]
+    assert len(said) == 1
+    assert "cannot be" in said[0]
+    assert out == ""
+    for name in ("report.html", "result.json"):
+        file = tmp_path / "run" / name
+        assert not file.exists() or file.read_text().rstrip().endswith(("</html>", "}"))
+    assert not list(tmp_path.rglob("*.half"))
+    assert brinell(*words).code == 0
+    assert Audit.open(tmp_path / "run").result.status == "complete"
+
+
+def test_a_closed_pipe_is_no_traceback(tmp_path):
+    process = subprocess.run(
+        f"{sys.executable} -m brinell list | head -c 1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "Traceback" not in process.stderr
+
+
+def test_a_full_output_is_no_traceback():
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "brinell", "list"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert process.returncode != 0
+    assert "Traceback" not in process.stderr
