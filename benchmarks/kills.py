@@ -49,7 +49,7 @@ def run() -> list[Figure]:
         whole, killed_rows = _rows(here / "whole"), _rows(here / "killed")
     return [
         Figure(
-            f"evidence and items of a {EXAMPLES:,}-example audit killed {len(lost)} times, against the uninterrupted one",
+            f"evidence and items of a {EXAMPLES:,}-example audit killed {len(lost)} times, against one that was not",
             "bit-identical",
             f"bit-identical, {len(whole):,} rows"
             if whole == killed_rows
@@ -67,7 +67,7 @@ def _write(here: Path) -> None:
     """A network, and examples that it labels itself."""
     (here / "net.py").write_text(MODEL)
     scope: dict[str, object] = {}
-    exec(MODEL, scope)  # noqa: S102 - the text above
+    exec(MODEL, scope)
     net = scope["build"]()  # type: ignore[operator]
     x = torch.rand(EXAMPLES, 64, generator=torch.Generator().manual_seed(1))
     np.savez(here / "data.npz", x=x.numpy(), y=net(x).argmax(1).numpy())
@@ -76,9 +76,7 @@ def _write(here: Path) -> None:
 def _start(here: Path, name: str) -> "subprocess.Popen[bytes]":
     brinell = Path(sys.executable).with_name("brinell")
     command = [brinell, "audit", "net.py:build", "data.npz", "--set", "linf:0.001,0.004", "--workers", str(WORKERS)]
-    return subprocess.Popen(
-        [*command, "--out", name], cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    return subprocess.Popen([*command, "--out", name], cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def _seconds(path: Path) -> list[float]:
