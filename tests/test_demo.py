@@ -1,0 +1,21 @@
+import torch
+
+import brinell
+from brinell.data import load
+from brinell.demo import RADIUS, digits_network
+from brinell.threat import Linf, Threat
+
+
+def test_the_embedded_network_is_the_same_on_every_call():
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    one, two = digits_network(2), digits_network(2)
+    assert brinell.target(one).digest == brinell.target(two).digest
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+    assert not one.training
+
+
+def test_it_withstands_what_it_was_trained_for_in_part():
+    run = brinell.audit(brinell.target(digits_network()), load("digits").take(200, 0), Threat(Linf(RADIUS)), "quick")
+    assert run.result.clean > 0.85
+    assert 0.4 < run.bracket.unbroken < run.result.clean
