@@ -165,17 +165,7 @@ def audit(
     access = min(target.access, threat.access)
     beyond = [f"{s.label} left out: only {access.name} are seen" for s in plan.stages if s.row.access > access]
     plan = plan.for_access(access)
-    identity = {
-        "target": target.digest,
-        "data": dataset.digest,
-        "threat": f"{question.key}, box [{target.box.low}, {target.box.high}], {threat.access.name}, "
-        f"queries {threat.queries or 'unlimited'}",
-        "set": threat.set.name,
-        "radii": list(chosen),
-        "plan": plan.model_dump(mode="json"),
-        "seed": seed,
-        "version": __version__,
-    }
+    identity = _identity(target, dataset, question, plan, seed)
     count = workers or (torch.get_num_threads() if dataset.x.device.type == "cpu" else 1)
     with contextlib.ExitStack() as undo:
         if out is None:
@@ -186,35 +176,17 @@ def audit(
             about = ledger.manifest()
             _check_same_run(about.get("identity"), identity, ledger.path)
             notes = list(about.get("notes", beyond))
-            environment = {
-                "brinell": __version__,
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-                "platform": platform.platform(),
-                "command": " ".join(sys.argv),
-                "started": datetime.now(UTC).isoformat(timespec="seconds"),
-                "target": target.describe(),
-                "data": dataset.source,
-                "workers": count,
+            begun = {
+                "identity": identity,
+                "findings": [f.model_dump(mode="json") for f in findings],
+                "sources": sources or about.get("sources"),
+                "notes": notes,
+                "status": "running",
             }
-            ledger.describe(
-                {
-                    "identity": identity,
-                    "goal": threat.goal.label,
-                    "classes": target.classes or dataset.classes,
-                    "features": dataset.features,
-                    "box": [target.box.low, target.box.high],
-                    "question": question.key,
-                    "n": len(dataset),
-                    "ids": dataset.ids.tolist(),
-                    "examples": about.get("examples") or _names(dataset),
-                    "findings": [f.model_dump(mode="json") for f in findings],
-                    "sources": sources or about.get("sources"),
-                    "notes": notes,
-                    "status": "running",
-                    "environment": about.get("environment") or environment,
-                }
-            )
+            if "identity" not in about:
+                begun |= _subject(target, dataset, question)
+                begun["environment"] = _environment(target, dataset, count)
+            ledger.describe(begun)
 
             def note(text: str) -> None:
                 if text not in notes:
@@ -242,6 +214,51 @@ def audit(
             write_atomically(done.path / RESULT, done.result.to_json().encode())
         weakref.finalize(done, undo.pop_all().close)  # a folder of our own lives as long as the Audit
         return done
+
+
+def _identity(target: Target, data: Dataset, question: Question, plan: Plan, seed: int) -> dict[str, Any]:
+    """What makes a run this run: it is taken up again only where all of it is the same."""
+    threat = question.threat
+    return {
+        "target": target.digest,
+        "data": data.digest,
+        "threat": f"{question.key}, box [{target.box.low}, {target.box.high}], {threat.access.name}, "
+        f"queries {threat.queries or 'unlimited'}",
+        "set": threat.set.name,
+        "radii": list(question.radii),
+        "plan": plan.model_dump(mode="json"),
+        "seed": seed,
+        "version": __version__,
+    }
+
+
+def _subject(target: Target, data: Dataset, question: Question) -> dict[str, Any]:
+    """What the examples are and what they were asked, for those who read the run later."""
+    return {
+        "goal": question.threat.goal.label,
+        "classes": target.classes or data.classes,
+        "features": data.features,
+        "box": [target.box.low, target.box.high],
+        "question": question.key,
+        "n": len(data),
+        "ids": data.ids.tolist(),
+        "examples": _names(data),
+    }
+
+
+def _environment(target: Target, data: Dataset, workers: int) -> dict[str, Any]:
+    """Where and with what the run was begun."""
+    return {
+        "brinell": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "command": " ".join(sys.argv),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "target": target.describe(),
+        "data": data.source,
+        "workers": workers,
+    }
 
 
 def _question(target: Target, threat: Threat, radii: Sequence[float] | None) -> tuple[Threat, tuple[float, ...]]:

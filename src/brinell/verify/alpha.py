@@ -26,7 +26,7 @@ class AlphaCROWN(Verifier):
     that it may take.
     """
 
-    climb: Climb = Climb(steps=20, patience=4)
+    climb: Climb = Climb(steps=20, patience=2)
     memory: int = 2**24
 
     def __call__(
