@@ -36,10 +36,7 @@ def test_both_edges_fall_with_the_radius(run):
 
 
 def test_brackets_only_narrow_from_stage_to_stage():
-    runs = [
-        audited(plan=QUICK.model_copy(update={"stages": QUICK.stages[:count]}))
-        for count in range(1, len(QUICK.stages) + 1)
-    ]
+    runs = [audited(plan=QUICK.model_copy(update={"stages": QUICK.stages[:count]})) for count in (1, 2, 4, 6)]
     for r in range(len(RADII)):
         certified = [run.result.radii[r].certified for run in runs]
         unbroken = [run.result.radii[r].unbroken for run in runs]

@@ -97,8 +97,12 @@ def killed(out: Path, kills: int, seconds: float, seed: int) -> None:
         assert ended == "", "the run was complete before it could be killed"
         done += 1
         assert set(before) <= set(recorded(out)), "work on record was done again"
-    process = child(out)
-    assert process.communicate(timeout=120)[0] == "complete\n"
+    finish(out)
+
+
+def finish(out: Path) -> None:
+    net = network(64, 10)
+    assert audited(net, examples(net, 2000, (64,)), out, plan=LONG, workers=2).result.status == "complete"
 
 
 def check_same(out: Path, whole: Path) -> None:
@@ -133,7 +137,7 @@ def test_ctrl_c_leaves_a_result_that_is_taken_up(whole, tmp_path):
     assert partial.result.status == "interrupted"
     assert partial.result.to_json() == (tmp_path / "result.json").read_text()
     assert tables(tmp_path)["work"]
-    assert child(tmp_path).communicate(timeout=120)[0] == "complete\n"
+    finish(tmp_path)
     check_same(tmp_path, whole[0])
 
 
@@ -152,7 +156,7 @@ def test_stopping_from_a_callback_is_an_interruption(tmp_path):
     assert tables(tmp_path) == tables(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("after", [1, 7, 12, 20, 30, 45])
+@pytest.mark.parametrize("after", [1, 12, 20, 45])
 def test_wherever_a_run_stops_it_goes_on_the_same(tmp_path, after):
     """Also where a stage that was left out, or that challenges proofs, lies before the place."""
     net = network()
@@ -235,22 +239,22 @@ def test_a_run_held_by_another_process_is_refused(tmp_path):
 
 
 class Slow(nn.Module):
-    """Two milliseconds a row."""
+    """Milliseconds a row."""
 
-    def __init__(self) -> None:
+    def __init__(self, milliseconds: float = 2.0) -> None:
         super().__init__()
-        self.inner = network()
+        self.inner, self.seconds = network(), milliseconds / 1000
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not torch.compiler.is_exporting():
-            time.sleep(0.002 * len(x))
+            time.sleep(self.seconds * len(x))
         return self.inner(x)
 
 
 def test_a_budget_is_kept_and_the_rest_is_done_later(tmp_path):
     start = time.monotonic()
-    run = audited(Slow(), out=tmp_path, budget=3.0)
-    assert 2.9 < time.monotonic() - start < 3.3 + 0.5
+    run = audited(Slow(), out=tmp_path, budget=2.0)
+    assert 1.9 < time.monotonic() - start < 2.2 + 0.5
     assert run.result.status == "budget"
     assert run.result.to_json() == (tmp_path / "result.json").read_text()
     assert 0 <= run.bracket.certified <= run.bracket.unbroken <= run.result.clean
@@ -259,10 +263,10 @@ def test_a_budget_is_kept_and_the_rest_is_done_later(tmp_path):
 
 def test_a_run_cut_short_by_budgets_ends_as_if_it_had_not_been(tmp_path):
     seen = set()
-    for budget in (0.0, 0.3, 0.3, None):
-        seen.add(audited(Slow(), (X[:40], Y[:40]), tmp_path / "cut", plan=ATTACKS, budget=budget).result.status)
+    for budget in (0.0, 0.2, 0.2, None):
+        seen.add(audited(Slow(0.5), (X[:40], Y[:40]), tmp_path / "cut", plan=ATTACKS, budget=budget).result.status)
     assert seen == {"budget", "complete"}
-    audited(Slow(), (X[:40], Y[:40]), tmp_path / "whole", plan=ATTACKS)
+    audited(Slow(0.5), (X[:40], Y[:40]), tmp_path / "whole", plan=ATTACKS)
     assert tables(tmp_path / "cut") == tables(tmp_path / "whole")
     assert figures(tmp_path / "cut") == figures(tmp_path / "whole")
 
