@@ -16,7 +16,7 @@ def run_of(folder: Path) -> Path:
 
 
 def test_an_audit_leaves_a_run_and_prints_its_table(audit, tmp_path):
-    done = audit()
+    done = audit("--plan", "proof.yaml")
     assert done.code == 0, done.err
     run = run_of(tmp_path)
     assert {"ledger.sqlite", "result.json", "report.html", "artifacts"} <= {p.name for p in run.iterdir()}
@@ -156,7 +156,7 @@ def test_two_runs_are_compared(audit, brinell, tmp_path):
 def test_a_gate_speaks_by_its_exit_code(tmp_path_factory, audit, brinell, tmp_path, words, code):
     kept = tmp_path_factory.getbasetemp() / "gated"
     if not kept.exists():
-        audit("--out", kept)
+        audit("--plan", "proof.yaml", "--out", kept)
     shutil.copytree(kept, tmp_path / "run")
     done = brinell("gate", tmp_path / "run", *words)
     assert done.code == code, done.out + done.err

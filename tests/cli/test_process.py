@@ -52,7 +52,7 @@ def start(*words: object, cwd: Path, **options: object) -> "subprocess.Popen[str
 @pytest.fixture
 def slow(tmp_path: Path) -> list[object]:
     """The words that audit a slow model for some seconds."""
-    _, data = model_files(tmp_path, 80)
+    _, data = model_files(tmp_path, 40)
     (tmp_path / "slow.py").write_text(SLOW_NET)
     stages = [
         {"engine": "Clean"},
@@ -62,7 +62,7 @@ def slow(tmp_path: Path) -> list[object]:
         {"engine": "IBP"},
     ]
     for name, own in (("plan", stages), ("attacks", stages[:-1])):
-        (tmp_path / f"{name}.json").write_text(json.dumps({"name": name, "shard": 20, "stages": own}))
+        (tmp_path / f"{name}.json").write_text(json.dumps({"name": name, "shard": 10, "stages": own}))
     return ["audit", tmp_path / "slow.py:build", data, "--set", "linf:0.01,0.05", "--plan", "plan.json"]
 
 
