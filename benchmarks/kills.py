@@ -39,7 +39,7 @@ def run() -> list[Figure]:
             recorded = len(_seconds(here / "killed"))
             while process.poll() is None and len(_seconds(here / "killed")) == recorded:
                 time.sleep(0.02)  # until this life has something to lose
-            time.sleep(chance.uniform(0, 1.2 * total / WORKERS / KILLS))
+            time.sleep(chance.uniform(0, 0.9 * total / WORKERS / KILLS))
             process.kill()
             killed = time.time()
             if process.wait() == 0:
@@ -75,7 +75,16 @@ def _write(here: Path) -> None:
 
 def _start(here: Path, name: str) -> "subprocess.Popen[bytes]":
     brinell = Path(sys.executable).with_name("brinell")
-    command = [brinell, "audit", "net.py:build", "data.npz", "--set", "linf:0.001,0.004", "--workers", str(WORKERS)]
+    command = [
+        brinell,
+        "audit",
+        "net.py:build",
+        "data.npz",
+        "--set",
+        "linf:0.001,0.002,0.004",
+        "--workers",
+        str(WORKERS),
+    ]
     return subprocess.Popen([*command, "--out", name], cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
