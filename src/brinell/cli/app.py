@@ -277,6 +277,7 @@ def _audit(
         else:
             Console().print(plan_table(plan, target, examples, set_, radii))
         return
+    threat.within(target.box)  # a radius that cannot be right is refused before anything is measured
     findings = accept(preflight(target, examples), set(accepted))
     left = None
     if seconds is not None:
