@@ -27,14 +27,16 @@ def test_an_audit_leaves_a_run_and_prints_its_table(audit, tmp_path):
     for word in ("certified", "unbroken", "0.01", "0.03", f"runs/{run.name}/report.html"):
         assert word in done.out
     assert "PGD(steps=4) at 0.03" in done.err
-    assert (run / "report.html").read_text().startswith("<!doctype html>") or "<html" in (
-        run / "report.html"
+    assert "<html" in (run / "report.html").read_text()
     ).read_text()
 
 
 def test_the_same_command_finds_its_own_run_again(audit, tmp_path):
     first, second = audit(), audit()
-    assert first.out == second.out or (first.code, second.code) == (0, 0)
+    assert (first.code, second.code) == (0, 0)
+    assert [line for line in first.out.splitlines() if "complete in" not in line] == [
+        line for line in second.out.splitlines() if "complete in" not in line
+    ]
     assert second.err == ""
     run_of(tmp_path)  # there is one
     audit("--seed", "1")
@@ -338,7 +340,7 @@ def test_a_model_that_raises_is_checked_and_audited(audit, brinell, tmp_path):
     done = audit(model=f"{odd}:build")
     assert done.code == 4
     assert "raises on 120 of 120 examples" in done.err
-    assert done.err.isprintable() or done.err.strip().isprintable()
+    assert done.err.removesuffix("\n").isprintable()
     done = audit("--accept", "raises", "--out", "none", model=f"{odd}:build")
     assert done.code == 0, done.err
     assert Audit.open("none").result.clean is None
