@@ -28,7 +28,6 @@ def test_an_audit_leaves_a_run_and_prints_its_table(audit, tmp_path):
         assert word in done.out
     assert "PGD(steps=4) at 0.03" in done.err
     assert "<html" in (run / "report.html").read_text()
-    ).read_text()
 
 
 def test_the_same_command_finds_its_own_run_again(audit, tmp_path):
