@@ -147,3 +147,35 @@ def test_a_target_passes_through_as_it_is():
 def test_what_is_no_model_is_refused(model):
     with pytest.raises(UsageError, match=r"it must be an nn\.Module or a classifier"):
         target(model)
+
+
+class RaisesBackward(torch.autograd.Function):
+    """Fine forward, an exception backward."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        raise ValueError("no way back")
+
+
+class OneWay(nn.Module):
+    def forward(self, x):
+        return RaisesBackward.apply(x)
+
+
+class Cut(nn.Module):
+    def forward(self, x):
+        return x.detach() * 2
+
+
+def test_what_a_backward_pass_raises_is_the_targets_error():
+    with pytest.raises(TargetError, match="ValueError: no way back"):
+        target(OneWay()).gradient(torch.rand(3, 2), top)
+
+
+def test_scores_cut_from_the_input_have_a_zero_gradient():
+    _, _, g = target(Cut()).gradient(torch.rand(3, 2), top)
+    assert torch.equal(g, torch.zeros(3, 2))

@@ -115,11 +115,10 @@ class Target:
             with torch.enable_grad():
                 s = self._run(self.backend.scores, leaf)
                 value = objective(s, rows)
-                # Scores that do not depend on x, or were cut from it, have no gradient: preflight says so.
-                (g,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True) if value.requires_grad else (None,)
+                g = _gradient(value, leaf)
             scores.append(s.detach())
             values.append(value.detach())
-            grads.append(torch.zeros_like(leaf) if g is None else g)
+            grads.append(g)
         self.meter.gradients += len(x)
         return torch.cat(scores), torch.cat(values), torch.cat(grads)
 
@@ -140,7 +139,7 @@ class Target:
         except UsageError:
             raise
         except Exception as error:
-            raise TargetError(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
+            raise _raised(error) from error
 
     def _allow(self, needed: Access) -> None:
         if self.access < needed:
@@ -161,6 +160,22 @@ class Normalise(nn.Module):
 
     def forward(self, x: Inputs) -> Inputs:
         return _normalise(x, self.mean, self.std)
+
+
+def _gradient(value: Scores, leaf: Inputs) -> Inputs:
+    """The gradient of the sum of value by leaf; zero where it does not depend on it, which preflight reports."""
+    if not value.requires_grad:
+        return torch.zeros_like(leaf)
+    try:
+        (g,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True)
+    except Exception as error:
+        raise _raised(error) from error
+    return torch.zeros_like(leaf) if g is None else g
+
+
+def _raised(error: Exception) -> TargetError:
+    """What the user's model raised, in one line."""
+    return TargetError(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
 
 
 def _normalise(x: Inputs, mean: Tensor | None, std: Tensor | None) -> Inputs:
