@@ -160,7 +160,7 @@ class Recorder(Backend):
         return sum(len(names) for names, _, wanted in self.asked if wanted)
 
     def target(self) -> Target:
-        return Target(self, REALS)
+        return Target(self, REALS, chunk=100_000)  # one batch a question
 
     @classmethod
     def examples(cls, x: Tensor) -> Tensor:

@@ -18,4 +18,7 @@ Scores = Float[Tensor, " batch"]
 Mask = Bool[Tensor, " batch"]
 """One truth value an example."""
 
-__all__ = ["Inputs", "Labels", "Logits", "Mask", "Scores"]
+Jacobian = Float[Tensor, "batch classes *shape"]
+"""The gradient of each of several scores of an example by its input."""
+
+__all__ = ["Inputs", "Jacobian", "Labels", "Logits", "Mask", "Scores"]

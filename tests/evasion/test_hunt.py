@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from brinell.evasion import Hunt, attack, margin
-from brinell.evasion.pgd import PGD
+from brinell.evasion.gradient.pgd import PGD
 from brinell.threat import L2, Access, Linf, Targeted, Threat
 from models import UNIT, Affine, Recorder, affine, generator, target
 
@@ -181,3 +181,116 @@ def test_the_query_count_leaves_the_judge_out() -> None:
     # The clean look, and a restart: three gradients and the last point.
     assert found.queries.tolist() == [1 + 2 * (3 + 1)] * 4
     assert found.gradients.tolist() == [2 * 3] * 4
+
+
+def around(hunt: Hunt, count: int, size: float) -> Tensor:
+    """Points about each example, kept in its set."""
+    noise = size * torch.randn((count, *hunt.x0.shape), generator=hunt.rng)
+    return torch.stack([hunt.set.project(hunt.x0, hunt.x0 + n) for n in noise])
+
+
+def standing(model, x, y, radius=0.3, **about) -> Hunt:
+    return Hunt(target(model), x, y, Threat(Linf(radius, UNIT), **about), generator())
+
+
+def test_a_probe_answers_for_several_points_at_once_and_keeps_the_nearest_that_breaks() -> None:
+    model, x, y = middling()
+    hunt = standing(model, x, y, torch.inf)
+    points = around(hunt, 5, 0.5)
+    scores = hunt.probe(points)
+    assert len(hunt) == len(x)
+    truth = torch.stack([model(p) for p in points])
+    torch.testing.assert_close(scores, truth)
+    broken = truth.argmax(2) != y
+    apart = (points.double() - x.double()).abs().amax(2).where(broken, torch.inf).amin(0)
+    assert 0 < broken.any(0).sum() < len(x)
+    assert torch.equal(hunt.distance, apart)
+    assert torch.equal(hunt.reach, apart)
+    assert torch.equal(hunt.hit, broken.any(0))
+    assert torch.equal((hunt.nearest.double() - x.double()).abs().amax(1)[hunt.hit], apart[hunt.hit])
+    assert (hunt.queries == 6).all()
+
+
+def test_what_a_probe_breaks_leaves_and_its_answers_with_it() -> None:
+    model, x, y = middling()
+    hunt = standing(model, x, y)
+    carried = hunt.carry(Names(hunt.rows.clone(), hunt.x0.clone()))
+    points = around(hunt, 5, 0.3)
+    scores = hunt.probe(points)
+    assert 0 < len(hunt) < len(x)
+    assert scores.shape == (5, len(hunt), 3)
+    assert torch.equal(scores.argmax(2), y[hunt.rows].expand(5, -1))
+    assert torch.equal(carried.name, hunt.rows)
+
+
+def test_a_probe_outside_the_set_is_answered_and_never_a_witness() -> None:
+    model, x, y = middling()
+    hunt = standing(model, x, y, 0.01)
+    scores = hunt.probe((x + 10).unsqueeze(0))
+    torch.testing.assert_close(scores[0], model(x + 10))
+    assert hunt.distance.isinf().all()
+    assert len(hunt) == len(x)
+
+
+def test_a_probe_counts_each_point_and_leaves_out_those_that_cannot_pay() -> None:
+    model, x, y = middling()
+    hunt = standing(model, x, y, 1e-5, queries=7)
+    assert (hunt.left == 6).all()
+    hunt.probe(around(hunt, 4, 1e-5))
+    assert (hunt.left == 2).all()
+    assert hunt.probe(around(hunt, 3, 1e-5)).shape == (3, 0, 3)
+    assert (hunt.queries == 5).all()
+
+
+def test_an_unseen_point_is_still_looked_at_after_a_probe() -> None:
+    model, x, y = middling()
+    hunt = standing(model, x, y, 0.3)
+    hunt.move(x + 0.3 * (0.5 - x).sign())
+    hunt.probe(x.unsqueeze(0))
+    hunt.settle()
+    assert (hunt.queries == 3).all()
+
+
+def test_gradients_at_several_points_are_those_at_each() -> None:
+    model, x, y = middling()
+    hunt, alone = standing(model, x, y, 1e-5), standing(model, x, y, 1e-5)
+    points = around(hunt, 3, 1e-5)
+    value, g = hunt.probe_gradient(points, margin)
+    for k in range(3):
+        alone.move(points[k])
+        v, h = alone.gradient(margin)
+        torch.testing.assert_close(value[k], v)
+        torch.testing.assert_close(g[k], h)
+    assert (hunt.gradients == 3).all()
+    assert (hunt.queries == 4).all()
+
+
+@pytest.mark.parametrize("access", [Access.LABELS, Access.SCORES])
+def test_decisions_are_asked_of_some_and_cost_only_them(access) -> None:
+    model, x, y = middling()
+    hunt = standing(model, x, y, torch.inf, access=access)
+    points = around(hunt, 4, 0.5)
+    asked = torch.arange(len(x)) % 2 == 0
+    hits = hunt.decide(points, asked)
+    assert torch.equal(hits, (torch.stack([model(p) for p in points]).argmax(2) != y) & asked)
+    assert torch.equal(hunt.queries, 1 + 4 * asked.long())
+    assert hits.any()
+
+
+def test_nobody_need_be_asked() -> None:
+    model, x, y = middling()
+    hunt = standing(model, x, y, torch.inf, queries=1)
+    assert not hunt.decide(around(hunt, 4, 0.5), torch.zeros(len(x), dtype=torch.bool)).any()
+    assert len(hunt) == len(x)
+    assert hunt.decide(around(hunt, 4, 0.5)).shape == (4, 0)
+
+
+def test_a_jacobian_holds_the_gradient_of_each_class_asked_for() -> None:
+    model, x, y = middling(classes=4)
+    hunt = standing(model, x, y, 1e-5)
+    classes = torch.stack([y, (y + 2) % 4], 1)
+    scores, jacobian = hunt.jacobian(classes)
+    torch.testing.assert_close(scores, model(x).detach())
+    torch.testing.assert_close(jacobian, model.weight.detach()[classes])
+    assert (hunt.gradients == 2).all()
+    assert (hunt.queries == 2).all()

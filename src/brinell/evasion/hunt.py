@@ -11,12 +11,16 @@ from dataclasses import Field, fields
 from typing import Any, ClassVar, Protocol, TypeVar, final, runtime_checkable
 
 import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from brinell.targets import Target
 from brinell.threat import Access, PerturbationSet, Threat
 from brinell.threat.goal import met, met_by_label
-from brinell.types import Inputs, Labels, Logits, Mask, Scores
+from brinell.types import Inputs, Jacobian, Labels, Logits, Mask, Scores
+
+Classes = Int64[Tensor, "batch classes"]
+Points = Float[Tensor, "points batch *shape"]
 
 
 @runtime_checkable
@@ -45,8 +49,9 @@ class Hunt:
 
     x0, y: the examples still standing. x: the point each has reached, always in set ∩ box. aim: the class each is
     headed for, or None; the goal's own aim to begin with. goal_aims: that aim, for all examples. clean: scores at x0,
-    where they are seen. rng: the only source of chance. checkpoint: called before the target is asked; what it raises
-    ends the hunt.
+    where they are seen. hit: whether the last point asked about served the adversary; the example still stands only
+    where the smallest perturbation is sought (an infinite radius). rng: the only source of chance. checkpoint: called
+    before the target is asked; what it raises ends the hunt.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Hunt:
         self.clean: Logits | None = None
         self.queries = torch.zeros(len(x0), dtype=torch.int64, device=x0.device)
         self.gradients = torch.zeros_like(self.queries)
+        self.hit = torch.zeros(len(x0), dtype=torch.bool, device=x0.device)
         self.candidates = x0.clone()
         self.distance = torch.full((len(x0),), torch.inf, dtype=torch.float64, device=x0.device)
         self._carried: list[_Rows] = []
@@ -116,13 +122,15 @@ class Hunt:
         if self.access >= Access.SCORES:
             self.scores()
             return
-        self._spend(0)
+        self._seen = True
+        self._spend()
         if len(self):
             self._retire(met_by_label(self._target.labels(self.x), self.y, self._aims))
 
     def scores(self) -> Logits:
         """Scores at x, of the examples that still stand after them."""
-        self._spend(0)
+        self._seen = True
+        self._spend()
         scores = self._target.scores(self.x) if len(self) else self._nothing()
         return scores[self._retire(met(scores, self.y, self._aims))]
 
@@ -136,7 +144,8 @@ class Hunt:
 
         What is not finite in a gradient is zero.
         """
-        self._spend(1)
+        self._seen = True
+        self._spend(gradients=1)
         if not len(self):
             return self.x.new_zeros(0), self.x
         y, aim = self.y, self.aim
@@ -148,48 +157,147 @@ class Hunt:
         keep = self._retire(met(scores, self.y, self._aims))
         return value[keep], torch.nan_to_num(g[keep], 0.0, 0.0, 0.0)
 
+    def jacobian(self, classes: Classes) -> tuple[Logits, Jacobian]:
+        """(scores, the gradient of the score of each of these classes) at x, of the examples that still stand after it.
+
+        classes: k class indices an example. It costs one forward row and k gradient rows each.
+        """
+        self._seen = True
+        classes = classes[self._spend(gradients=classes.shape[1])]
+        if not len(self):
+            return self._nothing(), self.x.unsqueeze(1).expand(-1, classes.shape[1], *self.x.shape[1:])
+        scores, jacobian = self._target.jacobian(self.x, classes)
+        keep = self._retire(met(scores, self.y, self._aims))
+        return scores[keep], torch.nan_to_num(jacobian[keep], 0.0, 0.0, 0.0)
+
+    def probe(self, points: Points) -> Float[Tensor, "points batch classes"]:
+        """Scores at several points of each example at once, of the examples that still stand after them.
+
+        points: (k, batch, *shape), taken as they are; x stays where it is. A point outside set ∩ box is answered and
+        never a witness, so `set.project` first what shall be one.
+        """
+        points = points[:, self._spend(len(points))]
+        if not len(self):
+            return self._nothing().expand(len(points), -1, -1)
+        scores = self._target.scores(points.flatten(0, 1))
+        hits = met(scores, *self._over_points(len(points))).unflatten(0, points.shape[:2])
+        answers: Tensor = scores.unflatten(0, points.shape[:2])
+        return answers[:, self._retire_any(points, hits)]
+
+    def probe_gradient(self, points: Points, objective: Objective) -> tuple[Float[Tensor, "points batch"], Points]:
+        """(objective, its gradient) at several points of each example at once; otherwise as `probe`."""
+        points = points[:, self._spend(len(points), len(points))]
+        if not len(self):
+            return self.x.new_zeros((len(points), 0)), points
+        y, _ = self._over_points(len(points))
+        aim = None if self.aim is None else self.aim.repeat(len(points))
+
+        def of_chunk(scores: Logits, rows: slice) -> Scores:
+            return objective(scores, y[rows], None if aim is None else aim[rows])
+
+        scores, value, g = self._target.gradient(points.flatten(0, 1), of_chunk)
+        hits = met(scores, *self._over_points(len(points)))
+        keep = self._retire_any(points, hits.unflatten(0, points.shape[:2]))
+        g = torch.nan_to_num(g, 0.0, 0.0, 0.0).unflatten(0, points.shape[:2])
+        return value.unflatten(0, points.shape[:2])[:, keep], g[:, keep]
+
+    def decide(self, points: Points, asked: Mask | None = None) -> Bool[Tensor, "points batch"]:
+        """Whether each of several points serves the adversary, of the examples that still stand after them.
+
+        It needs labels only. asked: the examples that are asked at all; False stands for the others, at no cost.
+        Points as in `probe`.
+        """
+        paid = self._spend(len(points), asked=asked)
+        points, asked = points[:, paid], torch.ones_like(self.rows).bool() if asked is None else asked[paid]
+        hits = torch.zeros(points.shape[:2], dtype=torch.bool, device=points.device)
+        if asked.any():
+            y, aims = self._over_points(len(points), asked)
+            flat = points[:, asked].flatten(0, 1)
+            if self.access >= Access.SCORES:
+                won = met(self._target.scores(flat), y, aims)
+            else:
+                won = met_by_label(self._target.labels(flat), y, aims)
+            hits[:, asked] = won.unflatten(0, (len(points), -1))
+        return hits[:, self._retire_any(points, hits)]
+
+    @property
+    def left(self) -> Int64[Tensor, " batch"]:
+        """The forward rows each example may still ask for; the largest integer where there is no limit."""
+        most = torch.iinfo(torch.int64).max if self._budget is None else self._budget
+        left: Tensor = most - self.queries[self.rows]
+        return left
+
+    @property
+    def nearest(self) -> Inputs:
+        """The nearest point found so far that serves the adversary; x0 where there is none."""
+        return self.candidates[self.rows]
+
+    @property
+    def reach(self) -> Scores:
+        """Its distance, float64; inf where there is none."""
+        return self.distance[self.rows]
+
     def _look_first(self, threat: Threat) -> None:
         """One look at the clean examples: it retires those already lost, and lets the goal take its aim."""
         if self.access < Access.SCORES:
             self.goal_aims = self._aims = self.aim = threat.goal.aims(self.y, None)
             self.look()
             return
-        self._spend(0)
+        self._spend()
         clean = self._target.scores(self.x0) if len(self) else self._nothing()
         self.goal_aims = self._aims = self.aim = threat.goal.aims(self.y, clean)
         self.clean = clean
         self._retire(met(clean, self.y, self._aims))
 
-    def _spend(self, gradients: int) -> None:
-        """Count one forward row (and gradient row) for each example that can pay, and retire the others unasked."""
+    def _spend(self, forwards: int = 1, gradients: int = 0, asked: Mask | None = None) -> Mask:
+        """Count these rows for each example asked that can pay, and retire the others unasked; says who stays."""
         self._checkpoint()
-        self._seen = True
+        asked = torch.ones_like(self.rows, dtype=torch.bool) if asked is None else asked
+        paid = torch.ones_like(asked)
         if self._budget is not None:
-            self._keep(self.queries[self.rows] < self._budget)
-        self.queries[self.rows] += 1
-        self.gradients[self.rows] += gradients
+            paid = ~asked | (self.queries[self.rows] + forwards <= self._budget)
+            self._keep(paid)
+        rows = self.rows[asked[paid]]
+        self.queries[rows] += forwards
+        self.gradients[rows] += gradients
+        return paid
 
     def _retire(self, hits: Mask) -> Mask:
-        """Note the hits; keep the rest, and say which they are.
+        """Note the hits at x; keep the rest, and say which they are.
 
         Where no radius is given the smallest perturbation is sought, and a hit is no reason to stop.
         """
+        return self._note(hits, self.x)
+
+    def _retire_any(self, points: Points, hits: Bool[Tensor, "points batch"]) -> Mask:
+        """The same for the nearest hit of each example among several points, of those in set ∩ box."""
+        if not hits.any():
+            return ~hits.any(0)
+        which, row = hits.nonzero(as_tuple=True)
+        x0, x = self.x0[row], points[which, row]
+        distance = torch.full(hits.shape, torch.inf, dtype=torch.float64, device=x.device)
+        distance[which, row] = self.set.distance(x0, x).where(self.set.contains(x0, x), torch.inf)
+        best = distance.min(0)
+        return self._note(best.values.isfinite(), points[best.indices, torch.arange(len(self), device=x.device)])
+
+    def _note(self, hits: Mask, points: Inputs) -> Mask:
+        self.hit = hits
         if not hits.any():
             return ~hits
-        won, x0, x = self.rows[hits], self.x0[hits], self.x[hits]
+        won, x0, x = self.rows[hits], self.x0[hits], points[hits]
         distance = self.set.distance(x0, x)
         closer = distance < self.distance[won]
         self.candidates[won[closer]] = x[closer]
         self.distance[won[closer]] = distance[closer]
-        if self.set.radius == torch.inf:
-            hits = hits & (self.distance[self.rows] == 0)
-        self._keep(~hits)
-        return ~hits
+        done = hits & (self.distance[self.rows] == 0) if self.set.radius == torch.inf else hits
+        self._keep(~done)
+        return ~done
 
     def _keep(self, keep: Mask) -> None:
         if keep.all():
             return
         self.rows, self.x0, self.x, self.y = self.rows[keep], self.x0[keep], self.x[keep], self.y[keep]
+        self.hit = self.hit[keep]
         self.aim, self._aims, self.clean = (
             _some(self.aim, keep),
             _some(self._aims, keep),
@@ -198,6 +306,13 @@ class Hunt:
         for rows in self._carried:
             for field in fields(rows):
                 setattr(rows, field.name, getattr(rows, field.name)[keep])
+
+    def _over_points(self, points: int, asked: Mask | None = None) -> tuple[Labels, Labels | None]:
+        """Label and goal's aim of each row of `points` batches, one after the other."""
+        y, aims = self.y, self._aims
+        if asked is not None:
+            y, aims = y[asked], _some(aims, asked)
+        return y.repeat(points), None if aims is None else aims.repeat(points)
 
     def _nothing(self) -> Logits:
         classes = 2 if self.clean is None else self.clean.shape[1]

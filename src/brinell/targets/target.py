@@ -7,12 +7,13 @@ from functools import cached_property
 from typing import final
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor, nn
 
 from brinell.errors import UsageError
 from brinell.targets.backend import Backend
 from brinell.threat import Access, Box
-from brinell.types import Inputs, Labels, Logits, Scores
+from brinell.types import Inputs, Jacobian, Labels, Logits, Scores
 
 Scale = float | Sequence[float] | Tensor | None
 
@@ -122,6 +123,22 @@ class Target:
         self.meter.gradients += len(x)
         return torch.cat(scores), torch.cat(values), torch.cat(grads)
 
+    def jacobian(self, x: Inputs, classes: Int64[Tensor, "batch classes"]) -> tuple[Logits, Jacobian]:
+        """(scores, the gradient by x of the score of each of these classes): one forward pass, a backward pass each."""
+        self._allow(Access.GRADIENTS)
+        scores, jacobians = [], []
+        for rows in _chunks(len(x), self.chunk):
+            leaf = x[rows].detach().requires_grad_()
+            with torch.enable_grad():
+                s = self._run(self.backend.scores, leaf)
+                wanted = s.gather(1, classes[rows])
+                jacobians.append(
+                    torch.stack([_gradient(wanted[:, k], leaf, again=True) for k in range(wanted.shape[1])], 1)
+                )
+            scores.append(s.detach())
+        self.meter.gradients += classes.numel()
+        return torch.cat(scores), torch.cat(jacobians)
+
     def module(self) -> nn.Module:
         """Normalisation and network as one module, for verifiers."""
         self._allow(Access.WEIGHTS)
@@ -162,12 +179,15 @@ class Normalise(nn.Module):
         return _normalise(x, self.mean, self.std)
 
 
-def _gradient(value: Scores, leaf: Inputs) -> Inputs:
-    """The gradient of the sum of value by leaf; zero where it does not depend on it, which preflight reports."""
+def _gradient(value: Scores, leaf: Inputs, again: bool = False) -> Inputs:
+    """The gradient of the sum of value by leaf; zero where it does not depend on it, which preflight reports.
+
+    again: more will be asked of the same forward pass.
+    """
     if not value.requires_grad:
         return torch.zeros_like(leaf)
     try:
-        (g,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True)
+        (g,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True, retain_graph=again)
     except Exception as error:
         raise _raised(error) from error
     return torch.zeros_like(leaf) if g is None else g

@@ -11,9 +11,9 @@ from typing import ClassVar, final
 
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack, finite_radius
+from brinell.evasion.gradient.rule import Plain, StepRule
 from brinell.evasion.hunt import Hunt, Objective
 from brinell.evasion.objective import cross_entropy
-from brinell.evasion.rule import Plain, StepRule
 from brinell.threat import Access
 
 

@@ -3,7 +3,7 @@ import torch
 
 from brinell.errors import UsageError
 from brinell.evasion import APGD, PGD, Hunt, attack, cross_entropy, dlr
-from brinell.evasion.apgd import _checkpoints, _Climb
+from brinell.evasion.gradient.apgd import _checkpoints, _Climb
 from brinell.threat import L2, Linf, Targeted, Threat
 from models import UNIT, Crooked, affine, constant, generator, relu_net, target
 

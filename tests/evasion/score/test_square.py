@@ -3,7 +3,7 @@ import torch
 
 from brinell.errors import UsageError
 from brinell.evasion import Hunt, Square, attack, margin
-from brinell.evasion.square import _L2, _image, _Linf, _pyramids, _sides, _span, _window
+from brinell.evasion.score.square import _L2, _image, _Linf, _pyramids, _sides, _span, _window
 from brinell.threat import L2, Box, Linf, PerturbationSet, Threat
 from models import UNIT, constant, generator, relu_net, target
 
