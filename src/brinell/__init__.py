@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from brinell.targets import Target as Target
     from brinell.targets import load as load
     from brinell.targets import target as target
+    from brinell.threat import L0 as L0
+    from brinell.threat import L1 as L1
     from brinell.threat import L2 as L2
     from brinell.threat import LEAST_LIKELY as LEAST_LIKELY
     from brinell.threat import Box as Box
     from brinell.threat import Linf as Linf
+    from brinell.threat import Pixels as Pixels
     from brinell.threat import Targeted as Targeted
     from brinell.threat import Threat as Threat
 
@@ -42,9 +45,12 @@ _HOMES = {
     "load": "brinell.targets",
     "target": "brinell.targets",
     "Box": "brinell.threat",
+    "L0": "brinell.threat",
+    "L1": "brinell.threat",
     "L2": "brinell.threat",
     "LEAST_LIKELY": "brinell.threat",
     "Linf": "brinell.threat",
+    "Pixels": "brinell.threat",
     "Targeted": "brinell.threat",
     "Threat": "brinell.threat",
 }

@@ -6,7 +6,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from brinell.threat import L2, REALS, Box, Linf, PerturbationSet
+from brinell.threat import L1, L2, REALS, Box, Linf, PerturbationSet
 
 DTYPES = (torch.float32, torch.float64)
 RADII = st.one_of(st.sampled_from([0.0, 1e-6, 8 / 255, 0.1, 0.5, 0.7, 1.0]), st.floats(0, 1, width=32))
@@ -40,11 +40,11 @@ def boxes(draw: st.DrawFn, features: int) -> Box:
 
 
 @st.composite
-def cases(draw: st.DrawFn, norms: tuple[str, ...] = ("linf", "l2")) -> Case:
+def cases(draw: st.DrawFn, norms: tuple[str, ...] = ("linf", "l2", "l1")) -> Case:
     shape = draw(st.sampled_from([(1,), (7,), (2, 3), (1, 4, 5)]))
     features = int(torch.Size(shape).numel())
     box, radius = draw(boxes(features)), draw(RADII)
-    made = {"linf": Linf, "l2": L2}[draw(st.sampled_from(norms))](radius).within(box)
+    made = {"linf": Linf, "l2": L2, "l1": L1}[draw(st.sampled_from(norms))](radius).within(box)
     dtype = draw(st.sampled_from(DTYPES))
     rng = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
     n = draw(st.integers(1, 4))

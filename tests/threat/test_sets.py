@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brinell.errors import UsageError
-from brinell.threat import L2, REALS, Box, Linf
+from brinell.threat import L1, L2, REALS, Box, Linf
 from brinell.threat.sets import over_features
 from threat.strategies import Case, cases
 
@@ -73,19 +73,19 @@ def test_the_hull_is_rounded_outward(case: Case) -> None:
 def test_the_steepest_direction_attains_the_dual_norm(case: Case) -> None:
     d = case.set.steepest(case.g)
     g = case.g.double().flatten(1)
-    dual = {"linf": g.abs().sum(1), "l2": g.square().sum(1).sqrt()}[case.set.name]
+    dual = {"linf": g.abs().sum(1), "l2": g.square().sum(1).sqrt(), "l1": g.abs().amax(1)}[case.set.name]
     torch.testing.assert_close((g * d.double().flatten(1)).sum(1), dual, rtol=1e-5, atol=0)
     torch.testing.assert_close(unit_length(case.set, d), torch.ones_like(dual), rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("set", [Linf(1.0), L2(1.0)], ids=lambda s: s.name)
+@pytest.mark.parametrize("set", [Linf(1.0), L2(1.0), L1(1.0)], ids=lambda s: s.name)
 @pytest.mark.parametrize("scale", [1e-38, 1e-25, 1e-10, 1e30])
 def test_the_steepest_direction_does_not_depend_on_the_gradients_size(set, scale) -> None:
     g = torch.randn(3, 20, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(set.steepest(scale * g), set.steepest(g), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("set", [Linf(1.0), L2(1.0)], ids=lambda s: s.name)
+@pytest.mark.parametrize("set", [Linf(1.0), L2(1.0), L1(1.0)], ids=lambda s: s.name)
 def test_there_is_no_steepest_direction_where_the_gradient_is_zero(set) -> None:
     assert torch.equal(set.steepest(torch.zeros(2, 5)), torch.zeros(2, 5))
 
@@ -144,7 +144,9 @@ def test_one_example_at_a_time_gives_the_same(case: Case) -> None:
         torch.testing.assert_close(one, whole[i : i + 1], rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("set", [Linf(0.25, Box(0.0, 1.0)), L2(0.25, Box(0.0, 1.0))], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    "set", [Linf(0.25, Box(0.0, 1.0)), L2(0.25, Box(0.0, 1.0)), L1(0.25, Box(0.0, 1.0))], ids=lambda s: s.name
+)
 def test_no_tolerance_outward(set) -> None:
     x0 = torch.tensor([[0.5, 0.5]], dtype=torch.float64)
     at = torch.tensor([[0.75, 0.5]], dtype=torch.float64)
@@ -153,7 +155,9 @@ def test_no_tolerance_outward(set) -> None:
     assert not set.contains(x0, beyond).any()
 
 
-@pytest.mark.parametrize("set", [Linf(1.0, Box(0.0, 1.0)), L2(1.0, Box(0.0, 1.0))], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    "set", [Linf(1.0, Box(0.0, 1.0)), L2(1.0, Box(0.0, 1.0)), L1(1.0, Box(0.0, 1.0))], ids=lambda s: s.name
+)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1e-45, 1 + 2e-7])
 def test_what_is_not_in_the_box_is_not_contained(set, value) -> None:
     x0 = torch.full((1, 3), 0.5)
@@ -162,7 +166,7 @@ def test_what_is_not_in_the_box_is_not_contained(set, value) -> None:
     assert not set.contains(x0, x).any()
 
 
-@pytest.mark.parametrize("made", [Linf, L2])
+@pytest.mark.parametrize("made", [Linf, L2, L1])
 @pytest.mark.parametrize("radius", [-1.0, math.nan])
 def test_a_radius_that_cannot_be_is_refused(made, radius) -> None:
     with pytest.raises(UsageError, match=f"radius is {radius}"):
@@ -183,7 +187,9 @@ def test_features_are_broadcast_from_the_front() -> None:
     assert over_features(torch.ones(4), torch.ones(4, 2, 3)).shape == (4, 1, 1)
 
 
-@pytest.mark.parametrize("set", [Linf(0.1, Box(0.0, 1.0)), L2(0.1, Box(0.0, 1.0))], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    "set", [Linf(0.1, Box(0.0, 1.0)), L2(0.1, Box(0.0, 1.0)), L1(0.1, Box(0.0, 1.0))], ids=lambda s: s.name
+)
 def test_no_examples_are_no_trouble(set) -> None:
     none = torch.zeros(0, 2, 3)
     assert set.sample(none, torch.Generator()).shape == none.shape

@@ -1,5 +1,6 @@
 """What a command line names: a model, examples, a perturbation set. Kept with a run, so that it can be resumed."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -11,11 +12,17 @@ from brinell.data import load as load_data
 from brinell.errors import UsageError
 from brinell.targets import Target
 from brinell.targets import load as load_target
-from brinell.threat import L2, LEAST_LIKELY, UNTARGETED, Box, Goal, Linf, PerturbationSet, Targeted
+from brinell.threat import L0, L1, L2, LEAST_LIKELY, UNTARGETED, Box, Goal, Linf, PerturbationSet, Pixels, Targeted
 
 DIGITS = "digits"
 
-_SETS: dict[str, type[Linf] | type[L2]] = {"linf": Linf, "l2": L2}
+_SETS: dict[str, Callable[[float], PerturbationSet]] = {
+    "linf": Linf,
+    "l2": L2,
+    "l1": L1,
+    "l0": L0,
+    "pixels": Pixels,
+}
 _DEFAULT_SETS = {DIGITS: "linf:0.02,0.05,0.1"}
 
 

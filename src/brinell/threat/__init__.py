@@ -9,6 +9,9 @@ from brinell.threat.goal import Goal as Goal
 from brinell.threat.goal import LeastLikely as LeastLikely
 from brinell.threat.goal import Targeted as Targeted
 from brinell.threat.goal import Untargeted as Untargeted
+from brinell.threat.l0 import L0 as L0
+from brinell.threat.l0 import Pixels as Pixels
+from brinell.threat.l1 import L1 as L1
 from brinell.threat.l2 import L2 as L2
 from brinell.threat.linf import Linf as Linf
 from brinell.threat.sets import PerturbationSet as PerturbationSet

@@ -1,0 +1,130 @@
+"""The l0 sets: so many features, or so many pixels, may take any value of the box.
+
+Published figures differ in what they count. Most l0 attacks count features: a colour pixel that changes in three
+channels counts three. One-pixel attacks and their kin count pixels: it counts once.
+`L0` counts features, `Pixels` pixels.
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from math import floor
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from brinell.threat.box import REALS, Box
+from brinell.threat.sets import Bounds, Coefficients, PerturbationSet, check_radius, over_features
+from brinell.types import Inputs, Scores
+
+
+class Sparse(PerturbationSet):
+    """{x : x differs from x0 in at most `radius` places} ∩ box. A subclass says what a place is.
+
+    The sets are not convex: the projection is a nearest point, not the only one where gains tie.
+    """
+
+    @abstractmethod
+    def places(self, x: Tensor) -> Tensor:
+        """(batch, *shape) as (batch, values of a place, places)."""
+
+    def distance(self, x0: Inputs, x: Inputs) -> Scores:
+        return self.places(x != x0).any(1).sum(1).double()
+
+    def project(self, x0: Inputs, x: Inputs) -> Inputs:
+        """The places kept are those where it shortens the way to x the most; there x is met with the box."""
+        moved = self.box.clamp(x)
+        gain = self.places((x - x0).square() - (x - moved).square()).sum(1)
+        return torch.where(self._spread(self._top(gain), x), moved, x0)
+
+    def sample(self, x0: Inputs, rng: torch.Generator) -> Inputs:
+        """Random places, uniform in the box there; where the box has no end, normal around x0."""
+        low, high = self.box.limits(x0)
+        u = torch.rand(x0.shape, dtype=x0.dtype, device=x0.device, generator=rng)
+        far = x0 + torch.randn(x0.shape, dtype=x0.dtype, device=x0.device, generator=rng)
+        bounded = low.isfinite() & high.isfinite()
+        x = self.box.clamp(torch.where(bounded, low.where(bounded, 0) + u * (high - low).where(bounded, 0), far))
+        places = self.places(x0).shape[2]
+        rank = torch.rand((len(x0), places), dtype=x0.dtype, device=x0.device, generator=rng) + 1
+        return torch.where(self._spread(self._top(rank), x), x, x0)
+
+    def steepest(self, g: Inputs) -> Inputs:
+        """The body has no end, and so no steepest point: g itself, its largest value scaled to one."""
+        largest = g.abs().flatten(1).amax(1)
+        return g / over_features(largest.where(largest > 0, torch.ones_like(largest)), g)
+
+    def hull(self, x0: Inputs) -> tuple[Inputs, Inputs]:
+        low, high = (side.expand(x0.shape) for side in self.box.limits(x0))
+        return (low, high) if self.radius >= 1 else (x0, x0)
+
+    def minimum(self, x0: Inputs, a: Coefficients) -> Bounds:
+        """Exact: the places that lower the value most, each at the end of the box that its sign asks for."""
+        low, high = self.box.limits(x0)
+        x0_ = x0.unsqueeze(1)
+        fall = (a * torch.where(a > 0, x0_ - low, x0_ - high)).where(a != 0, 0)
+        gain = self.places(fall.flatten(0, 1)).sum(1)
+        saved = gain.topk(min(self._count, gain.shape[1]), dim=1).values.sum(1).unflatten(0, a.shape[:2])
+        least: Bounds = (a * x0_).flatten(2).sum(2) - saved
+        return least
+
+    @property
+    def _count(self) -> int:
+        return floor(min(self.radius, torch.iinfo(torch.int64).max))
+
+    def _top(self, gain: Tensor) -> Tensor:
+        """The places that gain most, as many as are allowed, of those that gain anything."""
+        top = gain.topk(min(self._count, gain.shape[1]), dim=1).indices
+        return torch.zeros_like(gain, dtype=torch.bool).scatter(1, top, True) & (gain > 0)
+
+    def _spread(self, chosen: Tensor, like: Inputs) -> Tensor:
+        """A choice of places as a mask over all values."""
+        values = self.places(like).shape[1]
+        return chosen.unsqueeze(1).expand(-1, values, -1).reshape(like.shape)
+
+
+@final
+@dataclass(frozen=True)
+class L0(Sparse):
+    """At most `radius` features differ from x0, each with any value of the box; the channels of a pixel count apart."""
+
+    name: ClassVar[str] = "l0"
+    radius: float
+    box: Box = REALS
+
+    def __post_init__(self) -> None:
+        check_radius(self.radius)
+
+    def within(self, box: Box) -> "L0":
+        return replace(self, box=box)
+
+    def resized(self, radius: float) -> "L0":
+        return replace(self, radius=radius)
+
+    def places(self, x: Tensor) -> Tensor:
+        return x.flatten(1).unsqueeze(1)
+
+
+@final
+@dataclass(frozen=True)
+class Pixels(Sparse):
+    """At most `radius` pixels differ from x0, in any of their channels.
+
+    An example of three axes or more has its channels on the first, (channels, height, width); one of fewer has none,
+    and a pixel is a feature.
+    """
+
+    name: ClassVar[str] = "pixels"
+    radius: float
+    box: Box = REALS
+
+    def __post_init__(self) -> None:
+        check_radius(self.radius)
+
+    def within(self, box: Box) -> "Pixels":
+        return replace(self, box=box)
+
+    def resized(self, radius: float) -> "Pixels":
+        return replace(self, radius=radius)
+
+    def places(self, x: Tensor) -> Tensor:
+        return x.flatten(2) if x.dim() > 3 else x.flatten(1).unsqueeze(1)

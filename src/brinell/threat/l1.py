@@ -1,0 +1,116 @@
+"""The l1 ball: the changes of all values may add up to the radius."""
+
+from dataclasses import dataclass, replace
+from math import inf, prod
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from brinell.threat.box import REALS, Box
+from brinell.threat.sets import (
+    Bounds,
+    Coefficients,
+    PerturbationSet,
+    check_radius,
+    interval_hull,
+    least_over_box,
+)
+from brinell.types import Inputs, Scores
+
+
+@final
+@dataclass(frozen=True)
+class L1(PerturbationSet):
+    """{x : |x - x0|_1 <= radius} ∩ box. The projection is exact for a starting point x0 inside the box."""
+
+    name: ClassVar[str] = "l1"
+    radius: float
+    box: Box = REALS
+
+    def __post_init__(self) -> None:
+        check_radius(self.radius)
+
+    def within(self, box: Box) -> "L1":
+        return replace(self, box=box)
+
+    def resized(self, radius: float) -> "L1":
+        return replace(self, radius=radius)
+
+    def distance(self, x0: Inputs, x: Inputs) -> Scores:
+        return (x.double() - x0.double()).abs().flatten(1).sum(1)
+
+    def project(self, x0: Inputs, x: Inputs) -> Inputs:
+        """Nearest point of ball ∩ box.
+
+        By the KKT conditions every value moves from x0 toward x by min(max(|x - x0| - threshold, 0), room), for the
+        least threshold that keeps the sum within the radius. Each value is then rounded toward x0.
+        """
+        if self.radius == inf:
+            return self.box.clamp(x)
+        x0_, x_ = x0.double().flatten(1), x.double().flatten(1)
+        low, high = (side.double().expand(x0.shape).flatten(1) for side in self.box.limits(x0))
+        wanted = (x_ - x0_).abs()
+        room = torch.where(x_ > x0_, high - x0_, x0_ - low)
+        reach = self._reach(wanted.shape[1])
+        length = torch.minimum((wanted - _threshold(wanted, room, reach).unsqueeze(1)).clamp(min=0), room)
+        # A threshold far above the radius has lost digits that the radius has.
+        length = length * (reach / length.sum(1, keepdim=True).clamp(min=max(reach, 1e-300)))
+        z = (x0_ + (x_ - x0_).sign() * length).to(x.dtype)
+        z = torch.where((z.double() - x0_).abs() > length, torch.nextafter(z, x0.flatten(1)), z)
+        return self.box.clamp(z.reshape(x.shape))
+
+    def sample(self, x0: Inputs, rng: torch.Generator) -> Inputs:
+        """Uniform in the ball: shares of a sum of exponential variates, one of which is left out."""
+        features = prod(x0.shape[1:])
+        shares = torch.empty((len(x0), features + 1), dtype=x0.dtype, device=x0.device).exponential_(generator=rng)
+        signs = torch.randint(0, 2, (len(x0), features), dtype=x0.dtype, device=x0.device, generator=rng) * 2 - 1
+        move = signs * shares[:, 1:] / shares.sum(1, keepdim=True)
+        return self.project(x0, x0 + min(self.radius, self.box.width * features) * move.reshape(x0.shape))
+
+    def steepest(self, g: Inputs) -> Inputs:
+        """All of it in the value with the largest gradient, the first of those that tie."""
+        flat = g.flatten(1)
+        top = flat.abs().argmax(1, keepdim=True)
+        return torch.zeros_like(flat).scatter(1, top, flat.gather(1, top).sign()).reshape(g.shape)
+
+    def hull(self, x0: Inputs) -> tuple[Inputs, Inputs]:
+        return interval_hull(x0, self.radius, self.box)
+
+    def minimum(self, x0: Inputs, a: Coefficients) -> Bounds:
+        """Exact: the radius is spent on the largest coefficients first, on each until the box stops it."""
+        if self.radius == inf:
+            return least_over_box(*self.hull(x0), a)
+        rows, at = a.flatten(2), x0.flatten(1).unsqueeze(1)
+        low, high = (side.flatten(1).unsqueeze(1) for side in self.hull(x0))
+        order = rows.abs().argsort(2, descending=True)
+        room = torch.where(rows > 0, at - low, high - at).gather(2, order)
+        spent = (room.cumsum(2) - room).clamp(min=0)
+        reach = self.radius * (1 + torch.finfo(x0.dtype).eps)
+        saved = rows.abs().gather(2, order) * torch.minimum((reach - spent).clamp(min=0), room)
+        return (rows * at).sum(2) - saved.sum(2)
+
+    def _reach(self, features: int) -> float:
+        """The radius less the rounding error of a float64 sum of so many lengths."""
+        return self.radius * (1 - 2 * features * torch.finfo(torch.float64).eps)
+
+
+def _threshold(wanted: Tensor, room: Tensor, target: float) -> Scores:
+    """The least t >= 0 with sum of min(max(wanted - t, 0), room) <= target, row by row.
+
+    The sum falls piecewise linearly in t. Its kinks are at each `wanted`, and at `wanted - room` where that is
+    positive: it is walked from the highest kink down to the piece that crosses the target, where t is solved for.
+    """
+    kinks, order = torch.cat([wanted, (wanted - room).clamp(min=0)], 1).sort(dim=1, descending=True)
+    weights = torch.ones_like(wanted)
+    weights = torch.cat([weights, -weights], 1).gather(1, order)
+    slopes, heights = weights.cumsum(1), (weights * kinks).cumsum(1)
+    crossed = (heights - slopes * kinks) > target
+    slope, height = slopes.roll(1, 1), heights.roll(1, 1)
+    found = torch.where(crossed.any(1), crossed.int().argmax(1), 0).unsqueeze(1)
+    t = (height.gather(1, found) - target) / slope.gather(1, found).clamp(min=1)
+    # Where no kink lies above the target, the crossing is on the last piece, which ends at zero.
+    last = (heights[:, -1:] - target) / slopes[:, -1:].clamp(min=1)
+    over = torch.minimum(wanted, room).sum(1) > target
+    t = torch.where(crossed.any(1, keepdim=True), t, last).squeeze(1)
+    return torch.where(over, t.clamp(min=0), torch.zeros_like(t))
