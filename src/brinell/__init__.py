@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from brinell.access import Access as Access
     from brinell.auditing import Audit as Audit
     from brinell.auditing.audit import audit as audit
+    from brinell.auditing.diagnose import diagnose as diagnose
     from brinell.data import Dataset as Dataset
     from brinell.evasion import attack as attack
     from brinell.targets import Target as Target
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from brinell.threat import LEAST_LIKELY as LEAST_LIKELY
     from brinell.threat import Box as Box
     from brinell.threat import Linf as Linf
+    from brinell.threat import Masked as Masked
     from brinell.threat import Pixels as Pixels
     from brinell.threat import Targeted as Targeted
     from brinell.threat import Threat as Threat
@@ -39,6 +41,7 @@ _HOMES = {
     "Access": "brinell.access",
     "Audit": "brinell.auditing",
     "audit": "brinell.auditing",
+    "diagnose": "brinell.auditing",
     "Dataset": "brinell.data",
     "attack": "brinell.evasion",
     "Target": "brinell.targets",
@@ -50,6 +53,7 @@ _HOMES = {
     "L2": "brinell.threat",
     "LEAST_LIKELY": "brinell.threat",
     "Linf": "brinell.threat",
+    "Masked": "brinell.threat",
     "Pixels": "brinell.threat",
     "Targeted": "brinell.threat",
     "Threat": "brinell.threat",

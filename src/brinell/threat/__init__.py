@@ -14,5 +14,6 @@ from brinell.threat.l0 import Pixels as Pixels
 from brinell.threat.l1 import L1 as L1
 from brinell.threat.l2 import L2 as L2
 from brinell.threat.linf import Linf as Linf
+from brinell.threat.masked import Masked as Masked
 from brinell.threat.sets import PerturbationSet as PerturbationSet
 from brinell.threat.threat import Threat as Threat
