@@ -32,6 +32,11 @@ class Row:
     atlas: tuple[str, ...] = ()
     nist: tuple[str, ...] = ()
 
+    @property
+    def smallest(self) -> bool:
+        """Whether an infinite radius asks it for the smallest perturbation, so that one search serves every radius."""
+        return self.family in ("minimal", "decision")
+
     def resolve(self) -> Any:
         """Import the engine."""
         module, name = self.path.split(":")
@@ -47,6 +52,16 @@ _BLACK_EVASION = "NISTAML.025"
 def _gradient(name: str, paper: str) -> Row:
     path = f"brinell.evasion:{name}"
     return Row(name, path, "attack", "gradient", Access.GRADIENTS, paper, (), _WHITE_BOX, (_EVASION,))
+
+
+def _score(name: str, paper: str) -> Row:
+    path = f"brinell.evasion:{name}"
+    return Row(name, path, "attack", "score", Access.SCORES, paper, (), _BLACK_BOX, (_BLACK_EVASION,))
+
+
+def _decision(name: str, paper: str) -> Row:
+    path = f"brinell.evasion:{name}"
+    return Row(name, path, "attack", "decision", Access.LABELS, paper, (), _BLACK_BOX, (_BLACK_EVASION,))
 
 
 CATALOG: tuple[Row, ...] = (
@@ -67,6 +82,17 @@ CATALOG: tuple[Row, ...] = (
     _gradient("PGD", "Madry et al. 2018, arXiv:1706.06083"),
     _gradient("APGD", "Croce and Hein 2020, arXiv:2003.01690"),
     Row(
+        "FAB",
+        "brinell.evasion:FAB",
+        "attack",
+        "minimal",
+        Access.GRADIENTS,
+        "Croce and Hein 2020, arXiv:1907.02044",
+        ("linf", "l2", "l1"),
+        _WHITE_BOX,
+        (_EVASION,),
+    ),
+    Row(
         "Square",
         "brinell.evasion:Square",
         "attack",
@@ -74,6 +100,33 @@ CATALOG: tuple[Row, ...] = (
         Access.SCORES,
         "Andriushchenko et al. 2020, arXiv:1912.00049",
         ("linf", "l2"),
+        _BLACK_BOX,
+        (_BLACK_EVASION,),
+    ),
+    _score("ZOO", "Chen et al. 2017, arXiv:1708.03999"),
+    _score("NES", "Ilyas et al. 2018, arXiv:1804.08598"),
+    _score("SPSA", "Uesato et al. 2018, arXiv:1802.05666"),
+    _score("Bandits", "Ilyas et al. 2019, arXiv:1807.07978"),
+    _score("SimBA", "Guo et al. 2019, arXiv:1905.07121"),
+    _score("GenAttack", "Alzantot et al. 2019, arXiv:1805.11090"),
+    _score("OnePixel", "Su et al. 2017, arXiv:1710.08864"),
+    _score("LocalSearch", "Narodytska and Kasiviswanathan 2016, arXiv:1612.06299"),
+    _decision("Boundary", "Brendel et al. 2018, arXiv:1712.04248"),
+    _decision("OPT", "Cheng et al. 2019, arXiv:1807.04457"),
+    _decision("SignOPT", "Cheng et al. 2020, arXiv:1909.10773"),
+    _decision("HopSkipJump", "Chen et al. 2020, arXiv:1904.02144"),
+    _decision("GeoDA", "Rahmati et al. 2020, arXiv:2003.06468"),
+    _decision("RayS", "Chen and Gu 2020, arXiv:2006.12792"),
+    _decision("Evolutionary", "Dong et al. 2019, arXiv:1904.04433"),
+    _decision("LabelOnly", "Ilyas et al. 2018, arXiv:1804.08598"),
+    Row(
+        "PartialInformation",
+        "brinell.evasion:PartialInformation",
+        "attack",
+        "decision",
+        Access.SCORES,
+        "Ilyas et al. 2018, arXiv:1804.08598",
+        (),
         _BLACK_BOX,
         (_BLACK_EVASION,),
     ),

@@ -1,7 +1,38 @@
 """Every exported attack, small enough to run hundreds of times. The contract holds for each of them."""
 
 from brinell.catalog import CATALOG
-from brinell.evasion import APGD, BIM, FGSM, PGD, Attack, Clean, Momentum, Noise, Square, dlr, margin
+from brinell.evasion import (
+    APGD,
+    BIM,
+    FAB,
+    FGSM,
+    NES,
+    OPT,
+    PGD,
+    SPSA,
+    ZOO,
+    Attack,
+    Bandits,
+    Boundary,
+    Clean,
+    Cosines,
+    Evolutionary,
+    GenAttack,
+    GeoDA,
+    HopSkipJump,
+    LabelOnly,
+    LocalSearch,
+    Momentum,
+    Noise,
+    OnePixel,
+    PartialInformation,
+    RayS,
+    SignOPT,
+    SimBA,
+    Square,
+    dlr,
+    margin,
+)
 
 CASES: dict[str, Attack] = {
     "Clean": Clean(),
@@ -12,18 +43,87 @@ CASES: dict[str, Attack] = {
     "PGD-margin": PGD(steps=4, objective=margin),
     "APGD": APGD(steps=10, restarts=2),
     "APGD-T": APGD(steps=6, objective=dlr, targets=9),
+    "FAB": FAB(steps=4),
+    "FAB-T": FAB(steps=4, targets=2, restarts=2),
     "Square": Square(queries=30),
     "Noise": Noise(draws=6),
+    "ZOO": ZOO(searches=2, steps=10, coordinates=6, step=0.1, constant=10.0),
+    "NES": NES(steps=4, pairs=6),
+    "SPSA": SPSA(steps=6, pairs=6, step=0.1),
+    "Bandits": Bandits(steps=20, rate=1000.0),
+    "SimBA": SimBA(queries=30),
+    "SimBA-cosines": SimBA(queries=30, basis=Cosines()),
+    "GenAttack": GenAttack(generations=30),
+    "OnePixel": OnePixel(generations=4, population=8),
+    "Boundary": Boundary(queries=300),
+    "OPT": OPT(queries=400, probes=4),
+    "SignOPT": SignOPT(queries=300, probes=12),
+    "HopSkipJump": HopSkipJump(queries=300, probes=12),
+    "GeoDA": GeoDA(queries=300, rounds=4),
+    "RayS": RayS(queries=150),
+    "Evolutionary": Evolutionary(queries=400, share=0.5),
+    "LabelOnly": LabelOnly(queries=300, probes=12, spread=0.1),
+    "PartialInformation": PartialInformation(queries=300, probes=12),
+    "LocalSearch": LocalSearch(rounds=4, points=12),
 }
 
-POPULATION: frozenset[str] = frozenset()
+POPULATION: frozenset[str] = frozenset(
+    {
+        "Bandits",
+        "Boundary",
+        "Evolutionary",
+        "GenAttack",
+        "GeoDA",
+        "HopSkipJump",
+        "LabelOnly",
+        "LocalSearch",
+        "NES",
+        "OPT",
+        "OnePixel",
+        "PartialInformation",
+        "RayS",
+        "SPSA",
+        "SignOPT",
+        "ZOO",
+    }
+)
 """Those that ask about several points of an example at once: the last may cost more than what is left of a budget, and
 what they learn from one round may come after a hit in it."""
 
-MINIMAL: frozenset[str] = frozenset()
+MINIMAL: frozenset[str] = frozenset(
+    {
+        "Boundary",
+        "Evolutionary",
+        "FAB",
+        "FAB-T",
+        "GeoDA",
+        "HopSkipJump",
+        "LabelOnly",
+        "OPT",
+        "PartialInformation",
+        "RayS",
+        "SignOPT",
+        "ZOO",
+    }
+)
 """Those that seek the smallest perturbation, so that an infinite radius means something to them."""
 
-WEAK: frozenset[str] = frozenset({"Clean", "Noise"})
+BEYOND: frozenset[str] = frozenset(
+    {
+        "Boundary",
+        "Evolutionary",
+        "GeoDA",
+        "HopSkipJump",
+        "LabelOnly",
+        "OPT",
+        "PartialInformation",
+        "RayS",
+        "SignOPT",
+    }
+)
+"""Those that ask about points outside the set, where what serves the adversary is no witness and no reason to stop."""
+
+WEAK: frozenset[str] = frozenset({"Boundary", "Clean", "Noise", "OnePixel"})
 """Those that need not break every linear model with so few steps."""
 
 

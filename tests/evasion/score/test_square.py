@@ -3,7 +3,8 @@ import torch
 
 from brinell.errors import UsageError
 from brinell.evasion import Hunt, Square, attack, margin
-from brinell.evasion.score.square import _L2, _image, _Linf, _pyramids, _sides, _span, _window
+from brinell.evasion.score.image import as_image
+from brinell.evasion.score.square import _L2, _Linf, _pyramids, _sides, _span, _window
 from brinell.threat import L2, Box, Linf, PerturbationSet, Threat
 from models import UNIT, constant, generator, relu_net, target
 
@@ -29,11 +30,11 @@ def test_the_schedule_halves_the_share_at_the_papers_queries_stretched_to_the_bu
         ((2, 3, 2, 2), (1, 1, 24)),
     ],
 )
-def test_every_shape_is_an_image(shape, image) -> None:
+def test_every_shape_is_anas_image(shape, image) -> None:
     x = torch.rand(2, *shape, generator=generator())
-    assert _image(x).shape == (2, *image)
-    assert torch.equal(_image(x).reshape(x.shape), x)
-    assert _image(x[:0]).shape == (0, *image)
+    assert as_image(x).shape == (2, *image)
+    assert torch.equal(as_image(x).reshape(x.shape), x)
+    assert as_image(x[:0]).shape == (0, *image)
 
 
 def test_a_window_has_about_its_share_of_the_features() -> None:

@@ -7,7 +7,6 @@ else is one row of features, changed in contiguous segments.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from math import prod
 from typing import ClassVar, final
 
 import torch
@@ -18,11 +17,11 @@ from brinell.errors import UsageError
 from brinell.evasion.attack import Attack, finite_radius
 from brinell.evasion.hunt import Hunt, Objective
 from brinell.evasion.objective import margin
+from brinell.evasion.score.image import Image, as_image
 from brinell.threat import Access, PerturbationSet
 from brinell.threat.sets import over_features
 from brinell.types import Inputs, Scores
 
-Image = Float[Tensor, "batch channels height width"]
 Window = Int64[Tensor, "batch height width"]
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -56,11 +55,11 @@ class Square(Attack):
         hunt.begin()
         best = hunt.carry(_Best.none(hunt.x))
         for query in hunt.steps(self.queries):
-            x0, shape = _image(hunt.x0), hunt.x0.shape
+            x0, shape = as_image(hunt.x0), hunt.x0.shape
             if query == 0:
                 x = moves.start(x0, radius, hunt.rng)
             else:
-                x = moves.next(x0, _image(best.x), radius, self._share_at(query), hunt.rng)
+                x = moves.next(x0, as_image(best.x), radius, self._share_at(query), hunt.rng)
             hunt.move(x.reshape(shape))
             best.offer(hunt.value(self.objective), hunt)
 
@@ -166,19 +165,6 @@ def _moves(set: PerturbationSet) -> _Moves:
     if set.name not in _MOVES:
         raise UsageError(f"Square has no moves for the set {set.name!r}; it knows {' and '.join(_MOVES)}")
     return _MOVES[set.name]
-
-
-def _image(x: Inputs) -> Image:
-    """Examples as (channels, height, width); what is not an image is one row of features."""
-    match tuple(x.shape[1:]):
-        case (int(), height, width) if min(height, width) > 1:
-            return x
-        case (height, width) if min(height, width) > 1:
-            return x.unsqueeze(1)
-        case (channels, _, _):
-            return x.reshape(len(x), channels, 1, prod(x.shape[2:]))
-        case _:
-            return x.reshape(len(x), 1, 1, prod(x.shape[1:]))
 
 
 def _sides(share: float, height: int, width: int) -> tuple[int, int]:

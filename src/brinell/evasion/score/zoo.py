@@ -1,0 +1,122 @@
+"""ZOO: Carlini and Wagner's attack with the derivative of one feature at a time measured from scores.
+
+Source: Chen et al. 2017, arXiv:1708.03999: eq. 5 is the loss, eq. 6 the derivative, algorithm 2 Adam by coordinates.
+"""
+
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar, final
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from brinell.errors import UsageError
+from brinell.evasion.attack import Attack
+from brinell.evasion.hunt import Hunt
+from brinell.evasion.objective import margin
+from brinell.evasion.score.estimate import Adam, difference
+from brinell.evasion.score.population import affordable
+from brinell.threat import Access
+from brinell.threat.sets import over_features
+from brinell.types import Inputs, Labels, Logits, Mask, Scores
+
+
+@final
+@dataclass(frozen=True)
+class ZOO(Attack):
+    """Zeroth-order optimisation (Chen et al. 2017): the smallest l2 change, kept in the set by projection.
+
+    searches: values tried of the constant that weighs the margin against the squared length, by bisection from
+    `constant` on. steps: of 2 * coordinates + 1 forward rows each, within each search. coordinates: features measured
+    and moved a step, drawn without repetition. width: of the symmetric difference (h), and step: Adam's, both in
+    input units. Features are moved in the box itself (the paper also has the change of variables by tanh).
+    """
+
+    searches: int = 9
+    steps: int = 1000
+    coordinates: int = 128
+    step: float = 0.01
+    width: float = 1e-4
+    constant: float = 0.01
+    needs: ClassVar[Access] = Access.SCORES
+
+    def __post_init__(self) -> None:
+        if min(self.searches, self.steps, self.coordinates) < 1:
+            raise UsageError(
+                f"searches, steps and coordinates are {self.searches}, {self.steps} and {self.coordinates}; "
+                "all must be at least 1"
+            )
+        if not min(self.step, self.width, self.constant) > 0:
+            raise UsageError(
+                f"step, width and constant are {self.step}, {self.width} and {self.constant}; all must be above 0"
+            )
+
+    def __call__(self, hunt: Hunt) -> None:
+        hunt.begin()
+        search = hunt.carry(_Search.begun(hunt, self.constant))
+        adam = hunt.carry(Adam.none(hunt.x))
+        axes = hunt.carry(_Axes(hunt.x0.new_zeros((len(hunt), 0), dtype=torch.int64)))
+        for _ in hunt.steps(self.searches):
+            hunt.move(hunt.x0)
+            adam.forget()
+            search.won = torch.zeros_like(search.won)
+            for _ in hunt.steps(self.steps):
+                count = min(affordable(hunt, 2 * self.coordinates) // 2, prod(hunt.x0.shape[1:]))
+                if not count:
+                    return
+                chance = torch.rand((len(hunt), prod(hunt.x0.shape[1:])), device=hunt.x.device, generator=hunt.rng)
+                axes.index = chance.topk(count, dim=1).indices
+                slope = difference(hunt, lambda: self.width * axes.units(hunt.x), _shortfall).T / (2 * self.width)
+                g, taken = axes.spread(slope, hunt.x)
+                g = over_features(search.constant, g) * g - 2 * (hunt.x - hunt.x0)
+                hunt.move(hunt.x + self.step * adam.step(g, taken))
+                if not affordable(hunt, 1):
+                    return
+                hunt.look()
+                search.won = search.won | hunt.hit
+            search.bisect()
+
+
+def _shortfall(scores: Logits, y: Labels, aim: Labels | None) -> Scores:
+    """What is missing of the margin; 0 once the goal is met."""
+    return margin(scores, y, aim).clamp(max=0)
+
+
+@dataclass
+class _Search:
+    """The constant of each example and its limits so far; whether the search under way met the goal."""
+
+    constant: Scores
+    low: Scores
+    high: Scores
+    won: Mask
+
+    @classmethod
+    def begun(cls, hunt: Hunt, constant: float) -> "_Search":
+        like = hunt.x0.new_zeros(len(hunt))
+        return cls(like + constant, like, like + torch.inf, like > 0)
+
+    def bisect(self) -> None:
+        """Less where the goal was met, more elsewhere: the middle, or ten times as much until there is one."""
+        self.high = torch.where(self.won, self.constant, self.high)
+        self.low = torch.where(self.won, self.low, self.constant)
+        self.constant = torch.where(self.high.isinf(), 10 * self.constant, (self.low + self.high) / 2)
+
+
+@dataclass
+class _Axes:
+    """The features that each example measures."""
+
+    index: Int64[Tensor, "batch coordinates"]
+
+    def units(self, x: Inputs) -> Tensor:
+        """The unit vector of each, (batch, coordinates, *shape)."""
+        units = x.new_zeros((*self.index.shape, prod(x.shape[1:]))).scatter(2, self.index.unsqueeze(2), 1.0)
+        return units.reshape(*self.index.shape, *x.shape[1:])
+
+    def spread(self, slope: Tensor, x: Inputs) -> tuple[Inputs, Tensor]:
+        """Slopes in the places of their features and zero elsewhere, and which places these are."""
+        flat = torch.zeros_like(x).flatten(1)
+        taken = flat.scatter(1, self.index, 1.0) > 0
+        return flat.scatter(1, self.index, slope).reshape(x.shape), taken.reshape(x.shape)
