@@ -110,6 +110,8 @@ MINIMAL: frozenset[str] = frozenset(
 
 BEYOND: frozenset[str] = frozenset(
     {
+        "FAB",
+        "FAB-T",
         "Boundary",
         "Evolutionary",
         "GeoDA",

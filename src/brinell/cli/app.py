@@ -19,10 +19,11 @@ from brinell import __version__
 from brinell.errors import BrinellError, CannotRun, UsageError
 
 if TYPE_CHECKING:
-    from brinell.auditing import Audit, Plan
+    from brinell.auditing import Audit, Diagnosis, Plan, Stage
     from brinell.cli.sources import Sources
     from brinell.data import Dataset
     from brinell.targets import Target
+    from brinell.threat import Threat
 
 INTERRUPTED = 130
 
@@ -42,6 +43,15 @@ Data = Annotated[
 SetOption = Annotated[
     str | None, typer.Option("--set", help="Perturbation set and radii: linf:8/255 or l2:0.25,0.5.", show_default=False)
 ]
+ThreatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--set",
+        "--threat",
+        help="Perturbation set and radius: linf:8/255, or l2:inf for the smallest.",
+        show_default=False,
+    ),
+]
 Weights = Annotated[str | None, typer.Option(help=".safetensors or weights-only checkpoint for a factory.")]
 Label = Annotated[str | None, typer.Option(help="Label column of a table.")]
 BoxOption = Annotated[str | None, typer.Option("--box", help="Valid inputs: LOW,HIGH, or data. Default 0,1.")]
@@ -54,7 +64,7 @@ AccessOption = Annotated[
     str, typer.Option("--access", help="What the adversary sees: labels, scores, gradients, weights.")
 ]
 Queries = Annotated[int | None, typer.Option(min=1, help="Forward rows an attack may spend on an example.")]
-PlanOption = Annotated[str, typer.Option("--plan", help="quick, standard, full, or a .json or .yaml file.")]
+PlanOption = Annotated[str, typer.Option("--plan", help="quick, standard, full, autoattack, or a .json or .yaml file.")]
 Budget = Annotated[str | None, typer.Option(help="Time to search for: 90s, 5m, 1h.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Decides the sample and every random choice.")]
 Accept = Annotated[list[str] | None, typer.Option(help="Go on in spite of this severe finding, by its code.")]
@@ -144,6 +154,98 @@ def check(
         if not any(f.code == "raises" and f.severity == "severe" for f in findings):
             console.print(plan_table(stages, target, examples, sets, radii))
     if any(f.severity == "severe" for f in findings):
+        raise typer.Exit(4)
+
+
+@app.command()
+def attack(
+    engine: Annotated[str, typer.Argument(metavar="NAME", help="An attack of the catalogue: see brinell list.")],
+    model: Model,
+    data: Data = None,
+    set_: ThreatOption = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--setting", "-s", help="A setting of the attack: steps=100. Again for more.")
+    ] = None,
+    n: Count = None,
+    balanced: Balanced = False,
+    weights: Weights = None,
+    label: Label = None,
+    box: BoxOption = None,
+    mean: Mean = None,
+    std: Std = None,
+    goal: Goal = "untargeted",
+    access: AccessOption = "weights",
+    queries: Queries = None,
+    seed: Seed = 0,
+    save: Annotated[
+        Path | None, typer.Option(help="Keep the witnesses, with their clean examples: .safetensors or .npz.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON on stdout.")] = False,
+) -> None:
+    """Run one attack, and say how much it broke, how far it had to go, and what it asked.
+
+    brinell attack PGD digits --set linf:0.1 --setting steps=20
+    brinell attack DeepFool net.pt2 test.npz --set l2:inf --save witnesses.npz
+    """
+    from brinell.auditing import alone
+    from brinell.cli.progress import Counter
+    from brinell.cli.show import alone_table
+    from brinell.cli.witnesses import kind_of, write
+    from brinell.threat import Threat
+
+    stage, kind = _stage(engine, setting or []), None if save is None else kind_of(save)
+    sources = _sources(model, data, set_, weights, label, box, mean, std, n, balanced, goal, access, queries, seed)
+    set_of, radii = sources.sets()
+    if len(radii) > 1:
+        raise UsageError(f"--set {sources.set!r} has {len(radii)} radii; an attack has one, or inf for the smallest")
+    examples, target = sources.load()
+    threat = Threat(set_of, sources.goals(), queries=queries)
+    with Counter(stage.label, len(examples)) as counter:
+        strike = alone(stage, target, examples, threat, seed, counter.update)
+    if save is not None and kind is not None:
+        write(save, kind, strike)
+    if as_json:
+        typer.echo(strike.figures.model_dump_json(indent=2))
+    else:
+        Console(markup=False, highlight=False).print(alone_table(strike.figures))
+    if strike.figures.status == "interrupted":
+        _fail(f"interrupted after {strike.figures.n} of {len(examples)} examples; these are their figures", INTERRUPTED)
+
+
+@app.command()
+def diagnose(
+    model: Model,
+    data: Data = None,
+    set_: ThreatOption = None,
+    n: Count = None,
+    balanced: Balanced = False,
+    weights: Weights = None,
+    label: Label = None,
+    box: BoxOption = None,
+    mean: Mean = None,
+    std: Std = None,
+    goal: Goal = "untargeted",
+    access: AccessOption = "weights",
+    seed: Seed = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Ask whether attacks on a model are to be believed: does it only hide its gradients? Exit 4 on a severe finding.
+
+    brinell diagnose digits --set linf:0.1
+    """
+    from brinell.auditing import diagnose as put_to_the_test
+    from brinell.cli.show import diagnosis_table
+    from brinell.threat import Threat
+
+    sources = _sources(model, data, set_, weights, label, box, mean, std, n, balanced, goal, access, None, seed)
+    set_of, _ = sources.sets()
+    examples, target = sources.load()
+    diagnosis = put_to_the_test(target, examples, Threat(set_of, sources.goals()), seed=seed)
+    if as_json:
+        typer.echo(diagnosis.model_dump_json(indent=2))
+    else:
+        Console(markup=False, highlight=False).print(diagnosis_table(diagnosis))
+    if not diagnosis.believed:
         raise typer.Exit(4)
 
 
@@ -279,6 +381,7 @@ def _audit(
         return
     threat.within(target.box)  # a radius that cannot be right is refused before anything is measured
     findings = accept(preflight(target, examples), set(accepted))
+    diagnosis = _diagnosis(target, examples, threat, seconds, sources.seed)
     left = None
     if seconds is not None:
         left = max(0.0, seconds - _REPORTING * min(1.0, seconds / 60) - (time.monotonic() - start))
@@ -294,12 +397,29 @@ def _audit(
             radii=radii,
             workers=workers,
             findings=findings,
+            diagnosis=diagnosis,
             sources=sources.model_dump(mode="json"),
             on_progress=bar.update,
         )
     _show(result, as_json, result.path / "report.html")
     if result.result.status == "interrupted":
         _fail(f"interrupted; continue with: brinell resume {result.path}", INTERRUPTED)
+
+
+def _diagnosis(
+    target: "Target", data: "Dataset", threat: "Threat", seconds: float | None, seed: int
+) -> "Diagnosis | None":
+    """Whether what follows is to be believed, for its page; None where a tenth of the budget does not suffice."""
+    from brinell.auditing import diagnose
+    from brinell.auditing.clock import Clock, Stopped
+
+    if not threat.set.radius > 0:
+        return None
+    clock = Clock(None if seconds is None else seconds / 10)
+    try:
+        return diagnose(target, data, threat, seed=seed, checkpoint=clock.checkpoint)
+    except Stopped:
+        return None
 
 
 _REPORTING = 3.0
@@ -363,6 +483,23 @@ def _show(result: "Audit", as_json: bool, page: Path) -> None:
         console = Console(markup=False, highlight=False)
         console.print(table(result.result))
         console.print(f"page: {page}", soft_wrap=True)
+
+
+def _stage(engine: str, settings: list[str]) -> "Stage":
+    """An attack with its settings, each `name=value` as a plan would have it."""
+    import yaml
+
+    from brinell.auditing import Stage
+
+    values = {}
+    for text in settings:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--setting {text!r} is not understood; write e.g. steps=100")
+        values[name] = yaml.safe_load(value)
+    stage = Stage(engine=engine, settings=values)
+    stage.row  # noqa: B018 - an unknown engine is refused here
+    return stage
 
 
 def _seconds(text: str | None) -> float | None:

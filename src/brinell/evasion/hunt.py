@@ -7,6 +7,7 @@ example, and works on ever smaller batches.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import Field, fields
 from typing import Any, ClassVar, Protocol, TypeVar, final, runtime_checkable
 
@@ -104,9 +105,26 @@ class Hunt:
         self._carried.append(rows)
         return rows
 
+    @contextmanager
+    def carrying(self, rows: R) -> Iterator[R]:
+        """`carry` for the length of a block: for what a part of a search remembers."""
+        self._carried.append(rows)
+        try:
+            yield rows
+        finally:
+            self._carried = [other for other in self._carried if other is not rows]
+
+    def limit(self, queries: int) -> None:
+        """Let no example ask for more than this many forward rows in all, whatever the threat allows beyond."""
+        self._budget = queries if self._budget is None else min(self._budget, queries)
+
     def move(self, x: Inputs) -> None:
         """Go to the points of set ∩ box nearest to x."""
         self.x, self._seen = self.set.project(self.x0, x), False
+
+    def roam(self, x: Inputs) -> None:
+        """Go to the points of the box nearest to x, whether in the set or not; outside of it nothing is a witness."""
+        self.x, self._seen = self.set.box.clamp(x), False
 
     def sample(self) -> None:
         """Go to random points of set ∩ box."""
@@ -201,23 +219,25 @@ class Hunt:
         g = torch.nan_to_num(g, 0.0, 0.0, 0.0).unflatten(0, points.shape[:2])
         return value.unflatten(0, points.shape[:2])[:, keep], g[:, keep]
 
-    def decide(self, points: Points, asked: Mask | None = None) -> Bool[Tensor, "points batch"]:
+    def decide(
+        self, points: Points, asked: Mask | Bool[Tensor, "points batch"] | None = None
+    ) -> Bool[Tensor, "points batch"]:
         """Whether each of several points serves the adversary, of the examples that still stand after them.
 
-        It needs labels only. asked: the examples that are asked at all; False stands for the others, at no cost.
-        Points as in `probe`.
+        It needs labels only. asked: the examples that are asked at all, or the points of each that are; False stands
+        for the others, at no cost. Points as in `probe`.
         """
-        paid = self._spend(len(points), asked=asked)
-        points, asked = points[:, paid], torch.ones_like(self.rows).bool() if asked is None else asked[paid]
         hits = torch.zeros(points.shape[:2], dtype=torch.bool, device=points.device)
+        asked = ~hits if asked is None else asked.expand_as(hits)
+        paid = self._spend(asked.sum(0))
+        points, hits, asked = points[:, paid], hits[:, paid], asked[:, paid]
         if asked.any():
-            y, aims = self._over_points(len(points), asked)
-            flat = points[:, asked].flatten(0, 1)
+            row = asked.nonzero(as_tuple=True)[1]
+            y, aims = self.y[row], _some(self._aims, row)
             if self.access >= Access.SCORES:
-                won = met(self._target.scores(flat), y, aims)
+                hits[asked] = met(self._target.scores(points[asked]), y, aims)
             else:
-                won = met_by_label(self._target.labels(flat), y, aims)
-            hits[:, asked] = won.unflatten(0, (len(points), -1))
+                hits[asked] = met_by_label(self._target.labels(points[asked]), y, aims)
         return hits[:, self._retire_any(points, hits)]
 
     @property
@@ -249,17 +269,14 @@ class Hunt:
         self.clean = clean
         self._retire(met(clean, self.y, self._aims))
 
-    def _spend(self, forwards: int = 1, gradients: int = 0, asked: Mask | None = None) -> Mask:
-        """Count these rows for each example asked that can pay, and retire the others unasked; says who stays."""
+    def _spend(self, forwards: int | Int64[Tensor, " batch"] = 1, gradients: int = 0) -> Mask:
+        """Count these rows for each example that can pay, and retire the others unasked; says who stays."""
         self._checkpoint()
-        asked = torch.ones_like(self.rows, dtype=torch.bool) if asked is None else asked
-        paid = torch.ones_like(asked)
-        if self._budget is not None:
-            paid = ~asked | (self.queries[self.rows] + forwards <= self._budget)
-            self._keep(paid)
-        rows = self.rows[asked[paid]]
-        self.queries[rows] += forwards
-        self.gradients[rows] += gradients
+        queries = self.queries[self.rows] + forwards
+        paid = torch.ones_like(self.rows, dtype=torch.bool) if self._budget is None else queries <= self._budget
+        self._keep(paid)
+        self.queries[self.rows] = queries[paid]
+        self.gradients[self.rows] += gradients
         return paid
 
     def _retire(self, hits: Mask) -> Mask:
@@ -267,7 +284,9 @@ class Hunt:
 
         Where no radius is given the smallest perturbation is sought, and a hit is no reason to stop.
         """
-        return self._note(hits, self.x)
+        keep = self._note(hits & self.set.contains(self.x0, self.x), self.x) if hits.any() else ~hits
+        self.hit = hits[keep]
+        return keep
 
     def _retire_any(self, points: Points, hits: Bool[Tensor, "points batch"]) -> Mask:
         """The same for the nearest hit of each example among several points, of those in set ∩ box."""
@@ -307,17 +326,14 @@ class Hunt:
             for field in fields(rows):
                 setattr(rows, field.name, getattr(rows, field.name)[keep])
 
-    def _over_points(self, points: int, asked: Mask | None = None) -> tuple[Labels, Labels | None]:
+    def _over_points(self, points: int) -> tuple[Labels, Labels | None]:
         """Label and goal's aim of each row of `points` batches, one after the other."""
-        y, aims = self.y, self._aims
-        if asked is not None:
-            y, aims = y[asked], _some(aims, asked)
-        return y.repeat(points), None if aims is None else aims.repeat(points)
+        return self.y.repeat(points), None if self._aims is None else self._aims.repeat(points)
 
     def _nothing(self) -> Logits:
         classes = 2 if self.clean is None else self.clean.shape[1]
         return self.x.new_zeros((0, classes))
 
 
-def _some(rows: Tensor | None, keep: Mask) -> Tensor | None:
+def _some(rows: Tensor | None, keep: Tensor) -> Tensor | None:
     return None if rows is None else rows[keep]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from brinell.threat.box import REALS, Box
+from brinell.threat.plane import greedy
 from brinell.threat.sets import (
     Bounds,
     Coefficients,
@@ -15,6 +16,7 @@ from brinell.threat.sets import (
     check_radius,
     interval_hull,
     least_over_box,
+    over_features,
 )
 from brinell.types import Inputs, Scores
 
@@ -48,6 +50,11 @@ class L1(PerturbationSet):
         """
         if self.radius == inf:
             return self.box.clamp(x)
+        features = x0[0].numel() if len(x0) else 0
+        reach = self._reach(features)
+        return self.project_each(x0, x, torch.full((len(x0),), reach, dtype=torch.float64, device=x0.device))
+
+    def project_each(self, x0: Inputs, x: Inputs, radii: Scores) -> Inputs:
         x0_, x_ = x0.double().flatten(1), x.double().flatten(1)
         low, high = (side.double().expand(x0.shape).flatten(1) for side in self.box.limits(x0))
         wanted = (x_ - x0_).abs()
@@ -73,6 +80,14 @@ class L1(PerturbationSet):
         flat = g.flatten(1)
         top = flat.abs().argmax(1, keepdim=True)
         return torch.zeros_like(flat).scatter(1, top, flat.gather(1, top).sign()).reshape(g.shape)
+
+    def toward_plane(self, x: Inputs, w: Inputs, rise: Scores) -> Inputs:
+        """The point z of the box with <w, z - x> = rise that is nearest to x; where none is, the box's nearest end."""
+        w = w * over_features(rise.sign(), w)
+        low, high = self.box.limits(x)
+        room = torch.where(w > 0, high - x, x - low)
+        move = greedy(w.flatten(1), room.flatten(1), rise.abs()).to(x.dtype).reshape(x.shape)
+        return self.box.clamp(x + w.sign() * move)
 
     def hull(self, x0: Inputs) -> tuple[Inputs, Inputs]:
         return interval_hull(x0, self.radius, self.box)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from brinell.threat.box import REALS, Box
+from brinell.threat.plane import along
 from brinell.threat.sets import (
     Bounds,
     Coefficients,
@@ -48,10 +49,13 @@ class L2(PerturbationSet):
         The squared length, sum of min(t d, room)^2, is concave and piecewise linear in t^2, so Newton's method from
         the left rises to the root without passing it, in as many steps as there are pieces on the way (a few).
         """
+        return self.project_each(x0, x, self._reach(x0))
+
+    def project_each(self, x0: Inputs, x: Inputs, radii: Scores) -> Inputs:
         move = x - x0
         low, high = self.box.limits(x0)
         room = torch.where(move > 0, high - x0, x0 - low)
-        scale = _root(move.square().flatten(1), room.square().flatten(1), self._reach(x0).square())
+        scale = _root(move.square().flatten(1), room.square().flatten(1), radii.to(x0.dtype).square())
         return self.box.clamp(x0 + over_features(scale.sqrt(), x0) * move)
 
     def sample(self, x0: Inputs, rng: torch.Generator) -> Inputs:
@@ -66,6 +70,13 @@ class L2(PerturbationSet):
         largest = g.abs().flatten(1).amax(1)
         g = g / over_features(largest.where(largest > 0, torch.ones_like(largest)), g)
         return g / over_features(_length(g).clamp(min=1), g)
+
+    def toward_plane(self, x: Inputs, w: Inputs, rise: Scores) -> Inputs:
+        """The point z of the box with <w, z - x> = rise that is nearest to x; where none is, the box's nearest end."""
+        w = w * over_features(rise.sign(), w)
+        low, high = self.box.limits(x)
+        t = along(w, w, torch.where(w > 0, high - x, x - low), rise.abs())
+        return self.box.clamp(x + over_features(t.to(x.dtype), x) * w)
 
     def hull(self, x0: Inputs) -> tuple[Inputs, Inputs]:
         return interval_hull(x0, self.radius, self.box)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from brinell.threat.box import REALS, Box
+from brinell.threat.plane import along
 from brinell.threat.sets import (
     Bounds,
     Coefficients,
@@ -15,6 +16,7 @@ from brinell.threat.sets import (
     check_radius,
     interval_hull,
     least_over_box,
+    over_features,
 )
 from brinell.types import Inputs, Scores
 
@@ -45,12 +47,27 @@ class Linf(PerturbationSet):
         reach = self._reach(x0)
         return self.box.clamp(torch.clamp(x, x0 - reach, x0 + reach))
 
+    def shrink(self, x0: Inputs, x: Inputs, share: Scores) -> Inputs:
+        length = over_features((share * self.distance(x0, x)).to(x.dtype), x)
+        return torch.where(over_features(share < 1, x), torch.clamp(x, x0 - length, x0 + length), x)
+
+    def project_each(self, x0: Inputs, x: Inputs, radii: Scores) -> Inputs:
+        reach = over_features(radii.to(x0.dtype), x0)
+        return self.box.clamp(torch.clamp(x, x0 - reach, x0 + reach))
+
     def sample(self, x0: Inputs, rng: torch.Generator) -> Inputs:
         u = torch.rand(x0.shape, dtype=x0.dtype, device=x0.device, generator=rng)
         return self.project(x0, x0 + min(self.radius, self.box.width) * (2 * u - 1))
 
     def steepest(self, g: Inputs) -> Inputs:
         return g.sign()
+
+    def toward_plane(self, x: Inputs, w: Inputs, rise: Scores) -> Inputs:
+        """The point z of the box with <w, z - x> = rise that is nearest to x; where none is, the box's nearest end."""
+        w = w * over_features(rise.sign(), w)
+        low, high = self.box.limits(x)
+        t = along(w.sign(), w, torch.where(w > 0, high - x, x - low), rise.abs())
+        return self.box.clamp(x + over_features(t.to(x.dtype), x) * w.sign())
 
     def hull(self, x0: Inputs) -> tuple[Inputs, Inputs]:
         return interval_hull(x0, self.radius, self.box)

@@ -14,9 +14,10 @@ from brinell.errors import UsageError
 from brinell.evasion.attack import Attack, finite_radius
 from brinell.evasion.hunt import Hunt, Objective
 from brinell.evasion.objective import cross_entropy
+from brinell.evasion.rival import rival
 from brinell.threat import Access
 from brinell.threat.sets import over_features
-from brinell.types import Inputs, Labels, Logits, Mask, Scores
+from brinell.types import Inputs, Mask, Scores
 
 MOMENTUM = 0.75
 """alpha in eq. 1: the share of the new step in a move; the rest is the last move."""
@@ -55,7 +56,7 @@ class APGD(Attack):
         for run in hunt.steps(self.restarts * max(1, aimed)):
             hunt.begin()
             if aimed and hunt.clean is not None:
-                hunt.aim = _rival(hunt.clean, hunt.y, run % aimed)
+                hunt.aim = rival(hunt.clean, hunt.y, run % aimed)
             self._climb(hunt, 2 * radius)
 
     def _climb(self, hunt: Hunt, step: float) -> None:
@@ -137,9 +138,3 @@ def _checkpoints(steps: int) -> frozenset[int]:
         stride = max(stride - 3, 6)
         percent += stride
     return frozenset(found)
-
-
-def _rival(scores: Logits, y: Labels, rank: int) -> Labels:
-    """The wrong class that scores highest (rank 0), second highest, ..."""
-    wrong = scores.scatter(1, y.unsqueeze(1), -torch.inf)
-    return wrong.argsort(dim=1, descending=True, stable=True)[:, rank]

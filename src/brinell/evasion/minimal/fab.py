@@ -1,0 +1,106 @@
+"""FAB: walk along the decision boundary, drawn toward the clean example.
+
+Source: Croce & Hein 2020, arXiv:1907.02044, algorithm 1; targeted runs as in AutoAttack, arXiv:2003.01690. The
+paper's final search between the best point and x0 is left out, as AutoAttack does.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+
+from brinell.errors import UsageError
+from brinell.evasion.attack import Attack
+from brinell.evasion.hunt import Hunt
+from brinell.evasion.objective import margin
+from brinell.evasion.rival import rival
+from brinell.threat import Access
+from brinell.threat.plane import Planar
+from brinell.threat.sets import over_features
+from brinell.types import Inputs, Scores
+
+
+@final
+@dataclass(frozen=True)
+class FAB(Attack):
+    """Fast adaptive boundary attack (Croce & Hein 2020), for l1, l2 and linf.
+
+    steps: linearisations a run. restarts: runs, all but the first from a random start. targets: None weighs every
+    class at each step, at a gradient each; k makes each restart k runs of one gradient a step, aimed in turn at the k
+    wrong classes that score highest at x0. Under a goal with an aim of its own every run heads there. bias: the most
+    that x0 draws (alpha_max). overshoot: eta. backward: the share of the way from x0 kept after a hit (beta).
+    """
+
+    steps: int = 100
+    restarts: int = 1
+    targets: int | None = None
+    bias: float = 0.1
+    overshoot: float = 1.05
+    backward: float = 0.9
+    needs: ClassVar[Access] = Access.GRADIENTS
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.restarts < 1:
+            raise UsageError(f"steps is {self.steps} and restarts {self.restarts}; both must be at least 1")
+        if self.targets is not None and self.targets < 1:
+            raise UsageError(f"targets is {self.targets}; it must be at least 1, or None to weigh every class")
+        if not (0 <= self.bias <= 1 and self.overshoot >= 1 and 0 <= self.backward <= 1):
+            raise UsageError(
+                f"bias is {self.bias}, overshoot {self.overshoot} and backward {self.backward}; "
+                "bias and backward must lie in [0, 1] and overshoot be at least 1"
+            )
+
+    def __call__(self, hunt: Hunt) -> None:
+        set = hunt.set
+        if not isinstance(set, Planar):
+            raise UsageError(f"FAB has no way to a plane in the set {set.name!r}; give linf, l2 or l1")
+        aimed = 0
+        if self.targets is not None and hunt.goal_aims is None and hunt.clean is not None:
+            aimed = min(self.targets, hunt.clean.shape[1] - 1)
+        for run in hunt.steps(self.restarts * max(1, aimed)):
+            hunt.begin()
+            if aimed and hunt.clean is not None:
+                hunt.aim = rival(hunt.clean, hunt.y, run % aimed)
+            if run >= max(1, aimed):
+                hunt.roam(_random_start(hunt))
+            self._walk(hunt, set)
+
+    def _walk(self, hunt: Hunt, set: Planar) -> None:
+        for _ in hunt.steps(self.steps):
+            lead, w = _nearest_face(hunt)
+            x0, x = hunt.x0, hunt.x
+            # Both ways lead to the plane <w, z - x> = -lead: from where the walk is, and from x0.
+            here = set.toward_plane(x, w, -lead) - x
+            home = set.toward_plane(x0, w, (w * (x - x0)).flatten(1).sum(1) - lead) - x0
+            near, far = (hunt.set.distance(x, x + d).clamp(min=1e-8) for d in (here, home))
+            alpha = over_features((near / (near + far)).clamp(max=self.bias).to(x.dtype), x)
+            hunt.roam((1 - alpha) * (x + self.overshoot * here) + alpha * (x0 + self.overshoot * home))
+            hunt.look()
+            back = hunt.x0 + self.backward * (hunt.x - hunt.x0)
+            hunt.roam(torch.where(over_features(hunt.hit, back), back, hunt.x))
+
+
+def _nearest_face(hunt: Hunt) -> tuple[Scores, Inputs]:
+    """(lead of a rival over the label, its gradient) at x: of the aim, or of the class whose plane is nearest."""
+    if hunt.aim is not None or hunt.clean is None:
+        return hunt.gradient(margin)
+    classes = torch.arange(hunt.clean.shape[1], device=hunt.x.device).expand(len(hunt), -1)
+    scores, jacobian = hunt.jacobian(classes)
+    label = hunt.y.unsqueeze(1)
+    lead = scores - scores.gather(1, label)
+    rows = torch.arange(len(hunt), device=hunt.x.device)
+    apart = jacobian - jacobian[rows, hunt.y].unsqueeze(1)
+    flat = apart.flatten(0, 1)
+    dual = (flat * hunt.set.steepest(flat)).flatten(1).sum(1).reshape(lead.shape)
+    ratio = (lead.abs() / dual.clamp(min=1e-12)).scatter(1, label, torch.inf)
+    nearest = ratio.argmin(1)
+    return lead[rows, nearest], apart[rows, nearest]
+
+
+def _random_start(hunt: Hunt) -> Inputs:
+    """Half as far from x0 as the radius, or as the nearest witness where that is less."""
+    noise = torch.randn(hunt.x0.shape, dtype=hunt.x0.dtype, device=hunt.x0.device, generator=hunt.rng)
+    length = hunt.set.distance(hunt.x0, hunt.x0 + noise)
+    half = hunt.reach.clamp(max=hunt.set.radius) / 2
+    half = half.where(half.isfinite(), length)
+    return hunt.x0 + over_features((half / length).to(noise.dtype), noise) * noise
