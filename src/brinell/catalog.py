@@ -131,6 +131,17 @@ CATALOG: tuple[Row, ...] = (
         (_BLACK_EVASION,),
     ),
     Row(
+        "Grid",
+        "brinell.evasion:Grid",
+        "attack",
+        "spatial",
+        Access.LABELS,
+        "Engstrom et al. 2019, arXiv:1712.02779",
+        (),
+        _BLACK_BOX,
+        (_BLACK_EVASION,),
+    ),
+    Row(
         "IBP",
         "brinell.verify:IBP",
         "proof",

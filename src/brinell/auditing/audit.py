@@ -22,7 +22,7 @@ from brinell.auditing.drive import Driver, Progress, Question
 from brinell.auditing.ledger import Ledger, write_atomically
 from brinell.auditing.plan import Plan, load_plan
 from brinell.auditing.preflight import answers
-from brinell.auditing.result import Finding, Result, summarise
+from brinell.auditing.result import Diagnosis, Finding, Result, summarise
 from brinell.data import Dataset
 from brinell.errors import CannotRun, UsageError
 from brinell.evidence import Bracket, Verdict, Witness
@@ -137,6 +137,7 @@ def audit(
     radii: Sequence[float] | None = None,
     workers: int | None = None,
     findings: Sequence[Finding] = (),
+    diagnosis: Diagnosis | None = None,
     sources: dict[str, Any] | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Audit:
@@ -146,7 +147,7 @@ def audit(
     Plan. budget: seconds to search for, None to finish the plan. out: the run's folder, where the same call continues;
     None keeps it for as long as the Audit lives. seed decides every random choice. radii: several in one run, in place
     of the threat's own. workers: None is one a core, or one for an accelerator; figures do not depend on it.
-    findings, sources: kept with the run. on_progress is called after every shard.
+    findings, diagnosis, sources: kept with the run. on_progress is called after every shard.
 
     Ctrl-C ends it early with what was shown so far. Raises UsageError on unfit arguments, CannotRun where `out` cannot
     be written or holds another run, Contradiction if a witness meets a certificate.
@@ -179,6 +180,7 @@ def audit(
             begun = {
                 "identity": identity,
                 "findings": [f.model_dump(mode="json") for f in findings],
+                "diagnosis": about.get("diagnosis") if diagnosis is None else diagnosis.model_dump(mode="json"),
                 "sources": sources or about.get("sources"),
                 "notes": notes,
                 "status": "running",

@@ -59,6 +59,12 @@ class Board:
         undecided[list(self.failures)] = False
         return np.flatnonzero(undecided)
 
+    def standing(self) -> np.ndarray:
+        """The examples that are right as they are, as indices: those that a smallest perturbation is sought for."""
+        right = self.distance > 0
+        right[list(self.failures)] = False
+        return np.flatnonzero(right)
+
     def proved(self, radius: float) -> np.ndarray:
         """The examples certified at this radius, as indices."""
         return np.flatnonzero(self.certified >= radius)

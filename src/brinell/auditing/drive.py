@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, final
 
+import numpy as np
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -47,7 +48,10 @@ class Question:
 @final
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands, after each shard. done, total: shards of all stages; settled ones need no more asking."""
+    """Where a run stands, after each shard. done, total: shards of all stages; settled ones need no more asking.
+
+    radius: infinite where the smallest perturbation is sought; `open` is then said of the largest radius asked about.
+    """
 
     stage: Stage
     radius: float
@@ -60,7 +64,7 @@ class Progress:
 @final
 @dataclass(frozen=True)
 class _Phase:
-    """One stage at one radius: its shards do not depend on one another."""
+    """One stage at one radius, infinite where it seeks the smallest: its shards do not depend on one another."""
 
     stage: int
     radius: float
@@ -138,14 +142,14 @@ class Driver:
                     phase.radius,
                     done + count,
                     total,
-                    len(self.board.open(phase.radius)),
+                    len(self.board.open(min(phase.radius, max(self.question.radii)))),
                     self.clock.elapsed,
                 )
             )
 
     def _shards(self, stage: Stage, phase: _Phase) -> Iterator[tuple[str, Shard]]:
         """The shards of this phase that have work left to do, by name."""
-        chosen = self.board.open(phase.radius) if stage.on == "open" else self.board.proved(phase.radius)
+        chosen = self._chosen(stage, phase)
         block = chosen // self.plan.shard
         for number in sorted(set(block.tolist())):
             name = f"{phase.radius!r}/{number:05d}"
@@ -153,6 +157,13 @@ class Driver:
                 items = chosen[block == number]
                 seed = seed_of(self.seed, self.question.key, stage.label, name)
                 yield name, Shard(items.tolist(), self.data.x[items], self.data.y[items], seed)
+
+    def _chosen(self, stage: Stage, phase: _Phase) -> np.ndarray:
+        """The examples this phase is about. Which those of a smallest perturbation are, only the first look decides."""
+        smallest = phase.radius == float("inf")
+        if stage.on == "certified":
+            return self.board.proved(min(self.question.radii) if smallest else phase.radius)
+        return self.board.standing() if smallest else self.board.open(phase.radius)
 
     def _record(self, stage: Stage, phase: _Phase, name: str, shard: Shard, outcome: Outcome) -> None:
         evidence = [replace(e, engine=stage.label) for e in outcome.evidence]
@@ -269,10 +280,13 @@ def _objective(name: object) -> Objective:
 
 def _phases(plan: Plan, radii: tuple[float, ...]) -> Iterator[_Phase]:
     """Every stage at every radius. A witness serves larger radii, so attacks go up; a certificate smaller ones, so
-    proofs go down; what needs no radius is done once, at the smallest."""
+    proofs go down; the first look is taken once, at the smallest; what seeks the smallest perturbation goes once,
+    at an infinite radius, and answers for them all."""
     for index, stage in enumerate(plan.stages):
         ascending = sorted(radii)
         if stage.engine == "Clean":
             ascending = ascending[:1]
+        elif stage.row.smallest:
+            ascending = [float("inf")]
         for radius in ascending if stage.row.kind == "attack" else reversed(ascending):
             yield _Phase(index, radius)

@@ -47,7 +47,7 @@ def estimate(plan: Plan, target: Target, data: Dataset, set: PerturbationSet, ra
         costs = []
         fit = plan.for_access(target.access).stages
         for stage in plan.stages:
-            asked = len(data) * (1 if stage.label == LOOK else radii)
+            asked = len(data) * (1 if stage.label == LOOK or stage.row.smallest else radii)
             if stage.row.access > target.access:
                 cost = Cost(stage, left_out=f"only {target.access.name} are seen")
             elif stage not in fit:

@@ -4,10 +4,12 @@ Every figure is computed here, once, from the ledger; a face only shows it.
 """
 
 import math
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from brinell.auditing.board import Board
@@ -28,13 +30,44 @@ class _Record(BaseModel):
 
 
 class Finding(_Record):
-    """Something the preflight saw. severe: it stops an audit unless accepted by its code."""
+    """Something that a preflight or a diagnosis saw. severe: it stops an audit unless accepted by its code."""
 
     code: str
     severity: Literal["severe", "warning", "note"]
     message: str
     remedy: str
     accepted: bool = False
+    examples: tuple[int, ...] = Field(default=(), description="row numbers of the examples it was seen on, at most 20")
+
+
+class Diagnosis(_Record):
+    """Whether an evaluation is to be believed: the tests that were executed, and what they found."""
+
+    examples: int = Field(description="correctly classified examples that were tried")
+    radius: float = Field(description="of the evaluation that was put to the test")
+    checks: tuple[str, ...] = Field(description="codes of the tests that could be executed")
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def believed(self) -> bool:
+        """Whether nothing severe was found."""
+        return not any(f.severity == "severe" for f in self.findings)
+
+
+class Curve(_Record):
+    """Accuracy against radius, everywhere: of `asked` examples, one more is broken at each of the distances."""
+
+    asked: int = Field(description="examples that could be asked")
+    distances: tuple[float, ...] = Field(description="of the nearest witnesses, ascending, 0 where misclassified as is")
+
+    def at(self, radius: float) -> Fraction:
+        """The fraction not broken at this radius."""
+        return _fraction(self.asked - bisect_right(self.distances, radius), self.asked)
+
+    def quantile(self, share: float) -> float | None:
+        """The least radius at which this share of the examples is broken; None where it never is."""
+        row = max(math.ceil(share * self.asked), 1) - 1
+        return self.distances[row] if row < len(self.distances) else None
 
 
 class RadiusResult(_Record):
@@ -109,9 +142,11 @@ class Result(_Record):
     clean_interval: Interval
     goal: str
     radii: tuple[RadiusResult, ...]
+    curve: Curve | None = Field(default=None, description="where a stage sought the smallest perturbations")
     classes: tuple[ClassResult, ...]
     engines: tuple[EngineResult, ...]
     findings: tuple[Finding, ...]
+    diagnosis: Diagnosis | None = None
     notes: tuple[str, ...]
     seconds: float = Field(description="wall time, summed over resumptions")
     provenance: Provenance
@@ -139,9 +174,11 @@ def summarise(ledger: Ledger, board: Board) -> Result:
         clean_interval=wilson(correct, len(asked)),
         goal=about["goal"],
         radii=tuple(_radius(board.bracket(r), identity["set"], r) for r in identity["radii"]),
+        curve=_curve(board, len(asked)) if any(w.radius == math.inf for w in ledger.work()) else None,
         classes=tuple(_classes(board, items, identity["set"], identity["radii"], about["classes"])),
         engines=tuple(_engines(plan, ledger.work())),
         findings=tuple(Finding.model_validate(f) for f in about["findings"]),
+        diagnosis=Diagnosis.model_validate(about["diagnosis"]) if about.get("diagnosis") else None,
         notes=(*about["notes"], *_raised(ledger.work())),
         seconds=round(about.get("seconds", 0.0), 3),
         provenance=Provenance(
@@ -154,6 +191,11 @@ def summarise(ledger: Ledger, board: Board) -> Result:
             plan=plan,
         ),
     )
+
+
+def _curve(board: Board, asked: int) -> Curve:
+    found = board.distance[np.isfinite(board.distance)]
+    return Curve(asked=asked, distances=tuple(np.sort(found).tolist()))
 
 
 def _radius(bracket: Bracket, set: str, radius: float) -> RadiusResult:

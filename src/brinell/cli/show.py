@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:  # the catalogue is shown without torch
-    from brinell.auditing import Difference, Finding, Plan, Ruling
+    from brinell.auditing import Alone, Diagnosis, Difference, Finding, Plan, Ruling
     from brinell.catalog import Row
     from brinell.data import Dataset
     from brinell.targets import Target
@@ -22,6 +22,50 @@ def findings_table(findings: "Sequence[Finding]") -> RenderableType:
     return _table(
         ("code", "severity", "found", "remedy"), [(f.code, f.severity, f.message, f.remedy) for f in findings]
     )
+
+
+def diagnosis_table(diagnosis: "Diagnosis") -> RenderableType:
+    """What was put to the test, and what came of it."""
+    checks = ", ".join(diagnosis.checks) or "nothing"
+    tried = f"{diagnosis.examples} examples tried at radius {diagnosis.radius:g}: {checks}"
+    if not diagnosis.findings:
+        return Group(_text(tried), "nothing found: the evaluation is to be believed")
+    rows = [
+        (f.code, f.severity, f.message, ", ".join(map(str, f.examples[:5])) + ("…" if f.examples[5:] else ""), f.remedy)
+        for f in diagnosis.findings
+    ]
+    return Group(_text(tried), _table(("code", "severity", "found", "examples", "remedy"), rows))
+
+
+def alone_table(figures: "Alone") -> RenderableType:
+    """What one attack did."""
+    rows = [
+        ("attack", figures.engine),
+        ("threat", figures.threat),
+        ("examples", f"{figures.n:,}"),
+        ("clean accuracy", _percent(figures.clean)),
+        ("accuracy left", _percent(None if figures.broken is None else 1 - figures.broken)),
+        ("success on what was right", _percent(figures.success)),
+        ("distance", _quartiles(figures.distance)),
+        ("queries", _quartiles(figures.queries)),
+        ("gradients", _quartiles(figures.gradients)),
+    ]
+    parts: list[RenderableType] = [_table(("figure", "value"), rows)]
+    if figures.curve is not None and figures.curve.asked:
+        steps = [figures.curve.quantile(share) for share in (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)]
+        radii = [0.0, *dict.fromkeys(r for r in steps if r)]
+        parts.append(
+            _table(("radius", "accuracy"), [(f"{r:.4g}", _percent(figures.curve.at(r))) for r in radii], (0, 1))
+        )
+    return Group(*parts)
+
+
+def _percent(value: float | None) -> str:
+    return "n/a" if value is None else f"{100 * value:.1f} %"
+
+
+def _quartiles(values: tuple[float, float, float] | None) -> str:
+    return "n/a" if values is None else f"median {values[1]:.4g}, quartiles {values[0]:.4g} to {values[2]:.4g}"
 
 
 def plan_table(

@@ -64,11 +64,11 @@ class Sources(BaseModel):
         return sample.named(target.classes), target
 
     def sets(self) -> tuple[PerturbationSet, tuple[float, ...]]:
-        """(the set at its largest radius, all radii)."""
+        """(the set at its largest radius, all radii). An infinite one is for attacks that seek the smallest change."""
         name, _, rest = self.set.partition(":")
         if name not in _SETS or not rest:
             raise UsageError(f"--set {self.set!r} is not understood; write e.g. linf:8/255 or l2:0.25,0.5")
-        radii = tuple(sorted({parse_radius(r) for r in rest.split(",")}))
+        radii = tuple(sorted({float("inf") if r == "inf" else parse_radius(r) for r in rest.split(",")}))
         return _SETS[name](radii[-1]), radii
 
     def goals(self) -> Goal:

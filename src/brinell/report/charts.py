@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, final
 
 from markupsafe import Markup, escape
 
-from brinell.auditing.result import Interval, Result
+from brinell.auditing.result import Curve, Interval, Result
 from brinell.report.words import number, percent
 
 if TYPE_CHECKING:
@@ -41,6 +41,18 @@ def curve(result: Result) -> Markup:
     description = f"Clean accuracy {percent(result.clean)}; {said}."
     return Markup("").join(
         _svg(_curve(result, width, height), name, title, description)
+        for name, width, height in (("wide", 640, 300), ("narrow", 300, 260))
+    )
+
+
+def distances(result: Result) -> Markup:
+    """Accuracy against every radius, where the smallest perturbations were sought; nothing where they were not."""
+    known = result.curve
+    if known is None or not known.distances or known.distances[-1] == 0:
+        return Markup("")
+    said = f"{percent(known.at(0))} at 0, {percent(known.at(known.distances[-1]))} at {number(known.distances[-1])}"
+    return Markup("").join(
+        _svg(_distances(result, known, width, height), name, "Accuracy by distance", f"Not yet broken: {said}.", "far-")
         for name, width, height in (("wide", 640, 300), ("narrow", 300, 260))
     )
 
@@ -109,9 +121,42 @@ def _curve(result: Result, width: int, height: int) -> "alt.LayerChart":
         ]
     clean = alt.Chart(alt.Data(values=[] if result.clean is None else [{"x": 0, "y": result.clean}]))
     ring = clean.mark_point(color=COLOURS["ink"], fill=COLOURS["paper"], size=60, strokeWidth=2, opacity=1)
+    return _laid(alt.layer(*layers, ring.encode(x=x, y=y)), width, height)
+
+
+DRAWN = 200
+"""Points of a curve that are drawn, at most: finer steps than that cannot be seen."""
+
+
+def _distances(result: Result, known: Curve, width: int, height: int) -> "alt.LayerChart":
+    """One step down a witness, and a rule at each radius that was asked about."""
+    import altair as alt
+
+    last = known.distances[-1]
+    chosen = known.distances[:: -(-len(known.distances) // DRAWN)]
+    steps = [{"x": r, "y": known.at(r)} for r in (0.0, *(r for r in chosen if r), last)]
+    asked = [{"x": r.radius} for r in result.radii if 0 < r.radius <= last]
+    x = alt.X(
+        "x:Q",
+        title=f"{result.radii[0].set} radius",
+        scale=alt.Scale(domain=[0, 1.02 * last], nice=False),
+        axis=alt.Axis(grid=False, tickCount=width // 90),
+    )
+    y = alt.Y(
+        "y:Q",
+        title=None,
+        scale=alt.Scale(domain=[0, 1]),
+        axis=alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], labelExpr="100 * datum.value + ' %'", domain=False, ticks=False),
+    )
+    line = alt.Chart(alt.Data(values=steps)).mark_line(color=COLOURS["broken"], strokeWidth=2, interpolate="step-after")
+    rules = alt.Chart(alt.Data(values=asked)).mark_rule(color=COLOURS["muted"], strokeDash=[3, 3])
+    return _laid(alt.layer(rules.encode(x=x), line.encode(x=x, y=y)), width, height)
+
+
+def _laid(layers: "alt.LayerChart", width: int, height: int) -> "alt.LayerChart":
+    """In the page's size, letters and colours."""
     chart: alt.LayerChart = (
-        alt.layer(*layers, ring.encode(x=x, y=y))
-        .properties(width=width - 50, height=height - 50, background="transparent")
+        layers.properties(width=width - 50, height=height - 50, background="transparent")
         .configure(font="system-ui", aria=False)
         .configure_view(stroke=None, clip=False)
         .configure_axis(
@@ -161,8 +206,8 @@ def _labels(radii: Sequence[float]) -> str:
     return f"{cases}format(datum.value, '~g')"
 
 
-def _svg(chart: "alt.LayerChart", name: str, title: str, description: str) -> Markup:
-    """The chart's drawing alone, named for those who cannot see it."""
+def _svg(chart: "alt.LayerChart", name: str, title: str, description: str, which: str = "") -> Markup:
+    """The chart's drawing alone, named for those who cannot see it. which: sets its names apart on the page."""
     import vl_convert
 
     svg = vl_convert.vegalite_to_svg(chart.to_dict())
@@ -173,8 +218,9 @@ def _svg(chart: "alt.LayerChart", name: str, title: str, description: str) -> Ma
         raise ValueError(f"vl-convert gave an SVG without a size: {opening}")
     return Markup(  # the drawing's own strings were escaped by Vega
         f'<svg class="chart {name}" viewBox="0 0 {width[1]} {height[1]}" role="img" '
-        f'aria-labelledby="{name}-title {name}-desc"><title id="{name}-title">{escape(title)}</title>'
-        f'<desc id="{name}-desc">{escape(description)}</desc>{body}'
+        f'aria-labelledby="{which}{name}-title {which}{name}-desc">'
+        f'<title id="{which}{name}-title">{escape(title)}</title>'
+        f'<desc id="{which}{name}-desc">{escape(description)}</desc>{body}'
     )
 
 

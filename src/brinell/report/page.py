@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from brinell.auditing import Audit, Finding, Result
 from brinell.auditing.ledger import Ledger, write_atomically
 from brinell.auditing.result import ClassResult, EngineResult
-from brinell.report.charts import curve
+from brinell.report.charts import curve, distances
 from brinell.report.exhibits import gallery
 from brinell.report.templating import stylesheet, template
 from brinell.report.words import STATUS, asked, outcome, plain
@@ -33,7 +33,7 @@ def render(audit: Audit) -> str:
     """The page of a run as HTML, also of one that has not ended."""
     result = audit.result
     with Ledger(audit.path, write=False) as ledger:
-        shown = gallery(ledger, audit.witnesses)
+        shown = gallery(ledger, [w for w in audit.witnesses if w.distance <= audit.radii[-1]])
     classes = _hardest(result)
     return template("page.html").render(
         result=result,
@@ -45,6 +45,8 @@ def render(audit: Audit) -> str:
         severe=[f for f in result.findings if f.severity == "severe"],
         findings=sorted(result.findings, key=_severity),
         curve=curve(result),
+        distances=distances(result),
+        doubts=_doubts(result),
         classes=classes,
         class_radii=range(len(result.radii)) if len(result.radii) <= BARS else [len(result.radii) - 1],
         costs=_costs(result),
@@ -100,6 +102,14 @@ def _hardest(result: Result) -> tuple[ClassResult, ...]:
         return 2.0 if last is None else last
 
     return tuple(sorted(sorted(result.classes, key=unbroken)[:CLASSES], key=lambda c: c.label))
+
+
+def _doubts(result: Result) -> list[Finding]:
+    """What a diagnosis found, less what the preflight says already."""
+    if result.diagnosis is None:
+        return []
+    told = {f.code for f in result.findings}
+    return [f for f in result.diagnosis.findings if f.code not in told]
 
 
 def _severity(finding: Finding) -> int:

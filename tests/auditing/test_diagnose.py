@@ -1,0 +1,164 @@
+"""Attacks that fail for reasons of their own are told; honest networks are left in peace."""
+
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import brinell
+from brinell.auditing.diagnose import PASSES, diagnose
+from brinell.auditing.result import Diagnosis
+from brinell.data import Dataset, load
+from brinell.demo import digits_network
+from brinell.errors import UsageError
+from brinell.evasion import PGD, margin
+from brinell.threat import LEAST_LIKELY, Access
+from models import Of, generator, quantised
+
+LINF, L2 = brinell.Threat(brinell.Linf(0.1)), brinell.Threat(brinell.L2(0.5))
+
+
+class Resized(nn.Module):
+    """Looks at its input through a window at a random place."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.rng = inner, generator()
+
+    def forward(self, x: Tensor) -> Tensor:
+        down, right = torch.randint(0, 3, (2,), generator=self.rng).tolist()
+        return self.inner(nn.functional.pad(x, (1, 1, 1, 1))[..., down : down + 8, right : right + 8])
+
+
+class Compressed(nn.Module):
+    """Rounds the cosine coefficients of its input, as JPEG does."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        k = torch.arange(8.0)
+        basis = torch.cos(torch.pi * (2 * k + 1) * k.unsqueeze(1) / 16) / 2
+        basis[0] /= 2**0.5
+        self.inner, self.basis = inner, nn.Buffer(basis)
+
+    def forward(self, x: Tensor) -> Tensor:
+        coefficients = ((self.basis @ x @ self.basis.T) * 5).round() / 5
+        return self.inner(self.basis.T @ coefficients @ self.basis)
+
+
+class Adapting(nn.Module):
+    """Takes a gradient step on its own input before it answers."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            (g,) = torch.autograd.grad(self.inner(leaf).logsumexp(1).sum(), leaf)
+        return self.inner(x + 0.01 * g)
+
+
+@cache
+def network() -> nn.Module:
+    return digits_network()
+
+
+@cache
+def digits() -> Dataset:
+    some = load("digits").take(200, seed=0)
+    return Dataset.of((some.x * 255).round() / 255, some.y)
+
+
+def of(model: nn.Module, threat: brinell.Threat = LINF, **options: object) -> Diagnosis:
+    return diagnose(brinell.target(model.eval()), digits(), threat, **options)  # type: ignore[arg-type]
+
+
+def codes(diagnosis: Diagnosis) -> set[str]:
+    return {f.code for f in diagnosis.findings}
+
+
+DEFENCES = {
+    "quantised": (quantised, {"zero-gradients", "unbounded", "black-box", "noise"}),
+    "saturated softmax": (
+        lambda net: Of(lambda s: (200 * s).softmax(1), net),
+        {"probabilities", "zero-gradients", "unbounded", "black-box"},
+    ),
+    "random resize": (Resized, {"random", "masked", "chance", "unconfirmed", "unstable"}),
+    "JPEG-like rounding": (Compressed, {"zero-gradients", "unbounded", "black-box"}),
+}
+
+
+@pytest.mark.parametrize("name", DEFENCES)
+def test_a_planted_defence_is_seen_through(name: str) -> None:
+    defend, seen = DEFENCES[name]
+    diagnosis = of(defend(network()))
+    assert seen <= codes(diagnosis)
+    assert not diagnosis.believed
+    own = [f for f in diagnosis.findings if f.code in seen - {"probabilities", "random"}]
+    rows = set(digits().ids.tolist())
+    assert all(f.remedy and (f.examples or f.code == "unstable") and set(f.examples) <= rows for f in own)
+
+
+@pytest.mark.parametrize("threat", [LINF, L2, brinell.Threat(brinell.Linf(0.05), goal=LEAST_LIKELY)], ids=str)
+def test_an_honest_network_is_left_in_peace(threat: brinell.Threat) -> None:
+    diagnosis = of(network(), threat)
+    assert diagnosis.findings == ()
+    assert diagnosis.believed
+    assert {"masked", "unbounded", "noise", "black-box", "incomplete", "eight-bit"} <= set(diagnosis.checks)
+
+
+def test_a_model_that_adapts_while_it_answers_is_told() -> None:
+    assert "dynamic" in codes(of(Adapting(network())))
+
+
+def test_an_attack_that_stops_early_is_told() -> None:
+    assert "incomplete" in codes(of(network(), attack=PGD(steps=2, step=0.01, objective=margin, random=False)))
+
+
+def test_a_lazy_attack_is_beaten_by_a_single_step() -> None:
+    lazy = PGD(steps=2, step=1e-4, objective=margin, random=False)
+    assert {"single-step", "unbounded"} <= codes(of(network(), attack=lazy))
+
+
+def test_witnesses_that_do_not_survive_storage_are_told() -> None:
+    eight_bit = Of(lambda x: x * 0 + x, nn.Identity())
+    off_grid = Of(lambda x: 1.0 - 2 * ((x * 255) - (x * 255).round()).abs().flatten(1).amax(1, keepdim=True), eight_bit)
+    net = Of(lambda x: torch.cat([off_grid(x) - 0.9, torch.zeros(len(x), 1)], 1))
+    x, y = digits().x, torch.zeros(200, dtype=torch.int64)
+    diagnosis = diagnose(brinell.target(net), (x, y), LINF)
+    assert "eight-bit" in codes(diagnosis)
+
+
+def test_a_surrogate_that_says_nothing_of_the_target_is_told() -> None:
+    other = Of(lambda s: s.roll(1, 1), digits_network(1))
+    assert "transfer" in codes(of(network(), surrogate=brinell.target(other)))
+
+
+def test_a_surrogate_that_breaks_more_than_the_target_shows_is_told() -> None:
+    hidden = quantised(network(), 64)
+    assert "transfer-stronger" in codes(of(hidden, surrogate=brinell.target(network())))
+
+
+def test_the_seed_decides_everything() -> None:
+    assert of(quantised(network()), seed=3) == of(quantised(network()), seed=3)
+
+
+def test_what_is_not_seen_is_not_tested() -> None:
+    target = brinell.target(network())
+    scores = diagnose(target.restrict(Access.SCORES), digits(), LINF)
+    assert scores.checks == ("dynamic", "unstable")
+    assert diagnose(target.restrict(Access.LABELS), digits(), LINF).checks == ()
+
+
+def test_a_radius_that_says_nothing_is_refused() -> None:
+    for radius in (0.0, float("inf")):
+        with pytest.raises(UsageError, match="radius"):
+            of(network(), brinell.Threat(brinell.Linf(radius)))
+
+
+def test_a_diagnosis_survives_as_data() -> None:
+    diagnosis = of(quantised(network()))
+    assert Diagnosis.model_validate_json(diagnosis.model_dump_json()) == diagnosis
+    assert PASSES >= 10
