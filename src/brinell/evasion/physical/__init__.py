@@ -1,0 +1,1 @@
+"""Perturbations that are made of something: a patch, a frame, a sticker."""

@@ -1,0 +1,46 @@
+"""Gradients of something that is not an input: it is rendered into inputs first, and the target sees those."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from brinell.evasion.hunt import Objective
+from brinell.targets import Target
+from brinell.types import Inputs, Labels, Scores
+
+
+def pull_back(
+    target: Target,
+    thing: Tensor,
+    render: Callable[[Tensor], Inputs],
+    objective: Objective,
+    y: Labels,
+    aim: Labels | None,
+) -> tuple[Scores, Tensor]:
+    """(objective of each rendered input, the gradient of their mean by the thing).
+
+    The target gives the gradient by its inputs, and the chain rule does the rest: any access that shows gradients will
+    do. render draws its own chance, so the mean over many draws estimates an expectation over transformations (Athalye
+    et al. 2018, arXiv:1707.07397, eq. 1).
+    """
+    leaf = thing.detach().requires_grad_()
+    with torch.enable_grad():
+        x = render(leaf)
+
+    def of_chunk(scores: Tensor, rows: slice) -> Tensor:
+        return objective(scores, y[rows], None if aim is None else aim[rows])
+
+    _, values, g = target.gradient(x.detach(), of_chunk)
+    (pulled,) = torch.autograd.grad(x, leaf, torch.nan_to_num(g, 0.0, 0.0, 0.0) / len(x))
+    return values, pulled
+
+
+def ascend(thing: Tensor, gradient: Callable[[Tensor], Tensor], steps: int, rate: float) -> Tensor:
+    """`steps` of Adam up this gradient, free of limits."""
+    leaf = thing.clone().requires_grad_()
+    optimiser = torch.optim.Adam([leaf], rate, maximize=True)
+    for _ in range(steps):
+        leaf.grad = gradient(leaf.detach())
+        optimiser.step()
+    return leaf.detach()

@@ -1,0 +1,1 @@
+"""Beyond the ball: inputs that move, bend, change their colours, or decay."""
