@@ -37,6 +37,11 @@ class SklearnBackend(Backend):
         self._scorer = _scorer(self._estimator, len(self.classes))
         self.access = Access.LABELS if self._scorer is None else Access.SCORES
 
+    @property
+    def estimator(self) -> Any:
+        """The snapshot itself, for proofs that read it; it must not be changed."""
+        return self._estimator
+
     def scores(self, x: Inputs) -> Logits:
         if self._scorer is None:
             raise UsageError(f"{self.describe()} gives labels only; use an attack that needs LABELS")
