@@ -104,6 +104,11 @@ class Target:
         with torch.no_grad():
             return self._in_chunks(self.backend.scores, x)
 
+    def answer(self, x: Inputs) -> Logits:
+        """Scores in one pass, as part of a larger computation: differentiable where the caller's gradients are on."""
+        self._allow(Access.SCORES)
+        return self._run(self.backend.scores, x)
+
     def gradient(self, x: Inputs, objective: Callable[[Logits, slice], Scores]) -> tuple[Logits, Scores, Inputs]:
         """(scores, objective, its gradient by x), from one forward and one backward pass.
 

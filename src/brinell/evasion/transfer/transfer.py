@@ -1,0 +1,78 @@
+"""Transfer: what an attack finds on a model of the adversary's own is shown to the target.
+
+Sources: Papernot et al. 2016, arXiv:1605.07277; Liu et al. 2017, arXiv:1611.02770 (the source may be an ensemble).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+
+from brinell.errors import UsageError
+from brinell.evasion.attack import Attack
+from brinell.evasion.hunt import Hunt
+from brinell.targets import Target
+from brinell.threat import Access, Threat
+from brinell.threat.goal import Goal
+from brinell.types import Inputs, Labels, Logits
+
+
+@final
+@dataclass(frozen=True)
+class Transfer(Attack):
+    """An attack on a source, whose candidates are shown to the target: one query an example.
+
+    source: the adversary's own model; what it is asked does not count. attack: what searches on it. On the source a
+    hit ends the search for an example; the candidate shown is the source's witness where there is one, and else the
+    last point of the search.
+    """
+
+    source: Target
+    attack: Attack
+    needs: ClassVar[Access] = Access.LABELS
+
+    def __post_init__(self) -> None:
+        if self.source.access < self.attack.needs:
+            name, needs = type(self.attack).__name__, self.attack.needs.name
+            raise UsageError(f"{name} needs {needs}; the source shows {self.source.access.name}")
+
+    def __call__(self, hunt: Hunt) -> None:
+        hunt.begin()
+        if not len(hunt):
+            return
+        x, _ = crafted(self.attack, self.source, hunt.x0, hunt.y, Threat(hunt.set, _Given(hunt.aim)), hunt.rng)
+        hunt.move(x)
+        hunt.settle()
+
+
+def crafted(
+    attack: Attack, source: Target, x0: Inputs, y: Labels, threat: Threat, rng: torch.Generator
+) -> tuple[Inputs, Labels | None]:
+    """(what an attack makes of each example on a source, the classes aimed at).
+
+    The source's witness where there is one, and else the last point of the search; where the source is wrong about the
+    example to begin with, that is the example itself.
+    """
+    hunt = Hunt(source, x0, y, threat, rng)
+    aims = hunt.goal_aims
+    attack(hunt)
+    hunt.settle()
+    x = hunt.candidates.clone()
+    standing = hunt.rows[hunt.reach.isinf()]
+    x[standing] = hunt.x[hunt.reach.isinf()]
+    return x, aims
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Given(Goal):
+    """The aims that the hunt on the target has already taken."""
+
+    given: Labels | None
+
+    @property
+    def label(self) -> str:
+        return "given"
+
+    def aims(self, y: Labels, scores: Logits | None) -> Labels | None:
+        return self.given
