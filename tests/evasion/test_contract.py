@@ -13,7 +13,7 @@ from brinell.errors import UsageError
 from brinell.evasion import PGD, Attack, Clean, Found, Hunt, attack
 from brinell.targets import Target, TargetError, TorchBackend
 from brinell.threat import L2, LEAST_LIKELY, REALS, Access, Box, Linf, Targeted, Threat
-from evasion.cases import CASES, MINIMAL, POPULATION, WEAK, answers_for
+from evasion.cases import BEYOND, CASES, MINIMAL, POPULATION, WEAK, answers_for
 from models import (
     UNIT,
     Recorder,
@@ -174,6 +174,8 @@ def test_every_row_asked_is_counted(name, set) -> None:
 @each_attack
 @each_set
 def test_a_broken_example_is_never_asked_again(name, set) -> None:
+    if name in BEYOND:
+        pytest.skip("it asks about points that are no witnesses")
     hunt, model = recorded(name, set)
     y = model.asked[0][1].argmax(1)
     y[4] = (y[4] + 1) % 3  # as in `recorded`

@@ -39,3 +39,4 @@ from brinell.evasion.score.simba import Standard as Standard
 from brinell.evasion.score.spsa import SPSA as SPSA
 from brinell.evasion.score.square import Square as Square
 from brinell.evasion.score.zoo import ZOO as ZOO
+from brinell.evasion.spatial.grid import Grid as Grid

@@ -17,6 +17,10 @@ from brinell.targets.examples import check_examples
 from brinell.threat import Access, PerturbationSet, Threat
 from brinell.types import Inputs, Labels, Mask
 
+PUSHES = (0.0, 2.0**-18, 2.0**-14, 2.0**-10)
+"""How much farther from x0 a candidate is offered again that the judge refused: one that lies on the boundary up to
+rounding serves in a batch, and may not alone. Each is judged like any other."""
+
 
 class Attack(ABC):
     """A search for adversarial examples: a frozen dataclass of settings that is called on a hunt.
@@ -102,9 +106,14 @@ def run(
     distance = hunt.distance
     rows = tried.nonzero().flatten()
     witness = target.restrict(threat.access)
-    broken[rows], distance[rows] = judge(
-        witness, threat.set, x[rows], hunt.candidates[rows], y[rows], None if aims is None else aims[rows]
-    )
+    for push in PUSHES:
+        hunt.candidates[rows] = threat.set.box.clamp(torch.lerp(x[rows], hunt.candidates[rows], 1 + push))
+        broken[rows], distance[rows] = judge(
+            witness, threat.set, x[rows], hunt.candidates[rows], y[rows], None if aims is None else aims[rows]
+        )
+        rows = rows[~broken[rows]]
+        if not len(rows):
+            break
     distance = distance.where(broken, torch.inf)
     found = torch.where(broken.reshape(-1, *(1,) * (x.dim() - 1)), hunt.candidates, x)
     return Found(found, broken, distance, hunt.queries, hunt.gradients)

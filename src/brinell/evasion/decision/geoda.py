@@ -1,0 +1,79 @@
+"""GeoDA: the boundary taken for flat, its normal estimated from decisions, and x0 sent along the normal.
+
+Source: Rahmati et al. 2020, arXiv:2003.06468, algorithm 1; the direction for a set is that in which the set reaches
+farthest along the normal.
+"""
+
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar, final
+
+import torch
+
+from brinell.errors import UsageError
+from brinell.evasion.attack import Attack
+from brinell.evasion.decision.search import approach
+from brinell.evasion.decision.slope import slope
+from brinell.evasion.decision.start import Point, Start, ask
+from brinell.evasion.hunt import Hunt
+from brinell.threat import Access
+from brinell.threat.sets import over_features
+from brinell.types import Inputs
+
+
+@final
+@dataclass(frozen=True)
+class GeoDA(Attack):
+    """GeoDA (Rahmati et al. 2020), for any set that says what is steepest.
+
+    queries: forward rows an example, the start's included. rounds: estimates of the normal, each at the boundary
+    point that the last one led to; each has `growth` times the queries of the one before (the paper's lambda ** -2/3).
+    The paper's search in a subspace of low frequencies is left out: it presumes images.
+    """
+
+    queries: int = 10_000
+    rounds: int = 10
+    growth: float = 1.4
+    start: Start = Start()
+    needs: ClassVar[Access] = Access.LABELS
+
+    def __post_init__(self) -> None:
+        if self.queries < 1 or self.rounds < 1:
+            raise UsageError(f"queries is {self.queries} and rounds {self.rounds}; both must be at least 1")
+        if not self.growth > 0:
+            raise UsageError(f"growth is {self.growth}; it must be positive")
+
+    def __call__(self, hunt: Hunt) -> None:
+        features = prod(hunt.x0.shape[1:])
+        tolerance = 1e-4
+        hunt.begin()
+        hunt.limit(self.queries)
+        at = self.start(hunt)
+        approach(hunt, at, tolerance)
+        most = int((hunt.left + hunt.queries[hunt.rows]).max()) if len(hunt) else 0  # the same for all
+        shares = [self.growth**round for round in range(self.rounds)]
+        round = 0
+        while len(hunt):
+            count = max(1, int(0.9 * most * shares[round] / sum(shares)))
+            radius = hunt.set.distance(hunt.x0, at.x) / features
+            normal = slope(hunt, at, radius, count)
+            _along(hunt, at, hunt.set.steepest(normal))
+            approach(hunt, at, tolerance)
+            round = min(round + 1, self.rounds - 1)
+
+
+def _along(hunt: Hunt, at: Point, direction: Inputs) -> None:
+    """Move to where the direction leads from x0, as far away as the point is, if that serves."""
+    with hunt.carrying(_Way(direction)) as way:
+        every = torch.ones((len(hunt), 1), dtype=torch.bool, device=at.x.device)
+        hits = ask(hunt, way.end(hunt, at).unsqueeze(1), every).squeeze(1)
+        at.x = torch.where(over_features(hits, at.x), hunt.set.box.clamp(way.end(hunt, at)), at.x)
+
+
+@dataclass
+class _Way:
+    direction: Inputs
+
+    def end(self, hunt: Hunt, at: Point) -> Inputs:
+        length = hunt.set.distance(hunt.x0, at.x).to(at.x.dtype)
+        return hunt.x0 + over_features(length, at.x) * self.direction

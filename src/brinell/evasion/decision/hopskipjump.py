@@ -1,0 +1,52 @@
+"""HopSkipJump: to the boundary, an estimate of its normal, a step along it, and again; from labels alone.
+
+Source: Chen et al. 2020, arXiv:1904.02144, algorithm 2.
+"""
+
+from dataclasses import dataclass
+from math import prod, sqrt
+from typing import ClassVar, final
+
+from brinell.errors import UsageError
+from brinell.evasion.attack import Attack
+from brinell.evasion.decision.search import approach, leap
+from brinell.evasion.decision.slope import slope
+from brinell.evasion.decision.start import Start
+from brinell.evasion.hunt import Hunt
+from brinell.threat import Access
+
+
+@final
+@dataclass(frozen=True)
+class HopSkipJump(Attack):
+    """HopSkipJump (Chen et al. 2020), for any set: steps follow its steepest direction, searches its distance.
+
+    queries: forward rows an example, the start's included. probes: decisions of the first estimate of the normal
+    (B_0); the t-th has sqrt(t) times as many. start: where it begins.
+    """
+
+    queries: int = 25_000
+    probes: int = 100
+    start: Start = Start()
+    needs: ClassVar[Access] = Access.LABELS
+
+    def __post_init__(self) -> None:
+        if self.queries < 1 or self.probes < 1:
+            raise UsageError(f"queries is {self.queries} and probes {self.probes}; both must be at least 1")
+
+    def __call__(self, hunt: Hunt) -> None:
+        features = prod(hunt.x0.shape[1:])
+        tolerance = max(features**-1.5, 1e-6)
+        hunt.begin()
+        hunt.limit(self.queries)
+        at = self.start(hunt)
+        approach(hunt, at, tolerance)
+        step = 0
+        while len(hunt):
+            step += 1
+            distance = hunt.set.distance(hunt.x0, at.x)
+            radius = 0.1 * distance if step == 1 else distance / features
+            normal = slope(hunt, at, radius, round(self.probes * sqrt(step)))
+            length = hunt.set.distance(hunt.x0, at.x) / sqrt(step)
+            leap(hunt, at, hunt.set.steepest(normal), length)
+            approach(hunt, at, tolerance)

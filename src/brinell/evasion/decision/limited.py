@@ -1,0 +1,167 @@
+"""Attacks that see little of an answer: from an adversarial point far away into a ball that shrinks around x0.
+
+Source: Ilyas et al. 2018, arXiv:1804.08598: algorithm 2 is the partial-information attack, section 2.4 the label-only
+one, which puts a share of decisions in place of a score. Both estimate a gradient by antithetic sampling (section 2.1).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from brinell.errors import UsageError
+from brinell.evasion.attack import Attack
+from brinell.evasion.decision.start import BLOCK, Point, Rows, Start, ask, inside
+from brinell.evasion.hunt import Hunt, Objective
+from brinell.evasion.objective import cross_entropy
+from brinell.threat import Access
+from brinell.threat.sets import over_features
+from brinell.types import Inputs, Mask, Scores
+
+Values = Float[Tensor, "batch points"]
+Answer = Callable[[Hunt, Rows], Values]
+
+FIRST = 0.5
+"""The largest cut of the distance that is tried, as a share of it."""
+
+LEAST = 2.0**-9
+"""The smallest cut tried before an estimate is made anew, over the largest."""
+
+
+@final
+@dataclass(frozen=True)
+class PartialInformation(Attack):
+    """The partial-information attack (Ilyas et al. 2018, algorithm 2): it sees the score of the class aimed at.
+
+    queries: forward rows an example, the start's included. probes: points of each estimate. spread: their standard
+    deviation, as a share of the box's width (sigma). step: the length of a step as a share of the distance.
+    """
+
+    queries: int = 100_000
+    probes: int = 50
+    spread: float = 0.001
+    step: float = 0.1
+    objective: Objective = cross_entropy
+    start: Start = Start()
+    needs: ClassVar[Access] = Access.SCORES
+
+    def __post_init__(self) -> None:
+        _check(self.queries, self.probes)
+
+    def __call__(self, hunt: Hunt) -> None:
+        _descend(hunt, self.start, self.queries, self.probes, self.spread, self.step, self._values)
+
+    def _values(self, hunt: Hunt, points: Rows) -> Values:
+        scores = hunt.probe(points.transpose(0, 1))
+        count = len(scores)
+        aim = None if hunt.aim is None else hunt.aim.repeat(count)
+        value = self.objective(scores.flatten(0, 1), hunt.y.repeat(count), aim)
+        values: Values = value.unflatten(0, (count, len(hunt))).T
+        return values
+
+
+@final
+@dataclass(frozen=True)
+class LabelOnly(Attack):
+    """The label-only attack (Ilyas et al. 2018, section 2.4): a score is the share of points near that serve.
+
+    queries: forward rows an example, the start's included. probes: points of each estimate. spread: their
+    standard deviation, as a share of the box's width. step: the length of a step as a share of the distance. The
+    paper samples twice, around a point for its score and around x for the gradient of that score. Both samples are
+    one here: a single decision at each point is an unbiased draw of its smoothed score.
+    """
+
+    queries: int = 100_000
+    probes: int = 100
+    spread: float = 0.01
+    step: float = 0.1
+    start: Start = Start()
+    needs: ClassVar[Access] = Access.LABELS
+
+    def __post_init__(self) -> None:
+        _check(self.queries, self.probes)
+
+    def __call__(self, hunt: Hunt) -> None:
+        _descend(hunt, self.start, self.queries, self.probes, self.spread, self.step, self._values)
+
+    def _values(self, hunt: Hunt, points: Rows) -> Values:
+        every = torch.ones(points.shape[:2], dtype=torch.bool, device=points.device)
+        return ask(hunt, points, every).to(points.dtype)
+
+
+def _descend(hunt: Hunt, start: Start, queries: int, probes: int, spread: float, step: float, values: Answer) -> None:
+    """Step up the estimate, draw the point toward x0, and keep both where the point still serves."""
+    hunt.begin()
+    hunt.limit(queries)
+    at = start(hunt)
+    cut = hunt.carry(_Cut(torch.full((len(hunt),), FIRST, dtype=torch.float64, device=hunt.x0.device)))
+    while len(hunt):
+        g = _estimate(hunt, at, probes, spread, values)
+        with hunt.carrying(_Step(g, torch.ones_like(hunt.rows).bool())) as held:
+            while held.open.any():
+                hits = ask(hunt, _next(hunt, at, held, cut, step).unsqueeze(1), held.open.unsqueeze(1)).squeeze(1)
+                won = held.open & hits
+                at.x = torch.where(over_features(won, at.x), _next(hunt, at, held, cut, step), at.x)
+                lost = held.open & ~hits
+                cut.share = torch.where(won, (1.5 * cut.share).clamp(max=FIRST), cut.share)
+                cut.share = torch.where(lost, cut.share / 2, cut.share)
+                held.open = lost & (cut.share > LEAST * FIRST)
+        cut.share = cut.share.clamp(min=2 * LEAST * FIRST)
+
+
+def _estimate(hunt: Hunt, at: Point, probes: int, spread: float, values: Answer) -> Inputs:
+    """The sum of antithetic normal directions, each with the value at its end."""
+    spread = spread * (hunt.set.box.width if hunt.set.box.bounded else 1.0)
+    with hunt.carrying(_Sum(torch.zeros_like(at.x))) as sum:
+        for first in range(0, probes, BLOCK):
+            if not len(hunt):
+                break
+            pairs = (min(BLOCK, probes - first) + 1) // 2
+            u = torch.randn(
+                (len(hunt), pairs, *at.x.shape[1:]), dtype=at.x.dtype, device=at.x.device, generator=hunt.rng
+            )
+            with hunt.carrying(_Draws(torch.cat([u, -u], 1))) as draws:
+                value = values(hunt, inside(hunt, at.x.unsqueeze(1) + spread * draws.u))
+                sum.g = sum.g + torch.einsum("bk,bk...->b...", value.to(draws.u.dtype), draws.u)
+        return sum.g
+
+
+def _next(hunt: Hunt, at: Point, held: "_Step", cut: "_Cut", step: float) -> Inputs:
+    """The point after a step up the estimate, no farther from x0 than the distance less the cut."""
+    distance = hunt.set.distance(hunt.x0, at.x)
+    length = over_features((step * distance).to(at.x.dtype), at.x)
+    moved = hunt.set.box.clamp(at.x + length * hunt.set.steepest(held.g))
+    wanted = (1 - cut.share) * distance
+    share = (wanted / hunt.set.distance(hunt.x0, moved).clamp(min=1e-300)).clamp(max=1)
+    return hunt.set.box.clamp(hunt.set.shrink(hunt.x0, moved, share))
+
+
+def _check(queries: int, probes: int) -> None:
+    if queries < 1 or probes < 2:
+        raise UsageError(f"queries is {queries} and probes {probes}; they must be at least 1 and 2")
+
+
+@dataclass
+class _Cut:
+    """The share of the distance to be given up next."""
+
+    share: Scores
+
+
+@dataclass
+class _Step:
+    g: Inputs
+    open: Mask
+
+
+@dataclass
+class _Sum:
+    g: Inputs
+
+
+@dataclass
+class _Draws:
+    u: Rows
