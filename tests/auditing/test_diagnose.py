@@ -162,3 +162,10 @@ def test_a_diagnosis_survives_as_data() -> None:
     diagnosis = of(quantised(network()))
     assert Diagnosis.model_validate_json(diagnosis.model_dump_json()) == diagnosis
     assert PASSES >= 10
+
+
+def test_a_target_that_gets_nothing_right_is_not_tried() -> None:
+    wrong = Of(lambda s: -s, network())
+    diagnosis = diagnose(brinell.target(wrong.eval()), digits(), LINF)
+    assert (diagnosis.examples, diagnosis.checks) == (0, ())
+    assert not diagnosis.believed

@@ -18,6 +18,8 @@ from brinell.evasion.attack import attack
 from brinell.targets import Target, TargetError
 from brinell.threat import Threat
 
+Status = Literal["complete", "interrupted"]
+
 BATCH = 128
 """Examples attacked together; an interruption loses those in flight."""
 
@@ -28,7 +30,7 @@ class Alone(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     engine: str
-    status: Literal["complete", "interrupted"]
+    status: Status
     threat: str
     n: int = Field(description="examples attacked")
     clean: Fraction = Field(description="accuracy on the examples as they are")
@@ -68,7 +70,8 @@ def alone(
         raise UsageError(f"{stage.engine} is a proof; give an attack, or a plan to brinell audit")
     if row.sets and threat.set.name not in row.sets:
         raise UsageError(f"{stage.engine} answers for {' and '.join(row.sets)} only, and the set is {threat.set.name}")
-    engine, parts, status = build(stage), [], "complete"
+    engine, parts = build(stage), []
+    status: Status = "complete"
     try:
         for number, rows in enumerate(torch.arange(len(data)).split(BATCH)):
             own = seed_of(seed, stage.label, number)
@@ -89,7 +92,7 @@ def _joined(parts: Sequence[Found]) -> Found:
     return Found(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
 
-def _figures(stage: Stage, threat: Threat, found: Found, status: str) -> Alone:
+def _figures(stage: Stage, threat: Threat, found: Found, status: Status) -> Alone:
     n, wrong = len(found.broken), found.broken & (found.distance == 0)
     tried = ~wrong
     won = tried & found.broken

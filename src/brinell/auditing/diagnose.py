@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import FrameType
-from typing import Any, ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, cast, final
 
 import torch
 
@@ -67,7 +67,7 @@ def diagnose(
     threat = threat.within(target.box)
     chosen = _right(target, dataset, threat)
     done: list[str] = []
-    if len(chosen):
+    if chosen is not None:
         check_examples(target, chosen.x, chosen.y, threat)
         trial = _Trial(target, chosen, threat, attack, surrogate, seed, checkpoint)
         for code, one in _CHECKS.items():
@@ -81,7 +81,7 @@ def diagnose(
             done.append(code)
     latest = {f.code: f for f in findings}  # what preflight saw too is told with its examples
     return Diagnosis(
-        examples=len(chosen),
+        examples=0 if chosen is None else len(chosen),
         radius=threat.set.radius,
         checks=tuple(done),
         findings=tuple(sorted(latest.values(), key=_order)),
@@ -159,7 +159,8 @@ class _Trial:
     @cached_property
     def longer(self) -> "_Outcome":
         """The same with twice the steps."""
-        return self.hunt(replace(self.attack, steps=2 * self.attack.steps), self.radius)  # type: ignore[attr-defined, call-arg]
+        twice: Attack = replace(cast(Any, self.attack), steps=2 * cast(Any, self.attack).steps)
+        return self.hunt(twice, self.radius)
 
     @cached_property
     def farther(self) -> "_Outcome":
@@ -506,8 +507,8 @@ _CHECKS = {
 """Every test, by the code of what it finds first."""
 
 
-def _right(target: Target, data: Dataset, threat: Threat) -> Dataset:
-    """Some examples that the target answers and gets right, and that the goal leaves to be broken."""
+def _right(target: Target, data: Dataset, threat: Threat) -> Dataset | None:
+    """Some examples that the target answers and gets right, and that the goal leaves to be broken; None without any."""
     some = data.take(4 * SAMPLE, seed=0, balanced=True)
     if answers(target, some.x):
         right = target.restrict(target.access).labels(some.x) == some.y
@@ -522,6 +523,8 @@ def _right(target: Target, data: Dataset, threat: Threat) -> Dataset:
     if aim is not None:
         right &= some.y != aim
     rows = right.nonzero().flatten()[:SAMPLE]
+    if not len(rows):
+        return None
     return replace(some, x=some.x[rows], y=some.y[rows], ids=some.ids[rows])
 
 

@@ -40,5 +40,5 @@ def write(path: Path, kind: Kind, strike: Strike) -> None:
         write_atomically(path, save(arrays))
         return
     store = BytesIO()
-    np.savez_compressed(store, **arrays)
+    np.savez_compressed(store, allow_pickle=False, **arrays)
     write_atomically(path, store.getvalue())

@@ -153,7 +153,7 @@ def _distances(result: Result, known: Curve, width: int, height: int) -> "alt.La
     return _laid(alt.layer(rules.encode(x=x), line.encode(x=x, y=y)), width, height)
 
 
-def _laid(layers: "alt.LayerChart", width: int, height: int) -> "alt.LayerChart":
+def _laid(layers: "alt.LayerChart | alt.FacetChart", width: int, height: int) -> "alt.LayerChart":
     """In the page's size, letters and colours."""
     chart: alt.LayerChart = (
         layers.properties(width=width - 50, height=height - 50, background="transparent")
