@@ -1,11 +1,16 @@
 """Slopes that climb."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from brinell.errors import UsageError
 from brinell.threat import Linf
 from brinell.verify import CROWN, AlphaCROWN, Climb, margins
+from brinell.verify.problem import Problem
+from brinell.verify.relaxation import at_centre
+from brinell.verify.verifier import nothing
 from verify.networks import UNIT, examples, perceptron, residual, sets
 
 
@@ -35,3 +40,44 @@ def test_nothing_is_left_for_the_gradient_of_others() -> None:
     assert not any(
         t.requires_grad for node in net.nodes[1:] for t in vars(node.operator).values() if torch.is_tensor(t)
     )
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 999), set=sets(), image=st.booleans(), promise=st.floats(0, 0.5))
+def test_giving_up_on_little_promise_loses_bounds_and_never_invents_one(seed: int, set, image, promise) -> None:
+    net = residual(seed) if image else perceptron((4, 8, 8, 3), seed)
+    x0, spec = examples(net, 3, seed), margins(torch.tensor([0, 1, 2]), 3)
+    whole = AlphaCROWN(climb=Climb(steps=3))(net, x0, set, spec)
+    kept = AlphaCROWN(climb=Climb(steps=3), promise=promise)(net, x0, set, spec)
+    cheap = CROWN(intermediate="interval")(net, x0, set, spec)
+    assert (kept >= cheap).all()
+    assert (kept <= torch.maximum(whole, cheap) + 1e-9).all()
+
+
+def test_what_is_plainly_robust_is_proved_with_or_without_promise() -> None:
+    net = perceptron((6, 20, 20, 3), 1)
+    x0 = examples(net, 40, 0)
+    clean = net(x0)
+    spec = margins(clean.argmax(1), 3)
+    for radius in (0.001, 0.01, 0.03):
+        whole, kept = (
+            (AlphaCROWN(promise=promise)(net, x0, Linf(radius, UNIT), spec) > 0).all(1) for promise in (None, 0.05)
+        )
+        assert kept.sum() >= 0.9 * whole.sum() > 0
+
+
+def test_at_the_centre_stands_the_margin_and_its_linear_model() -> None:
+    """Without a bend in the way the linear model is the network, and its least value exact."""
+    net = perceptron((4, 3), 0)
+    x0, set = examples(net, 5, 0), Linf(0.1, UNIT)
+    spec = margins(torch.arange(5) % 3, 3)
+    problem = Problem(net, x0, set, spec, 2**24, nothing)
+    clean, linear = at_centre(problem)
+    torch.testing.assert_close(clean, (spec @ net(x0).unsqueeze(2)).squeeze(2))
+    torch.testing.assert_close(linear, CROWN()(net, x0, set, spec))
+
+
+@pytest.mark.parametrize("promise", [-0.1, 1.1])
+def test_a_promise_is_a_share(promise) -> None:
+    with pytest.raises(UsageError, match="promise is"):
+        AlphaCROWN(promise=promise)

@@ -8,12 +8,13 @@ from typing import final
 
 import torch
 
+from brinell.errors import UsageError
 from brinell.threat import PerturbationSet
 from brinell.types import Inputs
 from brinell.verify.freedom import Climb, ascend, first
 from brinell.verify.graph import Graph
 from brinell.verify.problem import Problem, solve, sound
-from brinell.verify.relaxation import best, relax
+from brinell.verify.relaxation import at_centre, best, relax
 from brinell.verify.verifier import Checkpoint, Margins, Spec, Verifier, nothing
 
 
@@ -22,12 +23,20 @@ from brinell.verify.verifier import Checkpoint, Margins, Spec, Verifier, nothing
 class AlphaCROWN(Verifier):
     """Each row has slopes of its own and keeps its best bound; an example leaves when all its rows are positive.
 
-    The neurons inside are bounded as CROWN bounds them: the paper improves their slopes too. memory: bytes, about,
-    that it may take.
+    The neurons inside are bounded as CROWN bounds them: the paper improves their slopes too. promise: gives up an
+    example before dear work that holds little promise, as a share of the slack, which is its margin at x0 less the
+    bound so far: before substitution inside the network, where the network's linear model at x0 leaves a margin
+    below that share; before the ascent, where the bound misses zero by more than it. None gives up none. memory:
+    bytes, about, that it may take.
     """
 
     climb: Climb = Climb(steps=20, patience=2)
+    promise: float | None = None
     memory: int = 2**24
+
+    def __post_init__(self) -> None:
+        if self.promise is not None and not 0 <= self.promise <= 1:
+            raise UsageError(f"promise is {self.promise}; it must lie in [0, 1], or be None to give up none")
 
     def __call__(
         self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
@@ -35,11 +44,26 @@ class AlphaCROWN(Verifier):
         return solve(self._bound, graph, x0, set, spec, self.memory, checkpoint)
 
     def _bound(self, problem: Problem) -> Margins:
-        graph = problem.graph
-        relaxed = relax(problem, "adaptive", substituted=True)
-        bounds = best(problem, relaxed)
-        left = (~(bounds > 0).all(1)).nonzero().squeeze(1)
-        intervals = [(low[left], high[left]) for low, high in relaxed.intervals]
-        improved, _, _ = ascend(problem.only(left), first(graph, intervals, bounds.shape[1]), self.climb)
-        bounds[left] = torch.where(improved > bounds[left], improved, bounds[left])
-        return sound(relaxed.intervals, bounds)
+        if self.promise is None:
+            return _climbed(problem, self.climb, torch.full(problem.spec.shape[:2], torch.inf, dtype=torch.float64))
+        cheap = relax(problem, "adaptive", substituted=False)
+        bounds = best(problem, cheap)
+        clean, linear = at_centre(problem)
+        missing = (bounds <= 0) & (linear < self.promise * (clean - bounds))
+        asked = ((bounds <= 0).any(1) & ~missing.any(1)).nonzero().squeeze(1)
+        bounds = sound(cheap.intervals, bounds)
+        if len(asked):
+            dear = _climbed(problem.only(asked), self.climb, self.promise * clean[asked] / (1 - self.promise))
+            bounds[asked] = torch.maximum(bounds[asked], dear)
+        return bounds
+
+
+def _climbed(problem: Problem, climb: Climb, miss: Margins) -> Margins:
+    """CROWN's bounds, and those of each example improved that misses zero by no more than `miss` in any row."""
+    relaxed = relax(problem, "adaptive", substituted=True)
+    bounds = best(problem, relaxed)
+    left = ((bounds <= 0).any(1) & (bounds >= -miss).all(1)).nonzero().squeeze(1)
+    intervals = [(low[left], high[left]) for low, high in relaxed.intervals]
+    improved, _, _ = ascend(problem.only(left), first(problem.graph, intervals, bounds.shape[1]), climb)
+    bounds[left] = torch.where(improved > bounds[left], improved, bounds[left])
+    return sound(relaxed.intervals, bounds)
