@@ -1,9 +1,14 @@
 """Attacks that fail for reasons of their own are told; honest networks are left in peace."""
 
 from functools import cache
+from io import BytesIO
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import brinell
@@ -169,3 +174,40 @@ def test_a_target_that_gets_nothing_right_is_not_tried() -> None:
     diagnosis = diagnose(brinell.target(wrong.eval()), digits(), LINF)
     assert (diagnosis.examples, diagnosis.checks) == (0, ())
     assert not diagnosis.believed
+
+
+def small_convolution(channels: int, flat: int) -> nn.Sequential:
+    return nn.Sequential(
+        *(nn.Conv2d(channels, 16, 4, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 4, 2, 1), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(flat, 100), nn.ReLU(), nn.Linear(100, 10)),
+    )
+
+
+SHARED = {
+    "mnist_kwsmall_pgd_at_eps03": brinell.Linf(0.3),
+    "mnist_kwsmall_fgsm_at_eps03": brinell.Linf(0.3),
+    "mnist_kwsmall_provable_eps01": brinell.Linf(0.1),
+    "cifar10_cnna_at_sdp_eps2_255": brinell.Linf(2 / 255),
+    "cifar10_cnna_at_sdp_eps2_255_alt": brinell.L2(0.25),
+}
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", SHARED)
+def test_a_published_robust_network_is_left_in_peace(name: str, shared: Path) -> None:
+    if name.startswith("mnist"):
+        net, scale = small_convolution(1, 1568), {}
+        stored = np.load(shared / "data/images/mnist_test.npz")
+        x = torch.from_numpy(stored["images"][:200]).unsqueeze(1)
+    else:
+        net = small_convolution(3, 2048)
+        scale = {"mean": (0.4914, 0.4824, 0.4467), "std": (0.2471, 0.2435, 0.2616)}
+        stored = np.load(shared / "data/images/cifar10_test_jpegq75.npz")
+        raw, ends = stored["jpeg"].tobytes(), stored["offsets"]
+        pictures = [Image.open(BytesIO(raw[ends[i] : ends[i + 1]])).convert("RGB") for i in range(200)]
+        x = torch.from_numpy(np.stack([np.asarray(p) for p in pictures])).permute(0, 3, 1, 2)
+    net.load_state_dict(load_file(shared / f"data/weights/{name}.safetensors"))
+    y = torch.from_numpy(stored["labels"][:200].astype(np.int64))
+    diagnosis = diagnose(brinell.target(net.eval(), **scale), (x / 255, y), brinell.Threat(SHARED[name]))
+    assert diagnosis.findings == ()
+    assert "eight-bit" in diagnosis.checks
