@@ -59,10 +59,10 @@ class L1(PerturbationSet):
         low, high = (side.double().expand(x0.shape).flatten(1) for side in self.box.limits(x0))
         wanted = (x_ - x0_).abs()
         room = torch.where(x_ > x0_, high - x0_, x0_ - low)
-        reach = self._reach(wanted.shape[1])
+        reach = radii.double()
         length = torch.minimum((wanted - _threshold(wanted, room, reach).unsqueeze(1)).clamp(min=0), room)
         # A threshold far above the radius has lost digits that the radius has.
-        length = length * (reach / length.sum(1, keepdim=True).clamp(min=max(reach, 1e-300)))
+        length = length * (reach / torch.maximum(length.sum(1), reach.clamp(min=1e-300))).unsqueeze(1)
         z = (x0_ + (x_ - x0_).sign() * length).to(x.dtype)
         z = torch.where((z.double() - x0_).abs() > length, torch.nextafter(z, x0.flatten(1)), z)
         return self.box.clamp(z.reshape(x.shape))
@@ -110,7 +110,7 @@ class L1(PerturbationSet):
         return self.radius * (1 - 2 * features * torch.finfo(torch.float64).eps)
 
 
-def _threshold(wanted: Tensor, room: Tensor, target: float) -> Scores:
+def _threshold(wanted: Tensor, room: Tensor, target: Scores) -> Scores:
     """The least t >= 0 with sum of min(max(wanted - t, 0), room) <= target, row by row.
 
     The sum falls piecewise linearly in t. Its kinks are at each `wanted`, and at `wanted - room` where that is
@@ -120,12 +120,13 @@ def _threshold(wanted: Tensor, room: Tensor, target: float) -> Scores:
     weights = torch.ones_like(wanted)
     weights = torch.cat([weights, -weights], 1).gather(1, order)
     slopes, heights = weights.cumsum(1), (weights * kinks).cumsum(1)
+    over = torch.minimum(wanted, room).sum(1) > target
+    target = target.unsqueeze(1)
     crossed = (heights - slopes * kinks) > target
     slope, height = slopes.roll(1, 1), heights.roll(1, 1)
     found = torch.where(crossed.any(1), crossed.int().argmax(1), 0).unsqueeze(1)
     t = (height.gather(1, found) - target) / slope.gather(1, found).clamp(min=1)
     # Where no kink lies above the target, the crossing is on the last piece, which ends at zero.
     last = (heights[:, -1:] - target) / slopes[:, -1:].clamp(min=1)
-    over = torch.minimum(wanted, room).sum(1) > target
     t = torch.where(crossed.any(1, keepdim=True), t, last).squeeze(1)
     return torch.where(over, t.clamp(min=0), torch.zeros_like(t))

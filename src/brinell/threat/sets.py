@@ -49,6 +49,17 @@ class PerturbationSet(ABC):
     def project(self, x0: Inputs, x: Inputs) -> Inputs:
         """The point of set ∩ box nearest to x, drawn inward by rounding error only, so that it is contained."""
 
+    def project_each(self, x0: Inputs, x: Inputs, radii: Scores) -> Inputs:
+        """`project`, but with a radius for each example, up to rounding: for searches of the smallest one."""
+        raise UsageError(f"the set {self.name!r} has no radius for each example; use another attack")
+
+    def shrink(self, x0: Inputs, x: Inputs, share: Scores) -> Inputs:
+        """x drawn toward x0 until its distance is `share` of what it was, moved no more than that takes.
+
+        share: 0 (x0 itself) to 1 (x itself), one an example.
+        """
+        return torch.lerp(x0, x, over_features(share.to(x.dtype), x))
+
     @abstractmethod
     def sample(self, x0: Inputs, rng: torch.Generator) -> Inputs:
         """A random start: uniform in the body, then projected into the box."""

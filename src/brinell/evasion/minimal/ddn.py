@@ -1,0 +1,61 @@
+"""DDN: the direction follows the gradient, the length follows success.
+
+Source: Rony, Hafemann, Oliveira, Ben Ayed, Sabourin & Granger 2018, arXiv:1811.09600, algorithm 1.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+
+from brinell.errors import UsageError
+from brinell.evasion.attack import Attack
+from brinell.evasion.hunt import Hunt, Objective
+from brinell.evasion.minimal.schedule import cosine
+from brinell.evasion.objective import cross_entropy
+from brinell.threat import Access
+from brinell.threat.sets import over_features
+from brinell.types import Scores
+
+
+@final
+@dataclass(frozen=True)
+class DDN(Attack):
+    """Decoupled direction and norm (Rony et al. 2018).
+
+    steps: gradients. step: length of the first move in the set's units, the paper's alpha; it falls to a hundredth
+    along a cosine. radius: the first distance tried. factor: the paper's gamma, the share by which the distance falls
+    after a hit and grows after a miss. Points are not rounded to 256 levels.
+    """
+
+    steps: int = 100
+    step: float = 1.0
+    radius: float = 1.0
+    factor: float = 0.05
+    objective: Objective = cross_entropy
+    needs: ClassVar[Access] = Access.GRADIENTS
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise UsageError(f"steps is {self.steps}; it must be at least 1")
+        if not (self.step > 0 and self.radius > 0 and 0 < self.factor < 1):
+            raise UsageError(
+                f"step is {self.step}, radius {self.radius} and factor {self.factor}; "
+                "step and radius must be > 0, factor between 0 and 1"
+            )
+
+    def __call__(self, hunt: Hunt) -> None:
+        ring = hunt.carry(_Ring(torch.full_like(hunt.reach, self.radius)))
+        for k in hunt.steps(self.steps):
+            _, g = hunt.gradient(self.objective)
+            if k:
+                ring.radius = ring.radius * torch.where(hunt.hit, 1 - self.factor, 1 + self.factor)
+            x = hunt.x + cosine(k, self.steps, self.step, self.step / 100) * hunt.set.steepest(g)
+            length = hunt.set.distance(hunt.x0, x)
+            scale = torch.where(length > 0, ring.radius / length, 1.0).to(x.dtype)
+            hunt.move(torch.lerp(hunt.x0, x, over_features(scale, x)))
+
+
+@dataclass
+class _Ring:
+    radius: Scores

@@ -1,0 +1,8 @@
+"""How a step shrinks over a search."""
+
+from math import cos, pi
+
+
+def cosine(step: int, steps: int, first: float, last: float) -> float:
+    """From `first` at step 0 toward `last` at `steps`, along half a cosine."""
+    return last + (first - last) * (1 + cos(pi * step / steps)) / 2
