@@ -13,7 +13,7 @@ import torch
 from benchmarks.figure import Figure, Skipped
 
 HERE = Path(__file__).parent
-NAMES = ("startup", "pgd", "autoattack", "score", "provable", "kills", "page")
+NAMES = ("startup", "pgd", "autoattack", "score", "decision", "provable", "kills", "page", "physical")
 
 
 def main() -> None:

@@ -39,9 +39,9 @@ class Program:
 @final
 @dataclass(frozen=True)
 class Reprogramming:
-    """Learns a program by Adam on the cross-entropy of the mapped class (Elsayed et al. 2019, arXiv:1806.11146, eq. 3).
+    """Learns a program by Adam on the cross-entropy of the mapped class (Elsayed et al. 2019, arXiv:1806.11146).
 
-    The frame is a tanh within the box (eq. 1), nothing of it covers the input. steps, batch, rate: Adam's. Label j is
+    The frame is a tanh within the box, nothing of it covers the input. steps, batch, rate: Adam's. Label j is
     read from the network's class j, as in the paper, unless `classes` says otherwise; only mapped classes are compared
     when labels are read, while learning pushes down all others. The paper's weight decay is left out.
     """

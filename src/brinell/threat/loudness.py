@@ -23,7 +23,7 @@ from brinell.types import Inputs, Scores
 class Loudness(PerturbationSet):
     """{x : max |x - x0| <= radius * max |x0|} ∩ box: an linf ball as large as the sound is loud.
 
-    Carlini and Wagner 2018 (arXiv:1801.01944, section II) give the distortion as dB(change) - dB(sound), the dB of a
+    Carlini and Wagner 2018 (arXiv:1801.01944) give the distortion as dB(change) - dB(sound), the dB of a
     sound being 20 log10 of its peak. That is 20 log10 of the radius, which `decibels` and `Loudness.of_decibels` turn
     into each other. Nothing may change in silence.
 

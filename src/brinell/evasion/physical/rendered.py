@@ -22,7 +22,7 @@ def pull_back(
 
     The target gives the gradient by its inputs, and the chain rule does the rest: any access that shows gradients will
     do. render draws its own chance, so the mean over many draws estimates an expectation over transformations (Athalye
-    et al. 2018, arXiv:1707.07397, eq. 1).
+    et al. 2018, arXiv:1707.07397).
     """
     leaf = thing.detach().requires_grad_()
     with torch.enable_grad():

@@ -44,7 +44,7 @@ class Placement:
     def stick(self, x: Inputs, patch: Picture, rng: torch.Generator) -> Inputs:
         """The patch on each image, at a place, size and angle of its own; differentiable by the patch.
 
-        The operator A(p, x, l, t) of Brown et al. 2017 (arXiv:1712.09665, section 2).
+        The operator A(p, x, l, t) of Brown et al. 2017 (arXiv:1712.09665).
         """
         if x.dim() != 4 or patch.shape[:1] != x.shape[1:2]:
             raise UsageError(f"images are {tuple(x.shape[1:])} and the patch {tuple(patch.shape)}; channels must agree")

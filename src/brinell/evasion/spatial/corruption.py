@@ -106,7 +106,7 @@ def _elastic(x: Inputs, level: int, rng: torch.Generator) -> Inputs:
                                (0.1, 0.03, 0.03))[level]  # fmt: skip
     rows, columns = x.shape[2:]
     uniform = 2 * torch.rand(len(x), 2, 3, generator=rng, dtype=x.dtype, device=x.device) - 1
-    # The paper moves three points, a third of the side from the middle, by up to this share of the side.
+    # CIFAR-10-C moves three points, a third of the side from the middle, by up to this share of the side.
     maps = torch.eye(2, 3, dtype=x.dtype, device=x.device) + uniform * affine * x.new_tensor([3.0, 3.0, 2.0]) / 2
     grid = functional.affine_grid(maps, list(x.shape), align_corners=False)
     if strength:

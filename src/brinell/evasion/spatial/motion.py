@@ -16,7 +16,7 @@ from brinell.types import Inputs
 @final
 @dataclass(frozen=True)
 class RotateShift(Transformation):
-    """Rotation about the centre, then translation (Engstrom et al. 2019, arXiv:1712.02779, section 3).
+    """Rotation about the centre, then translation (Engstrom et al. 2019, arXiv:1712.02779).
 
     Parameters: angle, right, down. degrees, pixels: what a parameter of 1 means. Bilinear; zeros come in at the edges.
     """
@@ -39,7 +39,7 @@ class RotateShift(Transformation):
 @final
 @dataclass(frozen=True)
 class Flow(Transformation):
-    """Every pixel is read from a place nearby (stAdv, Xiao et al. 2018, arXiv:1801.02612, eq. 1).
+    """Every pixel is read from a place nearby (stAdv, Xiao et al. 2018, arXiv:1801.02612).
 
     pixels: the farthest a value may come from, in each direction. nodes: the field is given at nodes * nodes places and
     interpolated between them. The paper gives every pixel a vector of its own and has roughness cost it something;
