@@ -17,7 +17,8 @@ from brinell.threat import Access
 class Grid(Attack):
     """The lattice of an example's hull, point by point in random order (Engstrom et al. 2019, arXiv:1712.02779).
 
-    counts: values a free feature, one number for all or one for each, evenly from its lowest to its highest. most: points asked about; a larger lattice is sampled.
+    counts: values a free feature, one number for all or one for each, evenly from its lowest to its highest.
+    most: points asked about; a larger lattice is sampled.
     Meant for few free features, such as the parameters of a transformation. For "worst of k" use Noise(k).
     """
 
