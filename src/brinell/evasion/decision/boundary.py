@@ -10,7 +10,7 @@ import torch
 
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
-from brinell.evasion.decision.search import approach
+from brinell.evasion.decision.search import on_boundary
 from brinell.evasion.decision.start import Start, ask, directions, unit
 from brinell.evasion.hunt import Hunt
 from brinell.threat import Access
@@ -44,8 +44,7 @@ class Boundary(Attack):
     def __call__(self, hunt: Hunt) -> None:
         hunt.begin()
         hunt.limit(self.queries)
-        at = self.start(hunt)
-        approach(hunt, at, 1e-3)
+        at = on_boundary(hunt, self.start, 1e-3)
         first = torch.ones(len(hunt), dtype=hunt.x0.dtype, device=hunt.x0.device)
         steps = hunt.carry(_Steps(self.around * first, self.toward * first))
         while len(hunt):

@@ -12,7 +12,7 @@ import torch
 
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
-from brinell.evasion.decision.search import approach
+from brinell.evasion.decision.search import on_boundary
 from brinell.evasion.decision.start import Start, ask
 from brinell.evasion.hunt import Hunt
 from brinell.threat import Access
@@ -49,8 +49,7 @@ class Evolutionary(Attack):
         changed = max(1, round(self.share * features))
         hunt.begin()
         hunt.limit(self.queries)
-        at = self.start(hunt)
-        approach(hunt, at, 1e-3)
+        at = on_boundary(hunt, self.start, 1e-3)
         one = torch.ones(len(hunt), dtype=hunt.x0.dtype, device=hunt.x0.device)
         grown = hunt.carry(_Grown(torch.ones_like(hunt.x0), torch.zeros_like(hunt.x0), self.bias * one))
         while len(hunt):

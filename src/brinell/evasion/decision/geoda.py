@@ -12,7 +12,7 @@ import torch
 
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
-from brinell.evasion.decision.search import approach
+from brinell.evasion.decision.search import approach, on_boundary
 from brinell.evasion.decision.slope import slope
 from brinell.evasion.decision.start import Point, Start, ask
 from brinell.evasion.hunt import Hunt
@@ -48,8 +48,7 @@ class GeoDA(Attack):
         tolerance = 1e-4
         hunt.begin()
         hunt.limit(self.queries)
-        at = self.start(hunt)
-        approach(hunt, at, tolerance)
+        at = on_boundary(hunt, self.start, tolerance)
         most = int((hunt.left + hunt.queries[hunt.rows]).max()) if len(hunt) else 0  # the same for all
         shares = [self.growth**round for round in range(self.rounds)]
         round = 0

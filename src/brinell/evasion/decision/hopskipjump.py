@@ -9,7 +9,7 @@ from typing import ClassVar, final
 
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
-from brinell.evasion.decision.search import approach, leap
+from brinell.evasion.decision.search import approach, leap, on_boundary
 from brinell.evasion.decision.slope import slope
 from brinell.evasion.decision.start import Start
 from brinell.evasion.hunt import Hunt
@@ -39,8 +39,7 @@ class HopSkipJump(Attack):
         tolerance = max(features**-1.5, 1e-6)
         hunt.begin()
         hunt.limit(self.queries)
-        at = self.start(hunt)
-        approach(hunt, at, tolerance)
+        at = on_boundary(hunt, self.start, tolerance)
         step = 0
         while len(hunt):
             step += 1

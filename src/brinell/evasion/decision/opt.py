@@ -12,7 +12,7 @@ import torch
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.decision.ray import Lengths, Ray, measure, ray_to
-from brinell.evasion.decision.search import approach
+from brinell.evasion.decision.search import on_boundary
 from brinell.evasion.decision.start import Rows, Start, directions, unit
 from brinell.evasion.hunt import Hunt
 from brinell.threat import Access
@@ -45,8 +45,7 @@ class OPT(Attack):
     def __call__(self, hunt: Hunt) -> None:
         hunt.begin()
         hunt.limit(self.queries)
-        at = self.start(hunt)
-        approach(hunt, at, self.tolerance)
+        at = on_boundary(hunt, self.start, self.tolerance)
         ray = hunt.carry(ray_to(hunt, at.x))
         smoothing = self.smoothing
         while len(hunt):

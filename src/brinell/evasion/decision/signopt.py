@@ -12,7 +12,7 @@ from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.decision.opt import beside, descend
 from brinell.evasion.decision.ray import Ray, ray_to, serves
-from brinell.evasion.decision.search import approach
+from brinell.evasion.decision.search import on_boundary
 from brinell.evasion.decision.start import BLOCK, Flags, Rows, Start, directions, unit
 from brinell.evasion.hunt import Hunt
 from brinell.threat import Access
@@ -42,8 +42,7 @@ class SignOPT(Attack):
     def __call__(self, hunt: Hunt) -> None:
         hunt.begin()
         hunt.limit(self.queries)
-        at = self.start(hunt)
-        approach(hunt, at, self.tolerance)
+        at = on_boundary(hunt, self.start, self.tolerance)
         ray = hunt.carry(ray_to(hunt, at.x))
         while len(hunt):
             descend(hunt, ray, self._gradient(hunt, ray), self.tolerance)

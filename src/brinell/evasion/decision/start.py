@@ -33,11 +33,13 @@ class Point:
 class Start:
     """A point that serves the adversary, for each example: random points of the box until one does.
 
-    examples: inputs (n, *shape) tried first, in an order of each example's own; a targeted goal in many dimensions
-    has no other hope. An example for which nothing serves spends its queries here.
+    examples: inputs (n, *shape) tried first, drawn at random for each example; a targeted goal in many dimensions
+    has no other hope. An example for which nothing serves spends its queries here. draws: directions from x0 compared
+    with the first point found, where an attack begins on the boundary.
     """
 
     examples: Inputs | None = None
+    draws: int = 100
 
     def __call__(self, hunt: Hunt) -> Point:
         """The first that serves, carried by the hunt."""
