@@ -135,11 +135,14 @@ class Recorder(Backend):
         self.model = model
         self.access = access
         self.asked: list[tuple[Tensor, Tensor, bool]] = []
+        self.passed_back: list[int] = []  # rows of each backward pass: a Jacobian takes several a forward pass
 
     def scores(self, x: Tensor) -> Tensor:
         scores = self.model(x.flatten(1)[:, 1:])
         names = (x.detach().flatten(1)[:, 0] / self.SPACING).round().long()
         self.asked.append((names, scores.detach(), x.requires_grad))
+        if scores.requires_grad:
+            scores.register_hook(lambda g: self.passed_back.append(len(g)))
         return scores
 
     def digest(self) -> str:
@@ -157,7 +160,7 @@ class Recorder(Backend):
 
     @property
     def gradients(self) -> int:
-        return sum(len(names) for names, _, wanted in self.asked if wanted)
+        return sum(self.passed_back)
 
     def target(self) -> Target:
         return Target(self, REALS, chunk=100_000)  # one batch a question

@@ -59,6 +59,11 @@ def _score(name: str, paper: str) -> Row:
     return Row(name, path, "attack", "score", Access.SCORES, paper, (), _BLACK_BOX, (_BLACK_EVASION,))
 
 
+def _minimal(name: str, sets: tuple[str, ...], paper: str) -> Row:
+    path = f"brinell.evasion:{name}"
+    return Row(name, path, "attack", "minimal", Access.GRADIENTS, paper, sets, _WHITE_BOX, (_EVASION,))
+
+
 def _decision(name: str, paper: str) -> Row:
     path = f"brinell.evasion:{name}"
     return Row(name, path, "attack", "decision", Access.LABELS, paper, (), _BLACK_BOX, (_BLACK_EVASION,))
@@ -81,6 +86,9 @@ CATALOG: tuple[Row, ...] = (
     _gradient("BIM", "Kurakin et al. 2017, arXiv:1607.02533"),
     _gradient("PGD", "Madry et al. 2018, arXiv:1706.06083"),
     _gradient("APGD", "Croce and Hein 2020, arXiv:2003.01690"),
+    _minimal("DeepFool", ("linf", "l2"), "Moosavi-Dezfooli et al. 2016, arXiv:1511.04599"),
+    _minimal("DDN", ("l2",), "Rony et al. 2019, arXiv:1811.09600"),
+    _minimal("FMN", ("linf", "l2"), "Pintor et al. 2021, arXiv:2102.12827"),
     Row(
         "FAB",
         "brinell.evasion:FAB",

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from brinell.errors import UsageError
 from brinell.threat import L0, L1, L2, Box, Linf, Masked, Pixels
+from brinell.threat.patch import Patch
 from threat.strategies import Case, cases
 
 INNER = [Linf(0.1), L2(0.5), L1(1.0), L0(2.0), Pixels(2.0)]
@@ -94,3 +95,10 @@ def test_a_sample_is_as_long_as_without_a_mask() -> None:
 def test_a_mask_that_allows_nothing_or_is_none_is_refused(mask) -> None:
     with pytest.raises(UsageError, match="give some True"):
         Masked(mask, Linf(0.1))
+
+
+def test_two_masks_tell_their_sets_apart() -> None:
+    one, other = torch.tensor([True, False, False]), torch.tensor([False, True, False])
+    assert Masked(one, Linf(0.1)).about == Masked(one.clone(), Linf(0.2)).about
+    assert len({set.about for set in (Linf(0.1), Masked(one, Linf(0.1)), Masked(other, Linf(0.1)))}) == 3
+    assert Patch(one).about != Patch(other).about

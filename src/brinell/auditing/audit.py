@@ -226,7 +226,7 @@ def _identity(target: Target, data: Dataset, question: Question, plan: Plan, see
         "data": data.digest,
         "threat": f"{question.key}, box [{target.box.low}, {target.box.high}], {threat.access.name}, "
         f"queries {threat.queries or 'unlimited'}",
-        "set": threat.set.name,
+        "set": threat.set.name + threat.set.about,
         "radii": list(question.radii),
         "plan": plan.model_dump(mode="json"),
         "seed": seed,

@@ -23,7 +23,10 @@ from brinell.evasion.gradient.rule import Plain as Plain
 from brinell.evasion.gradient.rule import StepRule as StepRule
 from brinell.evasion.hunt import Hunt as Hunt
 from brinell.evasion.hunt import Objective as Objective
+from brinell.evasion.minimal.ddn import DDN as DDN
+from brinell.evasion.minimal.deepfool import DeepFool as DeepFool
 from brinell.evasion.minimal.fab import FAB as FAB
+from brinell.evasion.minimal.fmn import FMN as FMN
 from brinell.evasion.noise import Noise as Noise
 from brinell.evasion.objective import cross_entropy as cross_entropy
 from brinell.evasion.objective import dlr as dlr

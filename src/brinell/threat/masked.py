@@ -1,5 +1,6 @@
 """A set inside a mask: what lies outside of it stays as it is."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -41,6 +42,10 @@ class Masked(PerturbationSet):
     @property
     def box(self) -> Box:  # type: ignore[override]
         return self.inner.box
+
+    @property
+    def about(self) -> str:
+        return f" inside mask {mask_digest(self.mask)}{self.inner.about}"
 
     def within(self, box: Box) -> "Masked":
         return replace(self, inner=self.inner.within(box))
@@ -89,3 +94,9 @@ class Masked(PerturbationSet):
     def _strays(self, x0: Inputs, x: Inputs) -> Mask:
         """Whether x differs from x0 outside the mask."""
         return ((x != x0) & ~self._over(x0)).flatten(1).any(1)
+
+
+def mask_digest(mask: Tensor) -> str:
+    """A short name of a mask: of its shape and of the places it sets."""
+    content = f"{tuple(mask.shape)} {mask.flatten().nonzero().flatten().tolist()}"
+    return hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from brinell.errors import UsageError
 from brinell.threat.box import REALS, Box
+from brinell.threat.masked import mask_digest
 from brinell.threat.sets import Bounds, Coefficients, PerturbationSet, check_radius, least_over_box
 from brinell.types import Inputs, Scores
 
@@ -31,6 +32,10 @@ class Patch(PerturbationSet):
         check_radius(self.radius)
         if self.mask.dtype is not torch.bool or not self.mask.any():
             raise UsageError(f"mask is {self.mask.dtype} with {int(self.mask.count_nonzero())} set; give some True")
+
+    @property
+    def about(self) -> str:
+        return f" inside mask {mask_digest(self.mask)}"
 
     def within(self, box: Box) -> "Patch":
         if not box.bounded:

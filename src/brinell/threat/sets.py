@@ -29,6 +29,11 @@ class PerturbationSet(ABC):
     radius: float
     box: Box
 
+    @property
+    def about(self) -> str:
+        """What else tells it from other sets of its name, such as a mask's digest: a run is of one set."""
+        return ""
+
     @abstractmethod
     def within(self, box: Box) -> "PerturbationSet":
         """The same body, meeting `box`."""

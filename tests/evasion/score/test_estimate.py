@@ -75,7 +75,9 @@ def test_blocks_bound_a_question_and_change_no_count(monkeypatch) -> None:
     assert torch.cosine_similarity(g, b.expand(3, -1)).min() > 0.8
 
 
-@pytest.mark.parametrize("made", [NES(pairs=8, steps=50), SPSA(pairs=8, steps=50), Bandits(steps=50)], ids=repr)
+@pytest.mark.parametrize(
+    "made", [NES(pairs=8, steps=50), SPSA(pairs=8, steps=50), Bandits(steps=50)], ids=lambda made: type(made).__name__
+)
 def test_what_is_left_of_a_budget_is_spent_and_no_more(made) -> None:
     x = torch.rand(3, 4, generator=generator())
     threat = Threat(Linf(0.1), queries=28)

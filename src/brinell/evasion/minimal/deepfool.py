@@ -24,7 +24,8 @@ class DeepFool(Attack):
     steps: linearisations. classes: how many rivals are weighed, those that score highest at x0. Each step costs a
     gradient for each of them and one for the label. overshoot: the paper's eta. Each point asked about is the whole
     path lengthened by it once, so that on a linear model the distance is 1 + overshoot times the smallest. Under a
-    goal with an aim each step makes up the aim's arrears on the class on top.
+    goal with an aim each step makes up the aim's arrears on the class on top. A deviation from the paper: what leads
+    out of the box at its edge is left out of the linear model, or a step could be stopped there each time.
     """
 
     steps: int = 50
@@ -72,6 +73,8 @@ def _to_face(hunt: Hunt, scores: Logits, jacobian: Jacobian) -> Inputs:
     """The shortest step, by the linear model of the scores, to where the first class ties with the rival chosen."""
     lead = scores[:, :1] - scores[:, 1:]
     normals = jacobian[:, 1:] - jacobian[:, :1]
+    normals = hunt.set.box.inward(hunt.x.unsqueeze(1).expand_as(normals).flatten(0, 1), normals.flatten(0, 1))
+    normals = normals.unflatten(0, jacobian[:, 1:].shape[:2])
     directions = hunt.set.steepest(normals.flatten(0, 1)).unflatten(0, normals.shape[:2])
     slopes = (normals * directions).flatten(2).sum(2)
     reach = lead / slopes
