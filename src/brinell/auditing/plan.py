@@ -107,7 +107,7 @@ PRESETS = {
                 _stage("IBP"),
                 _stage("PGD", steps=5),
                 _stage("APGD", steps=20, objective="dlr", targets=3),
-                _stage("AlphaCROWN", promise=0.05),
+                _stage("AlphaCROWN"),
                 _stage("APGD", steps=50, objective="dlr"),
                 _stage("Square", queries=30),
                 _blind("Noise", draws=200),

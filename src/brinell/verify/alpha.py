@@ -14,7 +14,7 @@ from brinell.types import Inputs
 from brinell.verify.freedom import Climb, ascend, first
 from brinell.verify.graph import Graph
 from brinell.verify.problem import Problem, solve, sound
-from brinell.verify.relaxation import at_centre, best, relax
+from brinell.verify.relaxation import best, linear_model, relax
 from brinell.verify.verifier import Checkpoint, Margins, Spec, Verifier, nothing
 
 
@@ -24,10 +24,9 @@ class AlphaCROWN(Verifier):
     """Each row has slopes of its own and keeps its best bound; an example leaves when all its rows are positive.
 
     The neurons inside are bounded as CROWN bounds them: the paper improves their slopes too. promise: gives up an
-    example before dear work that holds little promise, as a share of the slack, which is its margin at x0 less the
-    bound so far: before substitution inside the network, where the network's linear model at x0 leaves a margin
-    below that share; before the ascent, where the bound misses zero by more than it. None gives up none. memory:
-    bytes, about, that it may take.
+    example before that, its dearest work, where the network's linear model at x0 leaves a margin smaller than this
+    share of what the bound by intervals inside misses zero by; None gives up none. memory: bytes, about, that it may
+    take.
     """
 
     climb: Climb = Climb(steps=20, patience=2)
@@ -45,24 +44,22 @@ class AlphaCROWN(Verifier):
 
     def _bound(self, problem: Problem) -> Margins:
         if self.promise is None:
-            return _climbed(problem, self.climb, torch.full(problem.spec.shape[:2], torch.inf, dtype=torch.float64))
+            return _climbed(problem, self.climb)
         cheap = relax(problem, "adaptive", substituted=False)
         bounds = best(problem, cheap)
-        clean, linear = at_centre(problem)
-        missing = (bounds <= 0) & (linear < self.promise * (clean - bounds))
-        asked = ((bounds <= 0).any(1) & ~missing.any(1)).nonzero().squeeze(1)
+        hopeless = (bounds <= 0) & (linear_model(problem) < -self.promise * bounds)
+        asked = ((bounds <= 0).any(1) & ~hopeless.any(1)).nonzero().squeeze(1)
         bounds = sound(cheap.intervals, bounds)
         if len(asked):
-            dear = _climbed(problem.only(asked), self.climb, self.promise * clean[asked] / (1 - self.promise))
-            bounds[asked] = torch.maximum(bounds[asked], dear)
+            bounds[asked] = torch.maximum(bounds[asked], _climbed(problem.only(asked), self.climb))
         return bounds
 
 
-def _climbed(problem: Problem, climb: Climb, miss: Margins) -> Margins:
-    """CROWN's bounds, and those of each example improved that misses zero by no more than `miss` in any row."""
+def _climbed(problem: Problem, climb: Climb) -> Margins:
+    """CROWN's bounds, and those of each example improved that has a row which is not positive."""
     relaxed = relax(problem, "adaptive", substituted=True)
     bounds = best(problem, relaxed)
-    left = ((bounds <= 0).any(1) & (bounds >= -miss).all(1)).nonzero().squeeze(1)
+    left = (~(bounds > 0).all(1)).nonzero().squeeze(1)
     intervals = [(low[left], high[left]) for low, high in relaxed.intervals]
     improved, _, _ = ascend(problem.only(left), first(problem.graph, intervals, bounds.shape[1]), climb)
     bounds[left] = torch.where(improved > bounds[left], improved, bounds[left])

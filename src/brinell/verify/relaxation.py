@@ -68,15 +68,13 @@ def best(problem: Problem, relaxed: Relaxation) -> Constants:
     return torch.maximum(substituted, elided(problem, relaxed))
 
 
-def at_centre(problem: Problem) -> tuple[Constants, Constants]:
-    """(the specification at x0, its least value were the network what it is linearly around x0): no bound of anything.
+def linear_model(problem: Problem) -> Constants:
+    """The least value of the specification were the network what it is linearly around x0: no bound of anything.
 
     At radius zero each bend is its own tangent, and what substitution makes of them is the first-order model.
     """
-    graph = problem.graph
     tangents = relax(replace(problem, set=problem.set.resized(0.0)), "adaptive", substituted=False)
-    scores = tangents.intervals[graph.output][0].flatten(1)
-    return (problem.spec @ scores.unsqueeze(2)).squeeze(2), bound(problem, graph.output, problem.spec, tangents.pieces)
+    return bound(problem, problem.graph.output, problem.spec, tangents.pieces)
 
 
 def elided(problem: Problem, relaxed: Relaxation) -> Constants:
