@@ -212,11 +212,13 @@ def _dynamic(trial: _Trial) -> Iterator[Finding]:
             calls.append(frame.f_code.co_name)
 
     before = sys.getprofile()
+    if before is not None:  # somebody is measuring; a profiler written in C could not be put back
+        return
     sys.setprofile(note)
     try:
         trial.target.scores(trial.x[:1])
     finally:
-        sys.setprofile(before)
+        sys.setprofile(None)
     if calls:
         yield _finding(
             "dynamic",

@@ -29,7 +29,7 @@ def diagnosis_table(diagnosis: "Diagnosis") -> RenderableType:
     checks = ", ".join(diagnosis.checks) or "nothing"
     tried = f"{diagnosis.examples} examples tried at radius {diagnosis.radius:g}: {checks}"
     if not diagnosis.findings:
-        return Group(_text(tried), "nothing found: the evaluation is to be believed")
+        return Group(_text(tried), "nothing found that speaks against believing the evaluation")
     rows = [
         (f.code, f.severity, f.message, ", ".join(map(str, f.examples[:5])) + ("…" if f.examples[5:] else ""), f.remedy)
         for f in diagnosis.findings
