@@ -31,14 +31,25 @@ def test_other_floats_are_cast(tmp_path, kind):
     torch.testing.assert_close(backend.scores(x).float(), net(x).detach(), rtol=0.01, atol=0.01)
 
 
-def test_a_file_gives_a_target_of_scores(tmp_path):
-    path = saved(as_onnx(mlp()), tmp_path)
-    asked = load(path)
-    assert asked.access == Access.SCORES
-    assert asked.labels(batch(5, 4)).tolist() == mlp()(batch(5, 4)).argmax(1).tolist()
+def test_a_file_gives_a_target_that_shows_its_weights(tmp_path):
+    asked, net, x = load(saved(as_onnx(mlp()), tmp_path)), mlp(), batch(5, 4)
+    assert asked.access == Access.WEIGHTS
+    assert asked.labels(x).tolist() == net(x).argmax(1).tolist()
     assert asked.copy().backend is asked.backend
-    with pytest.raises(UsageError, match="a proof needs a torch module"):
-        asked.backend.module()
+    scores, values, gradient = asked.gradient(x, lambda scores, rows: scores[:, 0])
+    x.requires_grad_()
+    (expected,) = torch.autograd.grad(net(x)[:, 0].sum(), x)
+    torch.testing.assert_close(scores, net(x).detach())
+    torch.testing.assert_close(values, scores[:, 0])
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_what_cannot_be_read_shows_scores_alone(tmp_path):
+    backend = OnnxBackend(saved(graph([X], [("s", TensorProto.FLOAT, ["n", 4])], HARD), tmp_path))
+    assert backend.access == Access.SCORES
+    assert backend.scores(batch(3, 4)).shape == (3, 4)
+    with pytest.raises(UsageError, match=r"shows no weights: no rule for the ONNX operator Hardmax \(h\)"):
+        backend.module()
 
 
 def test_data_beside_the_file_is_read_and_counts_for_the_digest(tmp_path):
@@ -69,6 +80,7 @@ def graph(inputs, outputs, nodes):
 
 
 X = ("x", TensorProto.FLOAT, ["n", 4])
+HARD = [helper.make_node("Hardmax", ["x"], ["s"], name="h")]
 ID = [helper.make_node("Identity", ["x"], ["s"])]
 
 

@@ -1,12 +1,12 @@
 """From a PyTorch module to a graph, by `torch.export`."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from brinell.errors import UsageError
 from brinell.types import Inputs
@@ -34,35 +34,60 @@ def trace(module: nn.Module, example: Inputs) -> Graph:
 
 
 def _read(module: nn.Module, batch: Inputs) -> Graph:
-    try:
-        exported = torch.export.export(module, (batch,)).run_decompositions({})
-    except Exception as error:
-        raise Unsupported(f"torch.export cannot read {type(module).__name__}: {_headline(error)}") from error
-    signature = exported.graph_signature
-    held = {**exported.state_dict, **exported.constants}
-    names = {
-        **signature.inputs_to_parameters,
-        **signature.inputs_to_buffers,
-        **signature.inputs_to_lifted_tensor_constants,
-    }
+    recorded = _recorded(module, batch)
+    operators, held = _exported(module, batch) if recorded is None else recorded
     build = Builder()
     values: dict[Any, Any] = {}
-    for node in exported.graph.nodes:
-        if node.op == "placeholder":
-            values[node] = held[names[node.name]] if node.name in names else build.input(batch.shape[1:])
+    result = None
+    for node in operators:
+        if node.op == "output":
+            returned = [node.args[0]] if isinstance(node.args[0], fx.Node) else node.args[0]
+            result = values[returned[0]] if isinstance(returned, (list, tuple)) and len(returned) == 1 else None
+        elif node.name in held:
+            values[node] = held[node.name]
+        elif node.op == "placeholder":
+            values[node] = build.input(batch.shape[1:])
         elif node.op == "call_function":
             values[node] = _call(build, node, values)
-    (output,) = (node for node in exported.graph.nodes if node.op == "output")
-    result = values[output.args[0][0]] if len(output.args[0]) == 1 else None
     if not isinstance(result, Value) or len(result.shape) != 1:
         raise Unsupported(f"{type(module).__name__} returns something other than one score a class")
     return graph(build.nodes[: result.place + 1])
 
 
-def _call(build: Builder, node: torch.fx.Node, values: dict[Any, Any]) -> Any:
+def _exported(module: nn.Module, batch: Inputs) -> tuple[Iterable[fx.Node], dict[str, Any]]:
+    """(PyTorch's operators in order, the constants by the name of their node)."""
+    try:
+        exported = torch.export.export(module, (batch,)).run_decompositions({})
+    except Exception as error:
+        raise Unsupported(f"torch.export cannot read {type(module).__name__}: {_headline(error)}") from error
+    signature = exported.graph_signature
+    tensors = {**exported.state_dict, **exported.constants}
+    names = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    return exported.graph.nodes, {node: tensors[name] for node, name in names.items()}
+
+
+def _recorded(module: nn.Module, batch: Inputs) -> tuple[Iterable[fx.Node], dict[str, Any]] | None:
+    """The same of a module that an importer wrote down in PyTorch's operators, which needs no export."""
+    if not isinstance(module, fx.GraphModule):
+        return None
+    nodes = list(module.graph.nodes)
+    inputs = [node for node in nodes if node.op == "placeholder"]
+    whole = all(
+        isinstance(node.meta.get("val"), Tensor) for node in nodes if node.op in ("placeholder", "call_function")
+    )
+    if not whole or len(inputs) != 1 or inputs[0].meta["val"].shape != batch.shape:
+        return None
+    return nodes, {node.name: module.get_buffer(node.target) for node in nodes if node.op == "get_attr"}
+
+
+def _call(build: Builder, node: fx.Node, values: dict[Any, Any]) -> Any:
     """The value of one exported operator: computed at once where it depends on constants only."""
-    args = torch.fx.map_arg(node.args, values.__getitem__)
-    options = torch.fx.map_arg(node.kwargs, values.__getitem__)
+    args = fx.map_arg(node.args, values.__getitem__)
+    options = fx.map_arg(node.kwargs, values.__getitem__)
     if not any(isinstance(values[used], Value) for used in node.all_input_nodes):
         assert callable(node.target)
         return node.target(*args, **options)
@@ -79,12 +104,12 @@ def _call(build: Builder, node: torch.fx.Node, values: dict[Any, Any]) -> Any:
     return value
 
 
-def _shape(node: torch.fx.Node) -> tuple[int, ...]:
+def _shape(node: fx.Node) -> tuple[int, ...]:
     value = node.meta["val"]
     return tuple((value if isinstance(value, Tensor) else value[0]).shape)
 
 
-def _place(node: torch.fx.Node) -> str:
+def _place(node: fx.Node) -> str:
     """The operator, and the module that calls it."""
     stack = list(node.meta.get("nn_module_stack", {}).values())
     if not stack:

@@ -1,0 +1,98 @@
+"""From an ONNX file to a torch module of PyTorch's own operators, believed only where it equals onnxruntime."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from brinell.targets.onnx.call import Call, Foreign
+from brinell.targets.onnx.files import OnnxFile
+from brinell.targets.onnx.operators import RULES
+from brinell.targets.onnx.session import Session
+from brinell.targets.onnx.tape import Tape
+
+TOLERANCE = 1e-4
+"""How far our reading may be from onnxruntime, as a share of the largest output: float32 sums in another order."""
+
+
+def read(file: OnnxFile, session: Session, output: str) -> fx.GraphModule:
+    """The module that computes `output`, one row an example. Raises Foreign, naming what cannot be read."""
+    shape = session.shape
+    if any(not isinstance(n, int) for n in shape[1:]):
+        raise Foreign(f"{file.path}: its input {session.input} has shape {shape}; fix the axes after the first")
+    model = file.complete()
+    version = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+    tape = Tape()
+    values = {initial.name: _tensor(initial) for initial in model.graph.initializer}
+    example = tape.input(tuple(int(n) for n in shape[1:] if n is not None), torch.from_numpy(_none(session)).dtype)
+    values[session.input] = example
+    rows = shape[0] if isinstance(shape[0], int) else 1
+    for node in model.graph.node:
+        values |= _outputs(node, values, version, rows, tape)
+    if output not in values or not tape.depends(values[output]):
+        raise Foreign(f"{file.path}: its output {output} does not depend on its input")
+    module = tape.module(values[output])
+    compare(module, session, output, torch.zeros(1), torch.ones(1))
+    return module
+
+
+def compare(module: fx.GraphModule, session: Session, output: str, low: Tensor, high: Tensor) -> None:
+    """Raise Foreign unless both agree on random inputs between the limits, and on noise of that spread."""
+    rng = torch.Generator().manual_seed(0)
+    shape = (4, *(int(n) for n in session.shape[1:] if n is not None))
+    inside = low + (high - low) * torch.rand(shape, generator=rng)
+    around = (low + high) / 2 + (high - low) * torch.randn(shape, generator=rng)
+    dtype = torch.from_numpy(_none(session)).dtype
+    for x in (inside.to(dtype), around.to(dtype)):
+        with torch.no_grad():
+            ours = module(x).double()
+        theirs = torch.from_numpy(session(x.numpy(), output)).double()
+        if ours.shape != theirs.shape:
+            raise Foreign(f"{session.path}: read as shape {tuple(ours.shape)}, run as {tuple(theirs.shape)}")
+        slack = TOLERANCE * float(theirs.abs().nan_to_num().amax())
+        if not torch.allclose(ours, theirs, rtol=0.0, atol=slack, equal_nan=True):
+            gap = float((ours - theirs).abs().max())
+            raise Foreign(f"{session.path}: our reading of it differs from onnxruntime by {gap:g}")
+
+
+def _outputs(node: Any, values: dict[str, Tensor], version: int, rows: int, tape: Tape) -> dict[str, Tensor]:
+    place = node.name or ", ".join(node.output)
+    if node.domain not in ("", "ai.onnx") or node.op_type not in RULES:
+        raise Foreign(f"no rule for the ONNX operator {node.op_type} ({place})")
+    attributes = {attribute.name: _attribute(attribute) for attribute in node.attribute}
+    tape.source = (place, node.op_type)
+    call = Call({"outputs": len(node.output), **attributes}, version, rows, tape)
+    try:
+        result = RULES[node.op_type](call, *(values[name] if name else None for name in node.input))
+    except Foreign as error:
+        raise Foreign(f"cannot read the ONNX operator {node.op_type} ({place}): {error}") from None
+    except Exception as error:
+        headline = str(error).partition("\n")[0][:160]
+        raise Foreign(f"the ONNX operator {node.op_type} ({place}) has inputs it cannot have: {headline}") from error
+    found = [result] if isinstance(result, Tensor) else list(result)
+    return dict(zip(node.output, found, strict=False))
+
+
+def _attribute(attribute: Any) -> Any:
+    import onnx
+
+    value = onnx.helper.get_attribute_value(attribute)
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, onnx.TensorProto):
+        return _tensor(value)
+    return list(value) if hasattr(value, "__len__") and not isinstance(value, str) else value
+
+
+def _tensor(stored: Any) -> Tensor:
+    import onnx
+
+    try:
+        return torch.from_numpy(np.array(onnx.numpy_helper.to_array(stored)))
+    except Exception as error:
+        raise Foreign(f"the constant {stored.name!r} is no tensor of numbers: {error}") from error
+
+
+def _none(session: Session) -> np.ndarray:
+    return np.zeros(0, session.type)

@@ -1,0 +1,65 @@
+"""One value in, one value out."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from brinell.targets.onnx.call import Call, Foreign, Rule
+
+aten = torch.ops.aten
+
+
+def _relu(call: Call, x: Tensor) -> Tensor:
+    return call.do(aten.relu.default, x)
+
+
+def _leaky_relu(call: Call, x: Tensor) -> Tensor:
+    return call.do(aten.leaky_relu.default, x, call.get("alpha", 0.01))
+
+
+def _elu(call: Call, x: Tensor) -> Tensor:
+    return call.do(aten.elu.default, x, call.get("alpha", 1.0))
+
+
+def _sigmoid(call: Call, x: Tensor) -> Tensor:
+    return call.do(aten.sigmoid.default, x)
+
+
+def _tanh(call: Call, x: Tensor) -> Tensor:
+    return call.do(aten.tanh.default, x)
+
+
+def _clip(call: Call, x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
+    """The limits were attributes before operator set 11."""
+    least = _limit(call, low, call.get("min"), -math.inf)
+    most = _limit(call, high, call.get("max"), math.inf)
+    finite = (None if least == -math.inf else least, None if most == math.inf else most)
+    return x if finite == (None, None) else call.do(aten.clamp.default, x, *finite)
+
+
+def _limit(call: Call, given: Tensor | None, attribute: float | None, default: float) -> float:
+    if given is None:
+        return default if attribute is None else float(attribute)
+    if call.depends(given):
+        raise Foreign("its limit is no constant")
+    return float(given)
+
+
+def _softmax(call: Call, x: Tensor) -> Tensor:
+    """Before operator set 13 all axes from `axis` on were one."""
+    axis = call.get("axis", 1 if call.version < 13 else -1)
+    if call.version < 13 and axis % x.dim() != x.dim() - 1:
+        raise Foreign(f"a softmax over the axes of {tuple(x.shape)} from {axis} on")
+    return call.do(aten.softmax.int, x, axis)
+
+
+RULES: dict[str, Rule] = {
+    "Relu": _relu,
+    "LeakyRelu": _leaky_relu,
+    "Elu": _elu,
+    "Sigmoid": _sigmoid,
+    "Tanh": _tanh,
+    "Clip": _clip,
+    "Softmax": _softmax,
+}
