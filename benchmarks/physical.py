@@ -9,7 +9,8 @@ from torch.nn import functional
 import brinell
 from benchmarks.figure import SHARED, Figure, Skipped, shared_images
 from brinell.evasion import PGD, margin
-from brinell.evasion.physical.sticker import AdversarialPatch, Placement, fooled
+from brinell.evasion.physical.patch import AdversarialPatch, fooled
+from brinell.evasion.physical.placement import Anywhere
 from brinell.evasion.reprogramming import Reprogramming
 from brinell.evasion.spatial.corruption import corrupted_accuracy
 from brinell.evasion.spatial.grid import Grid
@@ -34,7 +35,7 @@ def patch() -> list[Figure]:
     right = (target.labels(held) == labels) & (labels != 5)
     figures = []
     for share in (0.3, 0.5):
-        placement = Placement((share, share))
+        placement = Anywhere((share, share))
         found = AdversarialPatch(placement, steps=200).learn(target, x[:500], y[:500], aim=5)
         grey = torch.full_like(found, 0.5)
         rates = [float(fooled(target, held, labels, p, placement, aim=5)[right].float().mean()) for p in (found, grey)]
@@ -81,7 +82,7 @@ def corruptions() -> list[Figure]:
         Figure(
             "accuracy under corruption, plain ResNet-20, 500 CIFAR-10 images, mean over severities 1 to 5",
             "measured",
-            ", ".join(f"{kind} {np.mean(row):.0%}" for kind, row in table.items()),
+            ", ".join(f"{kind} {np.mean(row) / len(x):.0%}" for kind, row in table.right.items()),
         )
     ]
 

@@ -68,3 +68,11 @@ def test_a_mask_that_does_not_fit_and_a_box_without_end_are_refused():
         Patch(MASK).within(REALS)
     with pytest.raises(UsageError, match="give some True"):
         Patch(~MASK & MASK)
+
+
+def test_everywhere_every_valid_input_is_contained_and_none_else():
+    everywhere = Patch.everywhere().within(Box(0.0, 1.0))
+    x0, x = torch.rand(9, 2, 3, 3, generator=generator(1)), torch.rand(9, 2, 3, 3, generator=generator(2)).round()
+    assert everywhere.contains(x0, x).all()
+    assert torch.equal(everywhere.project(x0, x), x)
+    assert not everywhere.contains(x0, x + 1.5).any()

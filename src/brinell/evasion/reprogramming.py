@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from brinell.errors import UsageError
 from brinell.evasion.objective import cross_entropy
-from brinell.evasion.physical.rendered import ascend, pull_back
+from brinell.evasion.physical.rendered import ascend, one_range, pull_back, within
 from brinell.targets import Target
 from brinell.types import Inputs, Labels
 
@@ -63,27 +63,22 @@ class Reprogramming:
         small = (x.shape[2], x.shape[3])
         if small[0] > shape[1] or small[1] > shape[2]:
             raise UsageError(f"the new task's inputs are {small}; the network's are only {shape[1:]}, so shrink them")
-        if not isinstance(target.box.low, float) or not isinstance(target.box.high, float) or not target.box.bounded:
-            raise UsageError("the target's box differs from feature to feature or has no end; a frame needs one range")
-        low, width = target.box.low, target.box.high - target.box.low
+        limits = one_range(target.box)
         classes = torch.arange(int(y.max()) + 1, device=x.device) if classes is None else classes
         corner = ((shape[1] - small[0]) // 2, (shape[2] - small[1]) // 2)
         rng = torch.Generator(x.device).manual_seed(seed)
-
-        def framed(free: Tensor) -> Tensor:
-            return low + width * (free.tanh() + 1) / 2
 
         def gradient(free: Tensor) -> Tensor:
             rows = torch.randint(len(x), (self.batch,), generator=rng, device=x.device)
             aims = classes[y[rows]]
 
             def render(free: Tensor) -> Inputs:
-                return _place(framed(free), x[rows], corner)
+                return _place(within(free, limits), x[rows], corner)
 
             return pull_back(target, free, render, cross_entropy, aims, aims)[1]
 
         start = 0.1 * torch.randn(*shape, generator=rng, dtype=x.dtype, device=x.device)
-        return Program(framed(ascend(start, gradient, self.steps, self.rate)), corner, small, classes)
+        return Program(within(ascend(start, gradient, self.steps, self.rate), limits), corner, small, classes)
 
 
 def _place(frame: Tensor, x: Inputs, corner: tuple[int, int]) -> Inputs:

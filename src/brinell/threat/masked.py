@@ -28,8 +28,7 @@ class Masked(PerturbationSet):
     inner: PerturbationSet
 
     def __post_init__(self) -> None:
-        if self.mask.dtype is not torch.bool or not self.mask.any():
-            raise UsageError(f"mask is {self.mask.dtype} with {int(self.mask.count_nonzero())} set; give some True")
+        check_mask(self.mask)
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -42,6 +41,10 @@ class Masked(PerturbationSet):
     @property
     def box(self) -> Box:  # type: ignore[override]
         return self.inner.box
+
+    @property
+    def pointed(self) -> bool:  # type: ignore[override]
+        return self.inner.pointed
 
     @property
     def about(self) -> str:
@@ -100,3 +103,9 @@ def mask_digest(mask: Tensor) -> str:
     """A short name of a mask: of its shape and of the places it sets."""
     content = f"{tuple(mask.shape)} {mask.flatten().nonzero().flatten().tolist()}"
     return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def check_mask(mask: Tensor) -> None:
+    """Refuse a mask that is not of booleans, or allows nothing."""
+    if mask.dtype is not torch.bool or not mask.any():
+        raise UsageError(f"mask is {mask.dtype} with {int(mask.count_nonzero())} set; give some True")

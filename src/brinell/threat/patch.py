@@ -9,7 +9,7 @@ from torch import Tensor
 
 from brinell.errors import UsageError
 from brinell.threat.box import REALS, Box
-from brinell.threat.masked import mask_digest
+from brinell.threat.masked import check_mask, mask_digest
 from brinell.threat.sets import Bounds, Coefficients, PerturbationSet, check_radius, least_over_box
 from brinell.types import Inputs, Scores
 
@@ -30,8 +30,12 @@ class Patch(PerturbationSet):
 
     def __post_init__(self) -> None:
         check_radius(self.radius)
-        if self.mask.dtype is not torch.bool or not self.mask.any():
-            raise UsageError(f"mask is {self.mask.dtype} with {int(self.mask.count_nonzero())} set; give some True")
+        check_mask(self.mask)
+
+    @classmethod
+    def everywhere(cls) -> "Patch":
+        """No mask: every valid input, however far from x0."""
+        return cls(torch.tensor(True))
 
     @property
     def about(self) -> str:

@@ -5,8 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from brinell.errors import UsageError
 from brinell.evasion.hunt import Objective
 from brinell.targets import Target
+from brinell.threat import Box
 from brinell.types import Inputs, Labels, Scores
 
 
@@ -44,3 +46,22 @@ def ascend(thing: Tensor, gradient: Callable[[Tensor], Tensor], steps: int, rate
         leaf.grad = gradient(leaf.detach())
         optimiser.step()
     return leaf.detach()
+
+
+def one_range(box: Box) -> tuple[float, float]:
+    """(lowest, highest) valid value, for things whose every value has the same limits; UsageError where none are."""
+    if isinstance(box.low, float) and isinstance(box.high, float) and box.bounded:
+        return box.low, box.high
+    raise UsageError("the target's box differs from feature to feature or has no end; a picture needs one finite range")
+
+
+def within(free: Tensor, limits: tuple[float, float]) -> Tensor:
+    """What has no limits, as values within them: its tanh (Carlini and Wagner 2017, arXiv:1608.04644)."""
+    low, high = limits
+    return low + (high - low) * (free.tanh() + 1) / 2
+
+
+def freed(values: Tensor, limits: tuple[float, float]) -> Tensor:
+    """The inverse of `within`, a thousandth short of the limits, where it would be infinite."""
+    low, high = limits
+    return (0.999 * (2 * (values - low) / (high - low) - 1)).atanh()
