@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from brinell.errors import UsageError
-from brinell.threat import LEAST_LIKELY, UNTARGETED, Targeted
+from brinell.threat import LEAST_LIKELY, UNTARGETED, Given, Targeted
 from brinell.threat.goal import met, met_by_label
 
 SCORES = torch.tensor(
@@ -58,3 +58,16 @@ def test_the_least_likely_class_is_never_the_label() -> None:
 def test_goals_have_names_of_their_own() -> None:
     labels = [goal.label for goal in (UNTARGETED, LEAST_LIKELY, Targeted(1), Targeted(2))]
     assert len(set(labels)) == 4
+
+
+def test_a_goal_is_open_where_it_is_not_reached_yet() -> None:
+    y = torch.tensor([0, 2, 1, 2])
+    assert Targeted(2).open(y).tolist() == [True, False, True, False]
+    assert Targeted(2).aims(y[Targeted(2).open(y)], None).tolist() == [2, 2]
+    assert UNTARGETED.open(y).all()
+
+
+def test_given_aims_are_what_was_given() -> None:
+    y, aims = torch.tensor([0, 1]), torch.tensor([2, 0])
+    assert Given(aims).aims(y, None) is aims
+    assert Given(None).aims(y, None) is None

@@ -4,6 +4,7 @@ from brinell.evidence.bracket import Bracket as Bracket
 from brinell.evidence.interval import clopper_pearson as clopper_pearson
 from brinell.evidence.interval import wilson as wilson
 from brinell.evidence.judge import judge as judge
+from brinell.evidence.share import Share as Share
 from brinell.evidence.verdict import Certificate as Certificate
 from brinell.evidence.verdict import Evidence as Evidence
 from brinell.evidence.verdict import Failure as Failure

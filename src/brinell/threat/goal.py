@@ -26,6 +26,10 @@ class Goal(ABC):
     def aims(self, y: Labels, scores: Logits | None) -> Labels | None:
         """The class to be reached for each example, given the scores of the clean input where they can be seen."""
 
+    def open(self, y: Labels) -> Mask:
+        """The examples that it can be asked of: all but those that are where it would have them."""
+        return torch.ones_like(y, dtype=torch.bool)
+
 
 @final
 @dataclass(frozen=True)
@@ -61,6 +65,9 @@ class Targeted(Goal):
             )
         return torch.full_like(y, self.target)
 
+    def open(self, y: Labels) -> Mask:
+        return y != self.target
+
 
 @final
 @dataclass(frozen=True)
@@ -77,17 +84,34 @@ class LeastLikely(Goal):
         return scores.scatter(1, y.unsqueeze(1), torch.inf).argmin(1)
 
 
+@final
+@dataclass(frozen=True, eq=False)
+class Given(Goal):
+    """Aims taken before: the class to be reached for each example that it will be asked of, or None."""
+
+    given: Labels | None
+
+    @property
+    def label(self) -> str:
+        return "given"
+
+    def aims(self, y: Labels, scores: Logits | None) -> Labels | None:
+        return self.given
+
+
 UNTARGETED = Untargeted()
 LEAST_LIKELY = LeastLikely()
 
 
-def met(scores: Logits, y: Labels, aims: Labels | None) -> Mask:
-    """Whether each row of scores serves the adversary. A tie does; a row that is not finite does not."""
-    if aims is None:
-        rival = scores.scatter(1, y.unsqueeze(1), -torch.inf).amax(1)
-        won = rival >= scores.gather(1, y.unsqueeze(1)).squeeze(1)
-    else:
-        won = scores.gather(1, aims.unsqueeze(1)).squeeze(1) >= scores.amax(1)
+def met(scores: Logits, y: Labels, aims: Labels | None, lead: float = 0.0) -> Mask:
+    """Whether each row of scores serves the adversary. A tie does; a row that is not finite does not.
+
+    lead: by how much at least, in units of the scores.
+    """
+    wanted = y if aims is None else aims
+    own = scores.gather(1, wanted.unsqueeze(1)).squeeze(1)
+    rival = scores.scatter(1, wanted.unsqueeze(1), -torch.inf).amax(1)
+    won = rival >= own + lead if aims is None else own >= rival + lead
     return won & scores.isfinite().all(1)
 
 

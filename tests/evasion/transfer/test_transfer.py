@@ -7,7 +7,7 @@ from sklearn.tree import DecisionTreeClassifier
 import brinell
 from brinell.errors import UsageError
 from brinell.evasion import BIM, FGSM, attack
-from brinell.evasion.transfer import Transfer, ensemble, matrix
+from brinell.evasion.transfer import Transfer, ensemble
 from brinell.targets import Target
 from brinell.threat import Access, Linf, Targeted, Threat
 from models import affine, generator, relu_net, target
@@ -70,30 +70,3 @@ def test_probabilities_of_a_tree_are_fused_as_they_are() -> None:
     fused = ensemble([tree])
     assert fused.access is Access.SCORES
     assert torch.allclose(fused.scores(x).exp(), tree.scores(x), atol=1e-6)
-
-
-def test_the_matrix_counts_what_each_target_had_right_and_lost() -> None:
-    models = {"a": target(affine(6, 3, seed=0)), "b": target(affine(6, 3, seed=1)), "same as a": target(affine(6, 3))}
-    x, y = examples(models["a"])
-    made = matrix(models, x, y, SMALL)
-    for source in models:
-        shown = x + 0  # by hand: one signed step where the source was right
-        rows = models[source].labels(x) == y
-        found = attack(FGSM(), models[source], x[rows], y[rows], SMALL)
-        shown[rows] = found.x
-        for name, other in models.items():
-            right = other.labels(x) == y
-            cell = made.cell(source, name)
-            assert cell.of == int(right.sum())
-            lost = int((right & (other.labels(shown) != y)).sum())
-            assert cell.fooled >= lost  # points that did not fool their source are shown as well
-            assert cell.interval[0] <= cell.rate <= cell.interval[1]
-    assert made.cell("a", "a") == made.cell("a", "a")
-    assert made.cell("a", "same as a").fooled == made.cell("a", "a").fooled
-
-
-def test_an_attack_for_a_target_nobody_named_is_refused() -> None:
-    model = target(affine(6))
-    x, y = examples(model)
-    with pytest.raises(UsageError, match="attacks name b; the targets are a"):
-        matrix({"a": model}, x, y, SMALL, {"b": FGSM()})

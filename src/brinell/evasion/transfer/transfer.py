@@ -12,9 +12,8 @@ from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt
 from brinell.targets import Target
-from brinell.threat import Access, Threat
-from brinell.threat.goal import Goal
-from brinell.types import Inputs, Labels, Logits
+from brinell.threat import Access, Given, Threat
+from brinell.types import Inputs, Labels
 
 
 @final
@@ -40,7 +39,7 @@ class Transfer(Attack):
         hunt.begin()
         if not len(hunt):
             return
-        x, _ = crafted(self.attack, self.source, hunt.x0, hunt.y, Threat(hunt.set, _Given(hunt.aim)), hunt.rng)
+        x, _ = crafted(self.attack, self.source, hunt.x0, hunt.y, Threat(hunt.set, Given(hunt.aim)), hunt.rng)
         hunt.move(x)
         hunt.settle()
 
@@ -61,18 +60,3 @@ def crafted(
     standing = hunt.rows[hunt.reach.isinf()]
     x[standing] = hunt.x[hunt.reach.isinf()]
     return x, aims
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class _Given(Goal):
-    """The aims that the hunt on the target has already taken."""
-
-    given: Labels | None
-
-    @property
-    def label(self) -> str:
-        return "given"
-
-    def aims(self, y: Labels, scores: Logits | None) -> Labels | None:
-        return self.given
