@@ -11,7 +11,8 @@ from typing import Any, Literal, final
 
 from brinell.access import Access
 
-Kind = Literal["attack", "proof"]
+Kind = Literal["attack", "proof", "exact"]
+"""What an engine leaves: witnesses, certificates, or both at once."""
 
 
 @final
@@ -49,9 +50,9 @@ _EVASION = "NISTAML.022"
 _BLACK_EVASION = "NISTAML.025"
 
 
-def _gradient(name: str, paper: str) -> Row:
+def _gradient(name: str, paper: str, sets: tuple[str, ...] = ()) -> Row:
     path = f"brinell.evasion:{name}"
-    return Row(name, path, "attack", "gradient", Access.GRADIENTS, paper, (), _WHITE_BOX, (_EVASION,))
+    return Row(name, path, "attack", "gradient", Access.GRADIENTS, paper, sets, _WHITE_BOX, (_EVASION,))
 
 
 def _score(name: str, paper: str) -> Row:
@@ -86,6 +87,15 @@ CATALOG: tuple[Row, ...] = (
     _gradient("BIM", "Kurakin et al. 2017, arXiv:1607.02533"),
     _gradient("PGD", "Madry et al. 2018, arXiv:1706.06083"),
     _gradient("APGD", "Croce and Hein 2020, arXiv:2003.01690"),
+    _gradient("MIFGSM", "Dong et al. 2018, arXiv:1710.06081"),
+    _gradient("NIFGSM", "Lin et al. 2020, arXiv:1908.06281"),
+    _gradient("SINIFGSM", "Lin et al. 2020, arXiv:1908.06281"),
+    _gradient("DIFGSM", "Xie et al. 2019, arXiv:1803.06978"),
+    _gradient("TIFGSM", "Dong et al. 2019, arXiv:1904.02884"),
+    _gradient("VMIFGSM", "Wang and He 2021, arXiv:2103.15571"),
+    _gradient("TPGD", "Zhang et al. 2019, arXiv:1901.08573"),
+    _gradient("EOTPGD", "Athalye et al. 2018, arXiv:1707.07397"),
+    _gradient("SLIDE", "Tramer and Boneh 2019, arXiv:1904.13000", ("l1",)),
     _minimal("DeepFool", ("linf", "l2"), "Moosavi-Dezfooli et al. 2016, arXiv:1511.04599"),
     _minimal("DDN", ("l2",), "Rony et al. 2019, arXiv:1811.09600"),
     _minimal("FMN", ("linf", "l2"), "Pintor et al. 2021, arXiv:2102.12827"),
@@ -180,5 +190,16 @@ CATALOG: tuple[Row, ...] = (
         "branch and bound",
         Access.WEIGHTS,
         "Wang et al. 2021, arXiv:2103.06624",
+    ),
+    Row(
+        "ExactTrees",
+        "brinell.verify:ExactTrees",
+        "exact",
+        "regions",
+        Access.WEIGHTS,
+        "Chen et al. 2019, arXiv:1906.03849",
+        ("linf", "l1", "l2", "l0"),
+        _WHITE_BOX,
+        (_EVASION,),
     ),
 )

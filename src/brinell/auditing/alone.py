@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from brinell.auditing.drive import build
 from brinell.auditing.plan import Stage
 from brinell.auditing.result import Curve, Fraction
+from brinell.auditing.settle import settle
 from brinell.auditing.work import seed_of
 from brinell.data import Dataset
 from brinell.errors import CannotRun, UsageError
@@ -17,6 +18,8 @@ from brinell.evasion import Found
 from brinell.evasion.attack import attack
 from brinell.targets import Target, TargetError
 from brinell.threat import Threat
+from brinell.types import Inputs, Labels
+from brinell.verify import forest_of
 
 Status = Literal["complete", "interrupted"]
 
@@ -66,16 +69,16 @@ def alone(
     far. Raises UsageError where the attack does not fit, CannotRun where the model raises.
     """
     row = stage.row
-    if row.kind != "attack":
+    if row.kind == "proof":
         raise UsageError(f"{stage.engine} is a proof; give an attack, or a plan to brinell audit")
     if row.sets and threat.set.name not in row.sets:
         raise UsageError(f"{stage.engine} answers for {' and '.join(row.sets)} only, and the set is {threat.set.name}")
-    engine, parts = build(stage), []
+    strike, parts = _striking(stage, target, threat), []
     status: Status = "complete"
     try:
         for number, rows in enumerate(torch.arange(len(data)).split(BATCH)):
             own = seed_of(seed, stage.label, number)
-            parts.append(attack(engine, target, data.x[rows], data.y[rows], threat, own))
+            parts.append(strike(data.x[rows], data.y[rows], own))
             on_progress(sum(int(p.broken.sum()) for p in parts), int(rows[-1]) + 1)
     except KeyboardInterrupt:
         if not parts:
@@ -85,6 +88,15 @@ def alone(
         raise CannotRun(f"the model raises: {error}; see which examples it is with brinell check") from error
     found = _joined(parts)
     return Strike(data, found, _figures(stage, threat.within(target.box), found, status))
+
+
+def _striking(stage: Stage, target: Target, threat: Threat) -> Callable[[Inputs, Labels, int], Found]:
+    """What is done with a batch: (x, y, seed) to what is found."""
+    engine = build(stage)
+    if stage.row.kind == "attack":
+        return lambda x, y, seed: attack(engine, target, x, y, threat, seed)
+    forest, within = forest_of(target), threat.within(target.box)
+    return lambda x, y, _: settle(engine, forest, target, x, y, within)[0]
 
 
 def _joined(parts: Sequence[Found]) -> Found:

@@ -163,9 +163,9 @@ def audit(
     question = Question(threat, chosen)
     dataset = _askable(dataset, threat)
     _check(target, dataset, threat)
-    access = min(target.access, threat.access)
-    beyond = [f"{s.label} left out: only {access.name} are seen" for s in plan.stages if s.row.access > access]
-    plan = plan.for_access(access)
+    access, sight = min(target.access, threat.access), min(target.sight, threat.access)
+    beyond = [f"{s.label} left out: only {access.name} are seen" for s in plan.stages if s.beyond(access, sight)]
+    plan = plan.for_access(access, sight)
     identity = _identity(target, dataset, question, plan, seed)
     count = workers or (torch.get_num_threads() if dataset.x.device.type == "cpu" else 1)
     with contextlib.ExitStack() as undo:

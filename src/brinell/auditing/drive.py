@@ -20,15 +20,16 @@ from brinell.auditing.board import Board
 from brinell.auditing.clock import Clock, Stopped
 from brinell.auditing.ledger import Ledger, Work
 from brinell.auditing.plan import Plan, Stage
+from brinell.auditing.settle import settling
 from brinell.auditing.work import Engine, Outcome, Shard, attacking, first_look, perform, proving, seed_of
 from brinell.data import Dataset
 from brinell.errors import CannotRun, Contradiction, UsageError
 from brinell.evasion import Objective, cross_entropy, dlr, margin
-from brinell.evidence import Evidence, Failure
+from brinell.evidence import Certificate, Evidence, Failure, Witness
 from brinell.targets import Target
 from brinell.threat import Threat
 from brinell.types import Inputs
-from brinell.verify import Graph, trace
+from brinell.verify import Forest, Graph, forest_of, trace
 
 
 @final
@@ -174,7 +175,7 @@ class Driver:
             phase.stage,
             phase.radius,
             len(shard.items),
-            sum(not isinstance(e, Failure) for e in evidence),
+            len({e.item for e in evidence if _settles(e, phase.radius)}),
             sum(isinstance(e, Failure) for e in evidence),
             outcome.forwards,
             outcome.gradients,
@@ -199,6 +200,11 @@ class Driver:
         built = build(stage)
         if row.kind == "attack":
             return first_look(stage.label) if stage.engine == "Clean" else attacking(built, stage.label)
+        if row.kind == "exact":
+            if not isinstance(self._forest, Forest):
+                self._on_note(f"{stage.label} left out: {self._forest}")
+                return None
+            return settling(built, self._forest, stage.label)
         if not isinstance(self._graph, Graph):
             self._on_note(f"{stage.label} left out: {self._graph}")
             return None
@@ -208,6 +214,11 @@ class Driver:
     def _graph(self) -> Graph | str:
         """What verifiers read, or why there is none; made once."""
         return graph_of(self.target, self.data.x)
+
+    @cached_property
+    def _forest(self) -> Forest | str:
+        """The trees that exact engines read, or why there are none; read once."""
+        return forest_or_reason(self.target)
 
 
 @final
@@ -255,6 +266,14 @@ def graph_of(target: Target, x: Inputs) -> Graph | str:
         return str(error)
 
 
+def forest_or_reason(target: Target) -> Forest | str:
+    """The trees of a target, or why there are none to read."""
+    try:
+        return forest_of(target)
+    except CannotRun as error:
+        return str(error)
+
+
 def build(stage: Stage) -> Any:
     """The engine a stage names, with its settings. Raises UsageError naming the setting that does not fit."""
     engine = stage.row.resolve()
@@ -269,6 +288,11 @@ def build(stage: Stage) -> Any:
         except ValidationError as error:
             raise UsageError(f"{stage.engine} cannot have {name}={value!r}: {error.errors()[0]['msg']}") from None
     return engine(**settings)
+
+
+def _settles(evidence: Evidence, radius: float) -> bool:
+    """Whether it decides its example at this radius: a certificate may fall short of it."""
+    return isinstance(evidence, Witness) or (isinstance(evidence, Certificate) and evidence.radius >= radius)
 
 
 def _objective(name: object) -> Objective:

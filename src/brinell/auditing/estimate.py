@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from brinell.access import Access
-from brinell.auditing.drive import build, graph_of
+from brinell.auditing.drive import build, forest_or_reason, graph_of
 from brinell.auditing.plan import LOOK, Plan, Stage
 from brinell.auditing.preflight import answered, seconds_per_row
+from brinell.auditing.settle import settle
 from brinell.data import Dataset
 from brinell.evasion import attack
 from brinell.targets import Target
@@ -45,10 +46,10 @@ def estimate(plan: Plan, target: Target, data: Dataset, set: PerturbationSet, ra
         times = seconds_per_row(target, x)
         classes = target.scores(x[:1]).shape[1] if target.access >= Access.SCORES else 2
         costs = []
-        fit = plan.for_access(target.access).stages
+        fit = plan.for_access(target.access, target.sight).stages
         for stage in plan.stages:
             asked = len(data) * (1 if stage.label == LOOK or stage.row.smallest else radii)
-            if stage.row.access > target.access:
+            if stage.beyond(target.access, target.sight):
                 cost = Cost(stage, left_out=f"only {target.access.name} are seen")
             elif stage not in fit:
                 continue
@@ -56,6 +57,8 @@ def estimate(plan: Plan, target: Target, data: Dataset, set: PerturbationSet, ra
                 cost = Cost(stage, left_out=f"it answers for {' and '.join(stage.row.sets)} only")
             elif stage.row.kind == "attack":
                 cost = _attack(stage, classes, x, size, asked, times)
+            elif stage.row.kind == "exact":
+                cost = _exact(stage, target, x, size, asked)
             elif isinstance(graph, str):
                 cost = Cost(stage, left_out=graph)
             else:
@@ -77,6 +80,17 @@ def _attack(
     return Cost(
         stage, asked * rows, asked * ((rows - gradients) * forward + (gradients * gradient if gradients else 0.0))
     )
+
+
+def _exact(stage: Stage, target: Target, x: Inputs, set: PerturbationSet, asked: int) -> Cost:
+    """By timing it on four examples."""
+    forest = forest_or_reason(target)
+    if isinstance(forest, str):
+        return Cost(stage, left_out=forest)
+    few, y = x[:4], target.labels(x[:4])
+    start = time.perf_counter()
+    settle(build(stage), forest, target, few, y, Threat(set))
+    return Cost(stage, asked, asked * (time.perf_counter() - start) / len(few))
 
 
 def _small(set: PerturbationSet, data: Dataset) -> PerturbationSet:

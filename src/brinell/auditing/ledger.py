@@ -2,7 +2,7 @@
 
 One SQLite file in WAL mode; tensors lie beside it as safetensors named by their content. Each shard of work is one
 transaction, so a killed run loses what was in flight and nothing that was recorded. Rows are keyed by question, item,
-engine and shard: a new kind of question is more rows, not another store. Only the driver writes.
+engine, shard and kind: a new kind of question is more rows, not another store. Only the driver writes.
 
 What was shown (`evidence`) and what it cost (`work`) are apart, so that two runs can be compared row by row.
 """
@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS item (
 CREATE TABLE IF NOT EXISTS evidence (
     question TEXT NOT NULL, item INTEGER NOT NULL, engine TEXT NOT NULL, shard TEXT NOT NULL,
     kind TEXT NOT NULL, value REAL, artifact TEXT, detail TEXT,
-    PRIMARY KEY (question, item, engine, shard)) WITHOUT ROWID;
+    PRIMARY KEY (question, item, engine, shard, kind)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS work (
     question TEXT NOT NULL, engine TEXT NOT NULL, shard TEXT NOT NULL, stage INTEGER NOT NULL, radius REAL,
     asked INTEGER NOT NULL, settled INTEGER NOT NULL,

@@ -28,9 +28,13 @@ class Stage(BaseModel):
     on: Literal["open", "certified"] = "open"
     below: Literal["scores", "gradients", "weights"] | None = None
 
-    def fits(self, access: Access) -> bool:
-        """Whether a target that shows this much is asked."""
-        return self.row.access <= access and (self.below is None or access < Access[self.below.upper()])
+    def fits(self, access: Access, sight: Access) -> bool:
+        """Whether a target that shows this much is asked; sight: what may be seen of it, which may be more."""
+        return not self.beyond(access, sight) and (self.below is None or access < Access[self.below.upper()])
+
+    def beyond(self, access: Access, sight: Access) -> bool:
+        """Whether it needs to see more. An exact engine reads a model, whether or not the model has gradients."""
+        return self.row.access > (sight if self.row.kind == "exact" else access)
 
     @property
     def row(self) -> Row:
@@ -70,9 +74,9 @@ class Plan(BaseModel):
             raise UsageError(f"stage {twice} comes twice; leave one out, or give it other settings")
         return self
 
-    def for_access(self, access: Access) -> "Plan":
-        """Only the stages meant for a target that shows this much."""
-        kept = tuple(s for s in self.stages if s.fits(access))
+    def for_access(self, access: Access, sight: Access | None = None) -> "Plan":
+        """Only the stages meant for a target that shows this much; sight: what may be seen of it, if that is more."""
+        kept = tuple(s for s in self.stages if s.fits(access, access if sight is None else sight))
         return self.model_copy(update={"stages": kept})
 
 
@@ -111,6 +115,7 @@ PRESETS = {
                 _stage("APGD", steps=50, objective="dlr"),
                 _stage("Square", queries=30),
                 _blind("Noise", draws=200),
+                _blind("ExactTrees", nodes=1000),
                 _blind("Square", queries=2000),
             ),
         ),
@@ -142,7 +147,9 @@ PRESETS = {
                 _stage("APGD", steps=100, objective="dlr", targets=9),
                 _stage("APGD", steps=100, restarts=5),
                 _stage("Noise", draws=200),
+                _blind("ExactTrees", nodes=1000),
                 _stage("Square", queries=5000),
+                _blind("ExactTrees", nodes=30_000),
                 Stage(engine="PGD", settings={"steps": 50}, on="certified"),
             ),
         ),

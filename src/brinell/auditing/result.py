@@ -98,7 +98,7 @@ class EngineResult(_Record):
     """What one stage did, over all radii."""
 
     engine: str
-    kind: Literal["attack", "proof"]
+    kind: Literal["attack", "proof", "exact"]
     family: str
     paper: str
     atlas: tuple[str, ...]

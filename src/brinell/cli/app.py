@@ -250,6 +250,86 @@ def diagnose(
 
 
 @app.command()
+def transfer(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL... DATA", help="Two models or more, each MODEL or NAME=MODEL, then the examples."
+        ),
+    ],
+    set_: ThreatOption = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw a heat map: .png or .svg.")] = None,
+    n: Count = None,
+    balanced: Balanced = False,
+    weights: Annotated[
+        list[str] | None, typer.Option(help="NAME=FILE: weights for the factory of that model. Again for more.")
+    ] = None,
+    label: Label = None,
+    box: BoxOption = None,
+    mean: Mean = None,
+    std: Std = None,
+    goal: Goal = "untargeted",
+    access: AccessOption = "weights",
+    seed: Seed = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON on stdout.")] = False,
+) -> None:
+    """Craft examples on each of several models, show them to all, and say who fools whom.
+
+    brinell transfer net=net.py:build svm.skops forest=forest.py:build test.npz --set linf:0.1 --picture who.svg
+    """
+    from brinell.cli.transfer import named, transfer_table, weights_of
+    from brinell.cli.transfer import transfer as fools
+    from brinell.report.heat import check_picture
+
+    *things, data = models
+    if picture is not None:
+        check_picture(picture)
+    chosen = named(things)
+    files = weights_of(chosen, weights or [])
+    common = _sources("", data, set_, None, label, box, mean, std, n, balanced, goal, access, None, seed)
+    figures = fools(chosen, files, common, picture)
+    if as_json:
+        typer.echo(figures.model_dump_json(indent=2))
+    else:
+        Console(markup=False, highlight=False).print(transfer_table(figures))
+
+
+@app.command()
+def verify(
+    network: Annotated[Path, typer.Argument(help="An ONNX file, .onnx or .onnx.gz.")],
+    property_: Annotated[
+        Path, typer.Argument(metavar="PROPERTY", help="What is unsafe: a VNN-LIB 1.0 file, .vnnlib or .vnnlib.gz.")
+    ],
+    timeout: Annotated[float, typer.Option(help="Seconds to decide in.")] = 300.0,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Also write the answer to this file, as VNN-COMP's tools do.")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Decide whether a network can violate a property: sat with the input that does, or unsat, or neither in time.
+
+    Exit 0 on unsat, 1 on sat, 4 on unknown or timeout.
+
+    brinell verify net.onnx property.vnnlib --timeout 116
+    """
+    from brinell.verify import decide, deployed, read_vnnlib
+    from brinell.verify.vnnlib import answer_text
+
+    start = time.monotonic()
+    goal, model = read_vnnlib(property_), deployed(network)
+    left = timeout - (time.monotonic() - start)
+    if timeout > 0 >= left:
+        answer = None
+    else:
+        answer = decide(model.graph, goal, model, timeout=left, precision=model.precision, seed=seed)
+    text = "timeout\n" if answer is None else answer_text(answer.verdict, answer.witness)
+    typer.echo(text, nl=False)
+    if out is not None:
+        out.write_text(text)
+    raise typer.Exit({"unsat": 0, "sat": 1}.get(text.partition("\n")[0], 4))
+
+
+@app.command()
 def resume(run: Run, budget: Budget = None, workers: Workers = None, as_json: AsJson = False) -> None:
     """Continue a run that was stopped or killed. Refused if its model or data changed."""
     from brinell.auditing import Ledger, Plan
@@ -375,7 +455,7 @@ def _audit(
     examples, target = sources.load()
     if dry_run:
         if as_json:
-            typer.echo(plan.for_access(target.access).model_dump_json(indent=2))
+            typer.echo(plan.for_access(target.access, target.sight).model_dump_json(indent=2))
         else:
             Console().print(plan_table(plan, target, examples, set_, radii))
         return

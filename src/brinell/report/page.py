@@ -41,7 +41,7 @@ def render(audit: Audit) -> str:
         n_asked=asked(result.radii[-1]),
         outcome=outcome(result),
         status=STATUS[result.status],
-        proofs=any(e.kind == "proof" for e in result.engines),
+        proofs=any(e.kind != "attack" for e in result.engines),
         severe=[f for f in result.findings if f.severity == "severe"],
         findings=sorted(result.findings, key=_severity),
         curve=curve(result),

@@ -39,7 +39,8 @@ class Target:
     """A model seen through an access, with its normalisation inside, so that inputs are in the user's units.
 
     mean, std: a number, or one a channel (the first axis of an example); the model sees (x - mean) / std.
-    chunk: most rows in one pass; it bounds memory and changes no result beyond rounding.
+    chunk: most rows in one pass; it bounds memory and changes no result beyond rounding. sight: the most that may be
+    seen of it; access: what is seen, which the model itself may limit further.
     """
 
     def __init__(
@@ -58,7 +59,8 @@ class Target:
         self.std = _scale(std, "std")
         if self.std is not None and not (self.std > 0).all():
             raise UsageError(f"std is {self.std.tolist()}; it must be positive")
-        self.access = backend.access if access is None else min(access, backend.access)
+        self.sight = Access.WEIGHTS if access is None else access
+        self.access = min(self.sight, backend.access)
         self.chunk = chunk
         self.meter = Meter()
 
@@ -84,13 +86,13 @@ class Target:
             self.box,
             mean=self.mean,
             std=self.std,
-            access=min(access, self.access),
+            access=min(access, self.sight),
             chunk=self.chunk,
         )
 
     def copy(self) -> "Target":
         """The same model for a second thread, with a meter of its own."""
-        return Target(self.backend.copy(), self.box, mean=self.mean, std=self.std, access=self.access, chunk=self.chunk)
+        return Target(self.backend.copy(), self.box, mean=self.mean, std=self.std, access=self.sight, chunk=self.chunk)
 
     def labels(self, x: Inputs) -> Labels:
         """The decisions."""

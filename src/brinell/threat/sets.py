@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from brinell.errors import UsageError
-from brinell.threat.box import Box
+from brinell.threat.box import Box, between
 from brinell.types import Inputs, Mask, Scores
 
 Coefficients = Float[Tensor, "batch rows *shape"]
@@ -28,6 +28,8 @@ class PerturbationSet(ABC):
     name: ClassVar[str]
     radius: float
     box: Box
+    pointed: ClassVar[bool] = False
+    """Whether its body comes to a point on every axis, so that the steepest move is one of a single feature."""
 
     @property
     def about(self) -> str:
@@ -72,6 +74,17 @@ class PerturbationSet(ABC):
     @abstractmethod
     def steepest(self, g: Inputs) -> Inputs:
         """argmax of <g, d> over the body of radius one; zero where g is zero."""
+
+    def closest(self, x0: Inputs, low: Inputs, high: Inputs) -> Inputs:
+        """The valid point between low and high that is nearest to x0, whatever the radius; NaN where there is none.
+
+        This one is for sets whose distance grows with the change of each value.
+        """
+        return torch.clamp(x0, low, high)
+
+    def inward(self, x0: Inputs, x: Inputs, g: Inputs) -> Inputs:
+        """g without the parts that lead out of the hull from x: what an ascent from x can follow."""
+        return between(*self.hull(x0), x, g)
 
     @abstractmethod
     def hull(self, x0: Inputs) -> tuple[Inputs, Inputs]:

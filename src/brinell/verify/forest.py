@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from brinell.targets import SklearnBackend, Target
+from brinell.threat import Access
 from brinell.types import Inputs, Logits
 from brinell.verify.graph import Unsupported
 
 Floats = NDArray[np.float64]
 Thresholds = Float64[np.ndarray, "leaves features"]
 Leaves = Float64[np.ndarray, "leaves classes"]
+
+LARGEST = 50_000_000
+"""The most leaves times features that are read: each takes 16 bytes, and more while it is searched."""
 
 
 @final
@@ -58,20 +62,35 @@ class Forest:
 
 
 def forest_of(target: Target) -> Forest:
-    """The trees of a target. Raises Unsupported where it is not a tree, a forest, or gradient boosting of them."""
+    """The trees of a target, which answer as it does at leaves all over them.
+
+    Raises Unsupported where it is not a tree, a forest, or gradient boosting of them, or may not be seen.
+    """
     if not isinstance(target.backend, SklearnBackend):
         raise Unsupported(f"{target.describe()} is not made of scikit-learn trees")
+    if target.sight < Access.WEIGHTS:
+        raise Unsupported(f"the target shows {target.access.name}, not its trees")
     if target.mean is not None or target.std is not None:
         raise Unsupported("trees are read in the units they were fitted on; wrap the model without mean and std")
-    estimator: Any = target.backend.estimator
+    forest = _read(target.backend.estimator)
+    x = _corners(forest)
+    if not torch.allclose(forest.scores(x), target.restrict(target.sight).scores(x).double(), rtol=1e-9, atol=1e-9):
+        raise Unsupported(f"{target.describe()} answers otherwise than its trees do")
+    return forest
+
+
+def _read(estimator: Any) -> Forest:
     name = type(estimator).__name__
     features = int(getattr(estimator, "n_features_in_", 0))
+    trees = np.ravel(getattr(estimator, "estimators_", []))
+    size = features * sum(each.tree_.n_leaves for each in trees if hasattr(each, "tree_"))
+    if size > LARGEST:
+        raise Unsupported(f"its {len(trees)} trees have {size // features:,} leaves; that is too much to be read")
+    zero = np.zeros(len(estimator.classes_))
     if name in ("DecisionTreeClassifier", "ExtraTreeClassifier"):
-        return Forest((_tree(estimator.tree_, features),), np.zeros(len(estimator.classes_)), features)
+        return Forest((_tree(estimator.tree_, features),), zero, features)
     if name in ("RandomForestClassifier", "ExtraTreesClassifier"):
-        share = 1 / len(estimator.estimators_)
-        trees = tuple(_tree(each.tree_, features, share) for each in estimator.estimators_)
-        return Forest(trees, np.zeros(len(estimator.classes_)), features)
+        return Forest(tuple(_tree(each.tree_, features, 1 / len(trees)) for each in trees), zero, features)
     if name == "GradientBoostingClassifier":
         return _boosted(estimator, features)
     raise Unsupported(
@@ -130,6 +149,16 @@ def _tree(tree: Any, features: int, share: float = 1.0, column: int | None = Non
 
     walk(0, np.full(features, -np.inf), np.full(features, np.inf))
     return Tree(np.stack(above), np.stack(upto), np.stack(scores))
+
+
+def _corners(forest: Forest, most: int = 64) -> Inputs:
+    """The far corner of some leaves of each tree, float32: where to go left is to be at a threshold exactly."""
+    corners = []
+    for tree in forest.trees[:: -(-len(forest.trees) // most)]:
+        above, upto = (side[:: -(-len(side) * len(forest.trees) // most)] for side in (tree.above, tree.upto))
+        beyond = np.where(np.isfinite(above), first_right(above, torch.float32), 0.0)
+        corners.append(np.where(np.isfinite(upto), upto, beyond))
+    return torch.from_numpy(np.concatenate(corners)).float()
 
 
 def _single(threshold: float) -> float:
