@@ -5,13 +5,22 @@ from brinell.evasion import (
     APGD,
     BIM,
     DDN,
+    DIFGSM,
+    EOTPGD,
     FAB,
     FGSM,
     FMN,
+    MIFGSM,
     NES,
+    NIFGSM,
     OPT,
     PGD,
+    SINIFGSM,
+    SLIDE,
     SPSA,
+    TIFGSM,
+    TPGD,
+    VMIFGSM,
     ZOO,
     Attack,
     Bandits,
@@ -19,7 +28,9 @@ from brinell.evasion import (
     Clean,
     Cosines,
     DeepFool,
+    Diverse,
     Evolutionary,
+    Expected,
     GenAttack,
     GeoDA,
     Grid,
@@ -31,9 +42,11 @@ from brinell.evasion import (
     OnePixel,
     PartialInformation,
     RayS,
+    Scaled,
     SignOPT,
     SimBA,
     Square,
+    Tuned,
     dlr,
     margin,
 )
@@ -47,6 +60,17 @@ CASES: dict[str, Attack] = {
     "PGD-margin": PGD(steps=4, objective=margin),
     "APGD": APGD(steps=10, restarts=2),
     "APGD-T": APGD(steps=6, objective=dlr, targets=9),
+    "APGD-EOT": APGD(steps=5, modifiers=(Expected(2),)),
+    "MIFGSM": MIFGSM(steps=4),
+    "NIFGSM": NIFGSM(steps=4),
+    "SINIFGSM": SINIFGSM(steps=4, copies=3),
+    "DIFGSM": DIFGSM(steps=4, chance=0.7, least=0.6),
+    "TIFGSM": TIFGSM(steps=4, length=3),
+    "VMIFGSM": VMIFGSM(steps=3, neighbours=3),
+    "PGD-all": PGD(steps=3, rule=Momentum(), modifiers=(Tuned(2), Scaled(2), Diverse())),
+    "TPGD": TPGD(steps=6),
+    "EOTPGD": EOTPGD(steps=4, draws=2),
+    "SLIDE": SLIDE(steps=8, share=0.3),
     "DeepFool": DeepFool(steps=6),
     "DDN": DDN(steps=12),
     "FMN": FMN(steps=12),
@@ -119,8 +143,16 @@ MINIMAL: frozenset[str] = frozenset(
 )
 """Those that seek the smallest perturbation, so that an infinite radius means something to them."""
 
+RENDERED: frozenset[str] = frozenset({"DIFGSM", "PGD-all", "SINIFGSM"})
+"""Those that ask about other views of an example, in which its features cannot be told."""
+
 BEYOND: frozenset[str] = frozenset(
     {
+        "DIFGSM",
+        "NIFGSM",
+        "PGD-all",
+        "SINIFGSM",
+        "VMIFGSM",
         "FAB",
         "FAB-T",
         "Boundary",
@@ -136,11 +168,11 @@ BEYOND: frozenset[str] = frozenset(
 )
 """Those that ask about points outside the set, where what serves the adversary is no witness and no reason to stop."""
 
-WEAK: frozenset[str] = frozenset({"Boundary", "Clean", "Noise", "OnePixel"})
+WEAK: frozenset[str] = frozenset({"Boundary", "Clean", "Noise", "OnePixel", "TPGD"})
 """Those that need not break every linear model with so few steps."""
 
 
 def answers_for(name: str, set: str) -> bool:
-    """Whether the catalogue says that this attack answers for this set."""
-    sets = next(row.sets for row in CATALOG if row.name == name.split("-")[0])
-    return not sets or set in sets
+    """Whether the catalogue says that this attack answers for this set; for l1 and l0, by name or as gradients do."""
+    row = next(row for row in CATALOG if row.name == name.split("-")[0])
+    return set in row.sets if row.sets else row.family == "gradient" or set in ("linf", "l2")

@@ -36,8 +36,8 @@ class Attack(ABC):
         """Search from where the hunt stands."""
 
 
-def finite_radius(attack: Attack, set: PerturbationSet) -> float:
-    """The radius, for an attack that measures its steps by it. Raises UsageError where there is none."""
+def finite_radius(attack: object, set: PerturbationSet) -> float:
+    """The radius, for an attack, or a part of one, that measures its steps by it. Raises UsageError where there is none."""
     if set.radius == float("inf"):
         raise UsageError(
             f"{type(attack).__name__} needs a finite radius and the set has none; give a radius, "

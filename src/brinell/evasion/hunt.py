@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from brinell.evasion.objective import Objective as Objective
+from brinell.evasion.objective import Relative as Relative
 from brinell.targets import Target
 from brinell.threat import Access, PerturbationSet, Threat
 from brinell.threat.goal import met, met_by_label
@@ -22,16 +24,6 @@ from brinell.types import Inputs, Jacobian, Labels, Logits, Mask, Scores
 
 Classes = Int64[Tensor, "batch classes"]
 Points = Float[Tensor, "points batch *shape"]
-
-
-@runtime_checkable
-class Objective(Protocol):
-    """What an attack ascends: one number an example, from its scores, its label, and the class aimed at (or None).
-
-    Larger is better for the adversary, with or without an aim, so no caller ever turns a sign.
-    """
-
-    def __call__(self, scores: Logits, y: Labels, aim: Labels | None) -> Scores: ...
 
 
 @runtime_checkable
@@ -66,6 +58,7 @@ class Hunt:
     ) -> None:
         self._target = target.restrict(threat.access)
         self._budget = threat.queries
+        self._lead = 0.0
         self._checkpoint = checkpoint
         self.set: PerturbationSet = threat.set
         self.access = self._target.access
@@ -118,13 +111,21 @@ class Hunt:
         """Let no example ask for more than this many forward rows in all, whatever the threat allows beyond."""
         self._budget = queries if self._budget is None else min(self._budget, queries)
 
+    def demand(self, lead: float) -> None:
+        """From now on only what leads by so much serves the adversary: the margin by which a goal has to be met."""
+        self._lead = lead
+
+    def dismiss(self, done: Mask) -> None:
+        """Let go of the examples for which the search has nothing left to try; their candidates are kept."""
+        self._keep(~done)
+
     def move(self, x: Inputs) -> None:
         """Go to the points of set ∩ box nearest to x."""
-        self.x, self._seen = self.set.project(self.x0, x), False
+        self.x, self._seen = self.set.project(self.x0, x.to(self.x0.dtype)), False
 
     def roam(self, x: Inputs) -> None:
         """Go to the points of the box nearest to x, whether in the set or not; outside of it nothing is a witness."""
-        self.x, self._seen = self.set.box.clamp(x), False
+        self.x, self._seen = self.set.box.clamp(x.to(self.x0.dtype)), False
 
     def sample(self) -> None:
         """Go to random points of set ∩ box."""
@@ -150,14 +151,14 @@ class Hunt:
         self._seen = True
         self._spend()
         scores = self._target.scores(self.x) if len(self) else self._nothing()
-        return scores[self._retire(met(scores, self.y, self._aims))]
+        return scores[self._retire(self._met(scores, self.y, self._aims))]
 
-    def value(self, objective: Objective) -> Scores:
+    def value(self, objective: Objective | Relative) -> Scores:
         """The objective at x, of the examples that still stand after it."""
         scores = self.scores()
-        return objective(scores, self.y, self.aim)
+        return self._of(objective)(scores, slice(None))
 
-    def gradient(self, objective: Objective) -> tuple[Scores, Inputs]:
+    def gradient(self, objective: Objective | Relative) -> tuple[Scores, Inputs]:
         """(objective, its gradient) at x, of the examples that still stand after it.
 
         What is not finite in a gradient is zero.
@@ -166,13 +167,8 @@ class Hunt:
         self._spend(gradients=1)
         if not len(self):
             return self.x.new_zeros(0), self.x
-        y, aim = self.y, self.aim
-
-        def of_chunk(scores: Logits, rows: slice) -> Scores:
-            return objective(scores, y[rows], None if aim is None else aim[rows])
-
-        scores, value, g = self._target.gradient(self.x, of_chunk)
-        keep = self._retire(met(scores, self.y, self._aims))
+        scores, value, g = self._target.gradient(self.x, self._of(objective))
+        keep = self._retire(self._met(scores, self.y, self._aims))
         return value[keep], torch.nan_to_num(g[keep], 0.0, 0.0, 0.0)
 
     def jacobian(self, classes: Classes) -> tuple[Logits, Jacobian]:
@@ -185,7 +181,7 @@ class Hunt:
         if not len(self):
             return self._nothing(), self.x.unsqueeze(1).expand(-1, classes.shape[1], *self.x.shape[1:])
         scores, jacobian = self._target.jacobian(self.x, classes)
-        keep = self._retire(met(scores, self.y, self._aims))
+        keep = self._retire(self._met(scores, self.y, self._aims))
         return scores[keep], torch.nan_to_num(jacobian[keep], 0.0, 0.0, 0.0)
 
     def probe(self, points: Points) -> Float[Tensor, "points batch classes"]:
@@ -198,23 +194,19 @@ class Hunt:
         if not len(self):
             return self._nothing().expand(len(points), -1, -1)
         scores = self._target.scores(points.flatten(0, 1))
-        hits = met(scores, *self._over_points(len(points))).unflatten(0, points.shape[:2])
+        hits = self._met(scores, *self._over_points(len(points))).unflatten(0, points.shape[:2])
         answers: Tensor = scores.unflatten(0, points.shape[:2])
         return answers[:, self._retire_any(points, hits)]
 
-    def probe_gradient(self, points: Points, objective: Objective) -> tuple[Float[Tensor, "points batch"], Points]:
+    def probe_gradient(
+        self, points: Points, objective: Objective | Relative
+    ) -> tuple[Float[Tensor, "points batch"], Points]:
         """(objective, its gradient) at several points of each example at once; otherwise as `probe`."""
         points = points[:, self._spend(len(points), len(points))]
         if not len(self):
             return self.x.new_zeros((len(points), 0)), points
-        y, _ = self._over_points(len(points))
-        aim = None if self.aim is None else self.aim.repeat(len(points))
-
-        def of_chunk(scores: Logits, rows: slice) -> Scores:
-            return objective(scores, y[rows], None if aim is None else aim[rows])
-
-        scores, value, g = self._target.gradient(points.flatten(0, 1), of_chunk)
-        hits = met(scores, *self._over_points(len(points)))
+        scores, value, g = self._target.gradient(points.flatten(0, 1), self._of(objective, len(points)))
+        hits = self._met(scores, *self._over_points(len(points)))
         keep = self._retire_any(points, hits.unflatten(0, points.shape[:2]))
         g = torch.nan_to_num(g, 0.0, 0.0, 0.0).unflatten(0, points.shape[:2])
         return value.unflatten(0, points.shape[:2])[:, keep], g[:, keep]
@@ -235,7 +227,7 @@ class Hunt:
             row = asked.nonzero(as_tuple=True)[1]
             y, aims = self.y[row], _some(self._aims, row)
             if self.access >= Access.SCORES:
-                hits[asked] = met(self._target.scores(points[asked]), y, aims)
+                hits[asked] = self._met(self._target.scores(points[asked]), y, aims)
             else:
                 hits[asked] = met_by_label(self._target.labels(points[asked]), y, aims)
         return hits[:, self._retire_any(points, hits)]
@@ -278,6 +270,9 @@ class Hunt:
         self.queries[self.rows] = queries[paid]
         self.gradients[self.rows] += gradients
         return paid
+
+    def _met(self, scores: Logits, y: Labels, aims: Labels | None) -> Mask:
+        return met(scores, y, aims, self._lead)
 
     def _retire(self, hits: Mask) -> Mask:
         """Note the hits at x; keep the rest, and say which they are.
@@ -326,6 +321,20 @@ class Hunt:
             for field in fields(rows):
                 setattr(rows, field.name, getattr(rows, field.name)[keep])
 
+    def _of(self, objective: Objective | Relative, points: int = 1) -> Callable[[Logits, slice], Scores]:
+        """The objective of a chunk of rows, where `points` batches follow one another."""
+        y = self.y.repeat(points)
+        aim = None if self.aim is None else self.aim.repeat(points)
+
+        def of_chunk(scores: Logits, rows: slice) -> Scores:
+            if not isinstance(objective, Relative):
+                return objective(scores, y[rows], _some(aim, rows))
+            assert clean is not None  # scores are seen, and so were those of the clean input
+            return objective.to(clean[rows])(scores, y[rows], _some(aim, rows))
+
+        clean = self.clean.repeat(points, 1) if isinstance(objective, Relative) and self.clean is not None else None
+        return of_chunk
+
     def _over_points(self, points: int) -> tuple[Labels, Labels | None]:
         """Label and goal's aim of each row of `points` batches, one after the other."""
         return self.y.repeat(points), None if self._aims is None else self._aims.repeat(points)
@@ -335,5 +344,5 @@ class Hunt:
         return self.x.new_zeros((0, classes))
 
 
-def _some(rows: Tensor | None, keep: Tensor) -> Tensor | None:
+def _some(rows: Tensor | None, keep: Tensor | slice) -> Tensor | None:
     return None if rows is None else rows[keep]

@@ -1,9 +1,31 @@
 """What attacks ascend: one number an example, larger for the adversary, whether it leaves the label or has an aim."""
 
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Protocol, final, runtime_checkable
+
 import torch
 from torch.nn import functional
 
 from brinell.types import Labels, Logits, Scores
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """What an attack ascends: one number an example, from its scores, its label, and the class aimed at (or None).
+
+    Larger is better for the adversary, with or without an aim, so no caller ever turns a sign.
+    """
+
+    def __call__(self, scores: Logits, y: Labels, aim: Labels | None) -> Scores: ...
+
+
+class Relative(ABC):
+    """An objective that compares the scores with those of the clean input."""
+
+    @abstractmethod
+    def to(self, clean: Logits) -> Objective:
+        """The objective, for the examples whose clean scores these are."""
 
 
 def cross_entropy(scores: Logits, y: Labels, aim: Labels | None) -> Scores:
@@ -39,6 +61,27 @@ def dlr(scores: Logits, y: Labels, aim: Labels | None) -> Scores:
     ordered = scores.topk(3 if aim is None else 4, dim=1).values
     far = ordered[:, 2] if aim is None else (ordered[:, 2] + ordered[:, 3]) / 2
     return margin(scores, y, aim) / (ordered[:, 0] - far).clamp(min=1e-12)
+
+
+@final
+@dataclass(frozen=True)
+class Divergence(Relative):
+    """How far the probabilities have come from those of the clean input: KL(clean || now), in nats.
+
+    It is the inner maximisation of TRADES (Zhang et al. 2019, arXiv:1901.08573, eq. 5). Its gradient is zero at the
+    clean input, so a search has to start elsewhere. With an aim it is the cross-entropy toward it: the divergence from
+    certainty of that class, lowered.
+    """
+
+    def to(self, clean: Logits) -> Objective:
+        expected = clean.log_softmax(1)
+
+        def divergence(scores: Logits, y: Labels, aim: Labels | None) -> Scores:
+            if aim is not None:
+                return cross_entropy(scores, y, aim)
+            return (expected.exp() * (expected - scores.log_softmax(1))).sum(1)
+
+        return divergence
 
 
 def _surprise(scores: Logits, classes: Labels) -> Scores:

@@ -75,12 +75,16 @@ class Box:
 
     def inward(self, x: Inputs, g: Inputs) -> Inputs:
         """g without the parts that lead out of the box from x: what an ascent from x can follow."""
-        low, high = self.limits(x)
-        return torch.where(((g > 0) & (x >= high)) | ((g < 0) & (x <= low)), torch.zeros_like(g), g)
+        return between(*self.limits(x), x, g)
 
     def _sides(self) -> list[tuple[float, float]]:
         lows, highs = _flat(self.low), _flat(self.high)
         return [(lows[i % len(lows)], highs[i % len(highs)]) for i in range(max(len(lows), len(highs)))]
+
+
+def between(low: Tensor, high: Tensor, x: Inputs, g: Inputs) -> Inputs:
+    """g without the parts that lead out of [low, high] from x."""
+    return torch.where(((g > 0) & (x >= high)) | ((g < 0) & (x <= low)), torch.zeros_like(g), g)
 
 
 def _limit(value: float | Sequence[float]) -> Limit:

@@ -27,6 +27,7 @@ class L1(PerturbationSet):
     """{x : |x - x0|_1 <= radius} ∩ box. The projection is exact for a starting point x0 inside the box."""
 
     name: ClassVar[str] = "l1"
+    pointed: ClassVar[bool] = True
     radius: float
     box: Box = REALS
 

@@ -4,6 +4,7 @@ import torch
 from brinell.errors import UsageError
 from brinell.evasion import APGD, PGD, Hunt, attack, cross_entropy, dlr
 from brinell.evasion.gradient.apgd import _checkpoints, _Climb
+from brinell.evasion.gradient.best import Best
 from brinell.threat import L2, Linf, Targeted, Threat
 from models import UNIT, Crooked, affine, constant, generator, relu_net, target
 
@@ -20,34 +21,37 @@ def climb(n=3) -> _Climb:
 
 
 def test_the_best_point_and_its_gradient_are_kept_and_rises_are_counted() -> None:
-    run = climb(2)
+    run, best = climb(2), Best.none(torch.zeros(2, 2))
     for k, values in enumerate([(1.0, 1.0), (3.0, 0.0), (2.0, 0.5), (2.5, float("nan"))]):
-        run.note(torch.full((2, 2), float(k)), torch.full((2, 2), 10.0 * k), torch.tensor(values))
-    assert run.best[:, 0].tolist() == [1.0, 0.0]
-    assert run.best_gradient[:, 0].tolist() == [10.0, 0.0]
-    assert run.best_value.tolist() == [3.0, 1.0]
+        best.note(torch.full((2, 2), float(k)), torch.full((2, 2), 10.0 * k), torch.tensor(values))
+        run.note(torch.tensor(values))
+    assert best.x[:, 0].tolist() == [1.0, 0.0]
+    assert best.gradient[:, 0].tolist() == [10.0, 0.0]
+    assert best.value.tolist() == [3.0, 1.0]
     assert run.rises.tolist() == [2.0, 1.0]  # the first value is no rise
+
+
+def test_some_go_back_to_their_best_and_others_stay() -> None:
+    best = Best(torch.full((3, 2), 7.0), torch.full((3, 2), 8.0), torch.ones(3))
+    x, g = best.back(torch.tensor([True, False, False]), torch.zeros(3, 2), torch.zeros(3, 2))
+    assert x[:, 0].tolist() == [7.0, 0.0, 0.0]
+    assert g[:, 0].tolist() == [8.0, 0.0, 0.0]
 
 
 def test_condition_1_too_few_rises() -> None:
     run = climb()
-    run.best, run.best_gradient = torch.full((3, 2), 7.0), torch.full((3, 2), 8.0)
-    run.best_value = torch.tensor([1.0, 1.0, 1.0])
     run.rises = torch.tensor([2.0, 3.0, 4.0])
-    x, g = run.check(torch.zeros(3, 2), torch.zeros(3, 2), enough=3.0)
+    assert run.check(torch.tensor([1.0, 1.0, 1.0]), enough=3.0).tolist() == [True, False, False]
     assert run.step.tolist() == [0.5, 1.0, 1.0]
-    assert x[:, 0].tolist() == [7.0, 0.0, 0.0]
-    assert g[:, 0].tolist() == [8.0, 0.0, 0.0]
     assert run.rises.tolist() == [0.0] * 3
 
 
 def test_condition_2_nothing_new_since_the_last_checkpoint() -> None:
     run = climb()
-    run.best_value = torch.tensor([1.0, 1.0, 1.0])
     run.checked_value = torch.tensor([1.0, 0.5, 1.0])
     run.halved = torch.tensor([False, False, True])  # the last has a new step already
     run.rises = torch.full((3,), 9.0)
-    run.check(torch.zeros(3, 2), torch.zeros(3, 2), enough=3.0)
+    run.check(torch.tensor([1.0, 1.0, 1.0]), enough=3.0)
     assert run.step.tolist() == [0.5, 1.0, 1.0]
     assert run.halved.tolist() == [True, False, False]
 

@@ -1,7 +1,7 @@
 """Auto-PGD: projected gradient ascent that sets its own step, so that no step length has to be tuned.
 
-Source: Croce & Hein 2020, arXiv:2003.01690, section 3 and algorithm 1; targeted runs, section 4.2.
-`APGD(objective=dlr, targets=9)` is AutoAttack's APGD-T.
+Source: Croce & Hein 2020, arXiv:2003.01690, section 3 and algorithm 1; targeted runs, section 4.2. Where the set is an
+l1 ball, a run is that of `apgd_l1.py`. `APGD(objective=dlr, targets=9)` is AutoAttack's APGD-T.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,10 @@ import torch
 
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack, finite_radius
-from brinell.evasion.hunt import Hunt, Objective
+from brinell.evasion.gradient.apgd_l1 import thinning
+from brinell.evasion.gradient.best import Best
+from brinell.evasion.gradient.modifier import Ask, Modifier, asking, here
+from brinell.evasion.hunt import Hunt, Objective, Relative
 from brinell.evasion.objective import cross_entropy
 from brinell.evasion.rival import rival
 from brinell.threat import Access
@@ -29,17 +32,19 @@ RHO = 0.75
 @final
 @dataclass(frozen=True)
 class APGD(Attack):
-    """Auto-PGD (Croce & Hein 2020).
+    """Auto-PGD (Croce & Hein 2020; in l1, Croce & Hein 2021).
 
-    steps: gradients a run. restarts: random starts, each on the examples that still stand. targets: None climbs
-    away from the label; k makes each restart k runs, aimed in turn at the k wrong classes that score highest at x0
-    (at most as many as there are). Under a goal with an aim of its own every run heads there.
+    steps: gradients a run, before modifiers ask for more. restarts: random starts, each on the examples that still
+    stand. targets: None climbs away from the label; k makes each restart k runs, aimed in turn at the k wrong classes
+    that score highest at x0 (at most as many as there are). Under a goal with an aim of its own every run heads there.
+    modifiers: where gradients are taken; the first sees the input first.
     """
 
     steps: int = 100
     restarts: int = 1
-    objective: Objective = cross_entropy
+    objective: Objective | Relative = cross_entropy
     targets: int | None = None
+    modifiers: tuple[Modifier, ...] = ()
     needs: ClassVar[Access] = Access.GRADIENTS
 
     def __post_init__(self) -> None:
@@ -50,6 +55,7 @@ class APGD(Attack):
 
     def __call__(self, hunt: Hunt) -> None:
         radius = finite_radius(self, hunt.set)
+        climb = thinning if hunt.set.pointed else _climb
         aimed = 0
         if self.targets is not None and hunt.goal_aims is None and hunt.clean is not None:
             aimed = min(self.targets, hunt.clean.shape[1] - 1)
@@ -57,34 +63,36 @@ class APGD(Attack):
             hunt.begin()
             if aimed and hunt.clean is not None:
                 hunt.aim = rival(hunt.clean, hunt.y, run % aimed)
-            self._climb(hunt, 2 * radius)
-
-    def _climb(self, hunt: Hunt, step: float) -> None:
-        checkpoints = _checkpoints(self.steps)
-        hunt.sample()
-        run = hunt.carry(_Climb.at(hunt.x, step))
-        last = 0
-        for k in hunt.steps(self.steps):
-            value, g = hunt.gradient(self.objective)
-            x = hunt.x
-            run.note(x, g, value)
-            if k in checkpoints:
-                x, g = run.check(x, g, RHO * (k - last))
-                last = k
-            z = hunt.set.project(hunt.x0, x + over_features(run.step, x) * hunt.set.steepest(g))
-            # Eq. 1. The first step has no last move; the last point is judged by the hunt without a gradient.
-            hunt.move(z if k == 0 else torch.lerp(2 * x - run.previous, z, MOMENTUM))
-            run.previous = x
+            hunt.sample()
+            climb(hunt, asking(hunt, self.objective, self.modifiers), self.steps, radius)
 
 
+def _climb(hunt: Hunt, ask: Ask, steps: int, radius: float) -> None:
+    """One run of algorithm 1, from x on."""
+    checkpoints = _checkpoints(steps)
+    best = hunt.carry(Best.none(hunt.x))
+    run = hunt.carry(_Climb.at(hunt.x, 2 * radius))
+    last = 0
+    for k in hunt.steps(steps):
+        value, g = ask(here)
+        x = hunt.x
+        best.note(x, g, value)
+        run.note(value)
+        if k in checkpoints:
+            x, g = best.back(run.check(best.value, RHO * (k - last)), x, g)
+            last = k
+        z = hunt.set.project(hunt.x0, x + over_features(run.step, x) * hunt.set.steepest(g))
+        # Eq. 1. The first step has no last move; the last point is judged by the hunt without a gradient.
+        hunt.move(z if k == 0 else torch.lerp(2 * x - run.previous, z, MOMENTUM))
+        run.previous = x
+
+
+@final
 @dataclass
 class _Climb:
-    """What one run remembers of each example."""
+    """What one run remembers of each example, beside its best point."""
 
     previous: Inputs
-    best: Inputs
-    best_gradient: Inputs
-    best_value: Scores
     value: Scores
     rises: Scores
     step: Scores
@@ -97,9 +105,6 @@ class _Climb:
         worst, top = x.new_full((len(x),), -torch.inf), x.new_full((len(x),), torch.inf)
         return cls(
             previous=x,
-            best=x.clone(),
-            best_gradient=torch.zeros_like(x),
-            best_value=worst,
             value=top,
             rises=torch.zeros_like(top),
             step=torch.full_like(top, step),
@@ -107,27 +112,22 @@ class _Climb:
             halved=torch.zeros_like(top, dtype=torch.bool),
         )
 
-    def note(self, x: Inputs, g: Inputs, value: Scores) -> None:
-        """Keep the best point of each example and its gradient, and count the rises."""
-        value = value.to(self.value.dtype)
-        better = value > self.best_value
-        self.best[better], self.best_gradient[better] = x[better], g[better]
-        self.best_value = torch.where(better, value, self.best_value)
+    def note(self, value: Scores) -> None:
+        """Count the rises."""
         self.rises += value > self.value
         self.value = value
 
-    def check(self, x: Inputs, g: Inputs, enough: float) -> tuple[Inputs, Inputs]:
-        """At a checkpoint: halve the step of those that no longer get on, and take them back to their best.
+    def check(self, best: Scores, enough: float) -> Mask:
+        """At a checkpoint: halve the step of those that no longer get on; says which, to go back to their best.
 
         Condition 1: too few of the steps since the last checkpoint raised the objective. Condition 2: neither the
         step nor the best value has changed since then.
         """
-        stuck = ~self.halved & (self.checked_value == self.best_value)
+        stuck = ~self.halved & (self.checked_value == best)
         self.halved = (self.rises < enough) | stuck
         self.step = torch.where(self.halved, self.step / 2, self.step)
-        self.checked_value, self.rises = self.best_value, torch.zeros_like(self.rises)
-        back = over_features(self.halved, x)
-        return torch.where(back, self.best, x), torch.where(back, self.best_gradient, g)
+        self.checked_value, self.rises = best, torch.zeros_like(self.rises)
+        return self.halved
 
 
 def _checkpoints(steps: int) -> frozenset[int]:

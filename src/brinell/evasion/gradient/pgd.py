@@ -1,9 +1,10 @@
 """Gradient ascent in a perturbation set: one loop, many names.
 
 Sources: FGSM, Goodfellow et al. 2015 (arXiv:1412.6572, eq. 3); BIM, Kurakin et al. 2017 (arXiv:1607.02533,
-eq. 2); PGD, Madry et al. 2018 (arXiv:1706.06083, eq. 2.2); MI-FGSM, Dong et al. 2018 (arXiv:1710.06081, algorithm 1).
-They differ in a start, a step count and a step rule; the least-likely-class methods are these under the goal
-LEAST_LIKELY.
+eq. 2); PGD, Madry et al. 2018 (arXiv:1706.06083, eq. 2.2); SLIDE, Tramer and Boneh 2019 (arXiv:1904.13000, section 3);
+TPGD, Zhang et al. 2019 (arXiv:1901.08573, eq. 5); EOT, Athalye et al. 2018 (arXiv:1707.07397, section 2.1).
+They differ in a start, a step count, a step rule, an objective and modifiers of the gradient; those made for transfer
+are in `transferable.py`. The methods that head for the least likely class are these under the goal LEAST_LIKELY.
 """
 
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from typing import ClassVar, final
 
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack, finite_radius
-from brinell.evasion.gradient.rule import Plain, StepRule
-from brinell.evasion.hunt import Hunt, Objective
-from brinell.evasion.objective import cross_entropy
+from brinell.evasion.gradient.expectation import Expected
+from brinell.evasion.gradient.modifier import Modifier, asking
+from brinell.evasion.gradient.rule import Plain, Sparse, StepRule
+from brinell.evasion.hunt import Hunt, Objective, Relative
+from brinell.evasion.objective import Divergence, cross_entropy
 from brinell.threat import Access
 
 
@@ -22,33 +25,38 @@ from brinell.threat import Access
 class PGD(Attack):
     """Projected gradient ascent (Madry et al. 2018).
 
-    steps: gradients a restart. step: length of each move in the set's units; None is 2.5 * radius / steps, and the
-    radius at most. restarts: starts, each on the examples that still stand. random: start at a random point of the
-    set, else at x0.
+    steps: gradients a restart, before modifiers ask for more. step: length of each move in the set's units; None is
+    travel * radius / steps, and the radius at most. restarts: starts, each on the examples that still stand. random:
+    start at a random point of the set, else at x0. rule: how gradients become moves. modifiers: where gradients are
+    taken; the first sees the input first. travel: all moves together, in radii, where no step is given.
     """
 
     steps: int = 40
     step: float | None = None
     restarts: int = 1
-    objective: Objective = cross_entropy
+    objective: Objective | Relative = cross_entropy
     rule: StepRule = Plain()
     random: bool = True
+    modifiers: tuple[Modifier, ...] = ()
+    travel: float = 2.5
     needs: ClassVar[Access] = Access.GRADIENTS
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.restarts < 1:
             raise UsageError(f"steps is {self.steps} and restarts {self.restarts}; both must be at least 1")
+        if not self.travel > 0:
+            raise UsageError(f"travel is {self.travel}; it must be more than 0, in radii")
 
     def __call__(self, hunt: Hunt) -> None:
-        step = min(1, 2.5 / self.steps) * finite_radius(self, hunt.set) if self.step is None else self.step
+        step = min(1, self.travel / self.steps) * finite_radius(self, hunt.set) if self.step is None else self.step
         for _ in hunt.steps(self.restarts):
             hunt.begin()
             if self.random:
                 hunt.sample()
-            direction = self.rule.begin(hunt)
+            move = self.rule.begin(hunt, asking(hunt, self.objective, self.modifiers), step)
             for _ in hunt.steps(self.steps):
-                _, g = hunt.gradient(self.objective)
-                hunt.move(hunt.x + step * hunt.set.steepest(direction(g)))
+                direction = move()
+                hunt.move(hunt.x + step * direction)
 
 
 def FGSM(objective: Objective = cross_entropy) -> PGD:
@@ -59,3 +67,27 @@ def FGSM(objective: Objective = cross_entropy) -> PGD:
 def BIM(steps: int = 10, step: float | None = None, objective: Objective = cross_entropy) -> PGD:
     """The basic iterative method: PGD that starts at x0 (Kurakin et al. 2017)."""
     return PGD(steps=steps, step=step, objective=objective, random=False)
+
+
+def SLIDE(steps: int = 40, step: float | None = None, share: float = 0.01, restarts: int = 1) -> PGD:
+    """Sparse l1 descent: each step moves a share of the features by the same amount (Tramer and Boneh 2019).
+
+    It is made for the l1 ball, where the steepest step moves one feature alone, and works in every set.
+    """
+    return PGD(steps=steps, step=step, restarts=restarts, rule=Sparse(share))
+
+
+def TPGD(steps: int = 10, step: float | None = None, restarts: int = 1) -> PGD:
+    """PGD on the divergence from the clean probabilities: the inner maximisation of TRADES (Zhang et al. 2019).
+
+    It knows no label. The paper starts within 0.001 of x0; here it starts anywhere in the set.
+    """
+    return PGD(steps=steps, step=step, restarts=restarts, objective=Divergence())
+
+
+def EOTPGD(draws: int = 10, steps: int = 40, step: float | None = None, restarts: int = 1) -> PGD:
+    """PGD on the mean gradient of several passes, for targets with chance of their own (Athalye et al. 2018).
+
+    For a random transformation of your own, give `Expected(draws, view)` to PGD or APGD as a modifier.
+    """
+    return PGD(steps=steps, step=step, restarts=restarts, modifiers=(Expected(draws),))

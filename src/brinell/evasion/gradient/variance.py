@@ -1,0 +1,59 @@
+"""Variance tuning: the gradient is corrected by what it was around the last point.
+
+Source: Wang and He 2021, arXiv:2103.15571, eq. 4 and 5, algorithm 1.
+"""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+
+from brinell.errors import UsageError
+from brinell.evasion.attack import finite_radius
+from brinell.evasion.gradient.modifier import Ask, Modifier, Place, averaged
+from brinell.evasion.hunt import Hunt
+from brinell.types import Inputs, Scores
+
+
+@final
+@dataclass(frozen=True)
+class Tuned(Modifier):
+    """The gradient, plus the mean gradient around the last point less the gradient there.
+
+    neighbours: random points around each, the paper's N; each costs a gradient. spread: how far they lie, in radii of
+    the set, the paper's beta. They are drawn as random starts are, so that where x0 is at an end of the box they lie to
+    one side of the point.
+    """
+
+    neighbours: int = 20
+    spread: float = 1.5
+
+    def __post_init__(self) -> None:
+        if self.neighbours < 1 or not self.spread > 0:
+            raise UsageError(f"neighbours is {self.neighbours} and spread {self.spread}; give at least 1, more than 0")
+
+    def begin(self, hunt: Hunt, ask: Ask) -> Ask:
+        finite_radius(self, hunt.set)
+        memory = hunt.carry(_Variance(torch.zeros_like(hunt.x), torch.zeros_like(hunt.x), hunt.x.new_zeros(len(hunt))))
+
+        def tuned(place: Place) -> tuple[Scores, Inputs]:
+            def near(x: Inputs) -> Inputs:
+                return place(x) + self.spread * (hunt.set.sample(hunt.x0, hunt.rng) - hunt.x0)
+
+            memory.value, memory.gradient = ask(place)
+            _, around = averaged(hunt, ask, [near] * self.neighbours)
+            corrected = memory.gradient + memory.variance
+            memory.variance = around - memory.gradient
+            return memory.value, corrected
+
+        return tuned
+
+
+@final
+@dataclass
+class _Variance:
+    """The variance at the last point; the gradient and value at this one."""
+
+    variance: Inputs
+    gradient: Inputs
+    value: Scores
