@@ -42,9 +42,7 @@ class Boundary(Attack):
             )
 
     def __call__(self, hunt: Hunt) -> None:
-        hunt.begin()
-        hunt.limit(self.queries)
-        at = on_boundary(hunt, self.start, 1e-3)
+        at = on_boundary(hunt, self.start, self.queries, 1e-3)
         first = torch.ones(len(hunt), dtype=hunt.x0.dtype, device=hunt.x0.device)
         steps = hunt.carry(_Steps(self.around * first, self.toward * first))
         while len(hunt):

@@ -13,7 +13,7 @@ import torch
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.decision.search import on_boundary
-from brinell.evasion.decision.start import Start, ask
+from brinell.evasion.decision.start import Start, ask, unit
 from brinell.evasion.hunt import Hunt
 from brinell.threat import Access
 from brinell.threat.sets import over_features
@@ -25,14 +25,14 @@ from brinell.types import Inputs, Mask, Scores
 class Evolutionary(Attack):
     """The evolutionary attack (Dong et al. 2019), for l2.
 
-    queries: forward rows an example, the start's included. spread: a mutation's standard deviation as a share of the
-    distance (sigma). path, learning: how fast the path and the covariance forget (c_c and c_cov). share: of the
+    queries: forward rows an example, the start's included. spread: a mutation's length as a share of the distance
+    (sigma). path, learning: how fast the path and the covariance forget (c_c and c_cov). share: of the
     features that change in one mutation, chosen by their variance (k / m). bias: the first pull to x0 as a share of
     the way (mu), which follows the rate of success toward one in five.
     """
 
     queries: int = 10_000
-    spread: float = 0.01
+    spread: float = 0.03
     path: float = 0.01
     learning: float = 0.001
     share: float = 0.05
@@ -47,9 +47,7 @@ class Evolutionary(Attack):
     def __call__(self, hunt: Hunt) -> None:
         features = prod(hunt.x0.shape[1:])
         changed = max(1, round(self.share * features))
-        hunt.begin()
-        hunt.limit(self.queries)
-        at = on_boundary(hunt, self.start, 1e-3)
+        at = on_boundary(hunt, self.start, self.queries, 1e-3)
         one = torch.ones(len(hunt), dtype=hunt.x0.dtype, device=hunt.x0.device)
         grown = hunt.carry(_Grown(torch.ones_like(hunt.x0), torch.zeros_like(hunt.x0), self.bias * one))
         while len(hunt):
@@ -57,15 +55,19 @@ class Evolutionary(Attack):
             normal = torch.randn(hunt.x0.shape, dtype=hunt.x0.dtype, device=hunt.x0.device, generator=hunt.rng)
             mask = torch.zeros_like(normal).flatten(1).scatter(1, chosen, 1.0).reshape(normal.shape)
             drawn = mask * grown.variance.sqrt() * normal
-            away = at.x - hunt.x0
-            spread = over_features(self.spread * away.flatten(1).norm(dim=1), away)
-            child = at.x + spread * drawn - over_features(grown.bias, away) * away
+            child = self._child(hunt.x0, at.x, drawn, grown.bias)
             with hunt.carrying(_Child(drawn, hunt.set.box.clamp(child))) as born:
                 every = torch.ones((len(child), 1), dtype=torch.bool, device=child.device)
                 hits = ask(hunt, born.x.unsqueeze(1), every).squeeze(1)
                 nearer = hunt.set.distance(hunt.x0, born.x) < hunt.set.distance(hunt.x0, at.x)
                 self._learn(grown, born.drawn, hits & nearer)
                 at.x = torch.where(over_features(hits & nearer, at.x), born.x, at.x)
+
+    def _child(self, x0: Inputs, x: Inputs, drawn: Inputs, bias: Scores) -> Inputs:
+        """A share nearer to x0, moved as drawn, and put back on its sphere about x0."""
+        away = over_features(1 - bias, x) * (x - x0)
+        length = over_features((x - x0).flatten(1).norm(dim=1), x)
+        return x0 + over_features(1 - bias, x) * length * unit(away + self.spread * length * unit(drawn))
 
     def _learn(self, grown: "_Grown", drawn: Inputs, won: Mask) -> None:
         keep = over_features(won, drawn)

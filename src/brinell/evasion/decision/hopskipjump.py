@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from math import prod, sqrt
 from typing import ClassVar, final
 
-from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.decision.search import approach, leap, on_boundary
 from brinell.evasion.decision.slope import slope
-from brinell.evasion.decision.start import Start
+from brinell.evasion.decision.start import Start, check_counts
 from brinell.evasion.hunt import Hunt
 from brinell.threat import Access
 
@@ -22,7 +21,8 @@ class HopSkipJump(Attack):
     """HopSkipJump (Chen et al. 2020), for any set: steps follow its steepest direction, searches its distance.
 
     queries: forward rows an example, the start's included. probes: decisions of the first estimate of the normal
-    (B_0); the t-th has sqrt(t) times as many. start: where it begins.
+    (B_0); the t-th has sqrt(t) times as many. start: where it begins. For linf the authors draw probes from a cube and
+    search to a share of 1 / d^2 of the distance; here it is a sphere and 1 / d^1.5 for every set, and 1e-6 at least.
     """
 
     queries: int = 25_000
@@ -31,15 +31,12 @@ class HopSkipJump(Attack):
     needs: ClassVar[Access] = Access.LABELS
 
     def __post_init__(self) -> None:
-        if self.queries < 1 or self.probes < 1:
-            raise UsageError(f"queries is {self.queries} and probes {self.probes}; both must be at least 1")
+        check_counts(self.queries, self.probes)
 
     def __call__(self, hunt: Hunt) -> None:
         features = prod(hunt.x0.shape[1:])
         tolerance = max(features**-1.5, 1e-6)
-        hunt.begin()
-        hunt.limit(self.queries)
-        at = on_boundary(hunt, self.start, tolerance)
+        at = on_boundary(hunt, self.start, self.queries, tolerance)
         step = 0
         while len(hunt):
             step += 1

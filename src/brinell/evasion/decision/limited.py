@@ -1,7 +1,7 @@
 """Attacks that see little of an answer: from an adversarial point far away into a ball that shrinks around x0.
 
-Source: Ilyas et al. 2018, arXiv:1804.08598: algorithm 2 is the partial-information attack, section 2.4 the label-only
-one, which puts a share of decisions in place of a score. Both estimate a gradient by antithetic sampling (section 2.1).
+Source: Ilyas et al. 2018, arXiv:1804.08598: algorithm 2 is the partial-information attack; the label-only one puts a
+share of decisions in place of a score. Both estimate a gradient by antithetic sampling.
 """
 
 from collections.abc import Callable
@@ -12,9 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
-from brinell.evasion.decision.start import BLOCK, Point, Rows, Start, ask, inside
+from brinell.evasion.decision.start import BLOCK, Point, Rows, Start, ask, check_counts, inside
 from brinell.evasion.hunt import Hunt, Objective
 from brinell.evasion.objective import cross_entropy
 from brinell.threat import Access
@@ -49,7 +48,7 @@ class PartialInformation(Attack):
     needs: ClassVar[Access] = Access.SCORES
 
     def __post_init__(self) -> None:
-        _check(self.queries, self.probes)
+        check_counts(self.queries, self.probes, least=2)
 
     def __call__(self, hunt: Hunt) -> None:
         _descend(hunt, self.start, self.queries, self.probes, self.spread, self.step, self._values)
@@ -66,7 +65,7 @@ class PartialInformation(Attack):
 @final
 @dataclass(frozen=True)
 class LabelOnly(Attack):
-    """The label-only attack (Ilyas et al. 2018, section 2.4): a score is the share of points near that serve.
+    """The label-only attack (Ilyas et al. 2018): a score is the share of points near that serve.
 
     queries: forward rows an example, the start's included. probes: points of each estimate. spread: their
     standard deviation, as a share of the box's width. step: the length of a step as a share of the distance. The
@@ -82,7 +81,7 @@ class LabelOnly(Attack):
     needs: ClassVar[Access] = Access.LABELS
 
     def __post_init__(self) -> None:
-        _check(self.queries, self.probes)
+        check_counts(self.queries, self.probes, least=2)
 
     def __call__(self, hunt: Hunt) -> None:
         _descend(hunt, self.start, self.queries, self.probes, self.spread, self.step, self._values)
@@ -137,11 +136,6 @@ def _next(hunt: Hunt, at: Point, held: "_Step", cut: "_Cut", step: float) -> Inp
     wanted = (1 - cut.share) * distance
     share = (wanted / hunt.set.distance(hunt.x0, moved).clamp(min=1e-300)).clamp(max=1)
     return hunt.set.box.clamp(hunt.set.shrink(hunt.x0, moved, share))
-
-
-def _check(queries: int, probes: int) -> None:
-    if queries < 1 or probes < 2:
-        raise UsageError(f"queries is {queries} and probes {probes}; they must be at least 1 and 2")
 
 
 @dataclass

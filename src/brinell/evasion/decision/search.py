@@ -13,14 +13,21 @@ DRAWS = 20
 """Directions compared at once."""
 
 
-def on_boundary(hunt: Hunt, start: Start, tolerance: float) -> Point:
-    """A start drawn to the boundary, or a nearer point of it in one of `start.draws` random directions from x0.
+COARSE = 2.0**-7
+"""The tolerance at which starts are compared; only the best of them is drawn closer."""
 
-    As Sign-OPT begins (arXiv:1909.10773): a direction costs one query, and a search only where it leads nearer. No
+
+def on_boundary(hunt: Hunt, start: Start, queries: int, tolerance: float) -> Point:
+    """Where a search of at most `queries` forward rows begins: a point of the boundary, carried by the hunt.
+
+    It is a start drawn to the boundary, or a nearer point of it in one of `start.draws` random directions from x0. As
+    Sign-OPT begins (arXiv:1909.10773): a direction costs one query, and a search only where it leads nearer. No
     example spends more than a tenth of its queries on directions.
     """
+    hunt.begin()
+    hunt.limit(queries)
     at = start(hunt)
-    approach(hunt, at, tolerance)
+    approach(hunt, at, COARSE)
     for first in range(0, start.draws, DRAWS):
         if not len(hunt):
             break
@@ -38,7 +45,8 @@ def on_boundary(hunt: Hunt, start: Start, tolerance: float) -> Point:
             nearer = best.values < hunt.set.distance(hunt.x0, at.x)
             chosen = drawn.points[torch.arange(len(hunt), device=at.x.device), best.indices]
         at.x = torch.where(over_features(nearer, at.x), chosen, at.x)
-        approach(hunt, at, tolerance, nearer)
+        approach(hunt, at, COARSE, nearer)
+    approach(hunt, at, tolerance)
     return at
 
 

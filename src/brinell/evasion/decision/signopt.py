@@ -1,6 +1,6 @@
 """Sign-OPT: OPT with one query a direction, which says whether the boundary is nearer there.
 
-Source: Cheng et al. 2020, arXiv:1909.10773, algorithm 1 with the single-query oracle of eq. 5.
+Source: Cheng et al. 2020, arXiv:1909.10773, algorithm 1.
 """
 
 from dataclasses import dataclass
@@ -10,10 +10,9 @@ import torch
 
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
-from brinell.evasion.decision.opt import beside, descend
-from brinell.evasion.decision.ray import Ray, ray_to, serves
-from brinell.evasion.decision.search import on_boundary
-from brinell.evasion.decision.start import BLOCK, Flags, Rows, Start, directions, unit
+from brinell.evasion.decision.ray import Ray, beside, follow, points_at, turn
+from brinell.evasion.decision.slope import signed_sum
+from brinell.evasion.decision.start import Rows, Start, check_counts, check_smoothing
 from brinell.evasion.hunt import Hunt
 from brinell.threat import Access
 from brinell.types import Inputs
@@ -24,51 +23,45 @@ from brinell.types import Inputs
 class SignOPT(Attack):
     """Sign-OPT (Cheng et al. 2020); it minimises the l2 distance.
 
-    queries: forward rows an example, the start's included. probes: signs of each estimate (the paper's Q).
-    smoothing: how far apart two directions compared are (its epsilon).
+    queries: forward rows an example, the start's included. probes: signs of the first estimate (Q); the t-th has
+    t ** growth times as many, as the nearer the end, the more the next step asks for; the authors' code has 200
+    throughout. smoothing: how far apart two directions compared are (epsilon; theirs is 0.001); lengths are searched
+    to a thousandth of it, or the signs would tell of the search and not of the boundary. memory: the share of the last
+    sum of signs that the next one starts from (theirs has none by default). The authors try one step length after
+    another; here several are compared at once.
     """
 
     queries: int = 20_000
-    probes: int = 200
-    smoothing: float = 0.001
-    tolerance: float = 1e-4
+    probes: int = 60
+    smoothing: float = 0.003
+    growth: float = 0.7
+    memory: float = 0.5
     start: Start = Start()
     needs: ClassVar[Access] = Access.LABELS
 
     def __post_init__(self) -> None:
-        if self.queries < 1 or self.probes < 1:
-            raise UsageError(f"queries is {self.queries} and probes {self.probes}; both must be at least 1")
+        check_counts(self.queries, self.probes)
+        check_smoothing(self.smoothing)
+        if self.growth < 0 or not 0 <= self.memory < 1:
+            raise UsageError(f"growth is {self.growth}, memory {self.memory}; they must be >= 0 and in [0, 1)")
 
     def __call__(self, hunt: Hunt) -> None:
-        hunt.begin()
-        hunt.limit(self.queries)
-        at = on_boundary(hunt, self.start, self.tolerance)
-        ray = hunt.carry(ray_to(hunt, at.x))
+        tolerance = self.smoothing / 1000
+        ray = follow(hunt, self.start, self.queries, tolerance)
+        sum = hunt.carry(_Sum(torch.zeros_like(hunt.x0)))
+        step = 0
         while len(hunt):
-            descend(hunt, ray, self._gradient(hunt, ray), self.tolerance)
+            step += 1
+            fresh = signed_sum(hunt, round(self.probes * step**self.growth), lambda u: self._beside(hunt, ray, u))
+            sum.signed = self.memory * sum.signed + fresh
+            turn(hunt, ray, sum.signed, tolerance)
 
-    def _gradient(self, hunt: Hunt, ray: Ray) -> Inputs:
-        """The sum of directions, each with the sign of the change of the distance along it; of length one."""
-        with hunt.carrying(_Sum(torch.zeros_like(ray.direction))) as sum:
-            for first in range(0, self.probes, BLOCK):
-                if not len(hunt):
-                    break
-                count = min(BLOCK, self.probes - first)
-                asked = torch.arange(count, device=hunt.x0.device) < hunt.left.clamp(min=1).unsqueeze(1)
-                with hunt.carrying(_Probes(directions(hunt, count), asked)) as probes:
-                    near = beside(ray, self.smoothing * probes.u)
-                    nearer = serves(hunt, near, ray.length.unsqueeze(1).expand(-1, count), asked)
-                    sign = (1 - 2 * nearer.to(probes.u.dtype)) * probes.asked
-                    sum.g = sum.g + torch.einsum("bk,bk...->b...", sign, probes.u)
-            return unit(sum.g)
+    def _beside(self, hunt: Hunt, ray: Ray, u: Rows) -> tuple[Rows, Rows]:
+        """The points as far away as the ray is long, along directions beside its own."""
+        length = ray.length.unsqueeze(1).expand(u.shape[:2])
+        return points_at(hunt, beside(ray, self.smoothing * u), length), u
 
 
 @dataclass
 class _Sum:
-    g: Inputs
-
-
-@dataclass
-class _Probes:
-    u: Rows
-    asked: Flags
+    signed: Inputs

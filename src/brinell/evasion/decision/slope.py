@@ -1,9 +1,10 @@
 """The direction across the decision boundary, from decisions at random points around a point on it.
 
 Chen et al. 2020, arXiv:1904.02144, eq. 16: the mean of random directions, each with the sign of its decision, less
-the mean sign.
+the mean sign. Sign-OPT and GeoDA sum directions in the same way.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,43 +14,62 @@ from brinell.evasion.hunt import Hunt
 from brinell.threat.sets import over_features
 from brinell.types import Inputs, Scores
 
+Places = Callable[[Rows], tuple[Rows, Rows]]
+"""For random directions of length one: the points to ask about, and the direction each stands for."""
+
 
 def slope(hunt: Hunt, at: Point, radius: Scores, count: int) -> Inputs:
     """The sum of signed directions: it points to where decisions serve the adversary. Its length is `count` at most.
 
-    radius: the l2 distance of the probes from the point, one an example. An example that cannot pay for `count`
-    probes makes do with those it can pay for.
+    radius: the l2 distance of the probes from the point, one an example; a probe moved into the box stands for the
+    way it really went.
     """
-    none = torch.zeros(len(hunt), dtype=at.x.dtype, device=at.x.device)
-    with hunt.carrying(_Sum(radius.to(at.x.dtype), torch.zeros_like(at.x), torch.zeros_like(at.x), none, none)) as sum:
+    with hunt.carrying(_Ball(radius.to(at.x.dtype).clamp(min=torch.finfo(at.x.dtype).tiny))) as ball:
+
+        def around(u: Rows) -> tuple[Rows, Rows]:
+            radius = over_features(ball.radius, at.x).unsqueeze(1)
+            points = inside(hunt, at.x.unsqueeze(1) + radius * u)
+            return points, (points - at.x.unsqueeze(1)) / radius
+
+        return signed_sum(hunt, count, around)
+
+
+def signed_sum(hunt: Hunt, count: int, places: Places) -> Inputs:
+    """The sum of `count` directions, each with the sign of the decision at its place, less the mean sign.
+
+    An example that cannot pay for `count` decisions makes do with those it can pay for.
+    """
+    nothing = torch.zeros(len(hunt), dtype=hunt.x0.dtype, device=hunt.x0.device)
+    with hunt.carrying(_Sum(torch.zeros_like(hunt.x0), torch.zeros_like(hunt.x0), nothing, nothing)) as sum:
         for first in range(0, count, BLOCK):
             if not len(hunt):
                 break
-            _probe(hunt, at, sum, min(BLOCK, count - first))
+            _probe(hunt, sum, min(BLOCK, count - first), places)
         mean = sum.signs / sum.count.clamp(min=1)
-        centred = sum.signed - over_features(mean, at.x) * sum.plain
-        return torch.where(over_features(mean.abs() < 1, at.x), centred, sum.signed)
+        centred = sum.signed - over_features(mean, sum.plain) * sum.plain
+        return torch.where(over_features(mean.abs() < 1, centred), centred, sum.signed)
 
 
-def _probe(hunt: Hunt, at: Point, sum: "_Sum", count: int) -> None:
-    length = over_features(sum.radius, at.x).unsqueeze(1)
-    points = inside(hunt, at.x.unsqueeze(1) + length * directions(hunt, count))
-    asked = torch.arange(count, device=at.x.device) < hunt.left.unsqueeze(1)
-    asked[:, 0] = True
-    moved = (points - at.x.unsqueeze(1)) / length.clamp(min=torch.finfo(at.x.dtype).tiny)
-    with hunt.carrying(_Probes(moved, asked)) as probes:
+def _probe(hunt: Hunt, sum: "_Sum", count: int, places: Places) -> None:
+    points, ways = places(directions(hunt, count))
+    asked = torch.arange(count, device=points.device) < hunt.left.clamp(min=1).unsqueeze(1)
+    with hunt.carrying(_Probes(ways, asked)) as probes:
         hits = ask(hunt, points, asked)
-        paid = probes.asked.to(at.x.dtype)
-        signs = (2 * hits.to(at.x.dtype) - 1) * paid
-        sum.signed = sum.signed + torch.einsum("bk,bk...->b...", signs, probes.moved)
-        sum.plain = sum.plain + torch.einsum("bk,bk...->b...", paid, probes.moved)
+        paid = probes.asked.to(ways.dtype)
+        signs = (2 * hits.to(ways.dtype) - 1) * paid
+        sum.signed = sum.signed + torch.einsum("bk,bk...->b...", signs, probes.ways)
+        sum.plain = sum.plain + torch.einsum("bk,bk...->b...", paid, probes.ways)
         sum.signs = sum.signs + signs.sum(1)
         sum.count = sum.count + paid.sum(1)
 
 
 @dataclass
-class _Sum:
+class _Ball:
     radius: Scores
+
+
+@dataclass
+class _Sum:
     signed: Inputs
     plain: Inputs
     signs: Scores
@@ -58,5 +78,5 @@ class _Sum:
 
 @dataclass
 class _Probes:
-    moved: Rows
+    ways: Rows
     asked: Flags
