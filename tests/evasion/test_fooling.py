@@ -27,7 +27,7 @@ def test_an_image_is_taken_for_another_class_with_more_confidence_than_a_ball_al
     aims = (y + 1) % 3
     near = attack(PGD(), asked, x[aims == 1], y[aims == 1], Threat(Patch.everywhere(), Targeted(1)))
     first = asked.scores(near.x).softmax(1)[:, 1]
-    found = Fooling().search(asked, x, aims)
+    found = Fooling().learn(asked, x, aims)
     assert (asked.labels(found.x) == aims).all()
     assert (found.confidence[aims == 1] >= first - 1e-6).all()
     assert found.confidence.mean() > first.mean()
@@ -36,8 +36,8 @@ def test_an_image_is_taken_for_another_class_with_more_confidence_than_a_ball_al
 def test_examples_do_not_see_each_other_and_the_seed_decides_the_noise():
     asked = target(relu_net((1, 4, 4)))
     x, aims = torch.rand(6, 1, 4, 4, generator=generator(1)), torch.tensor([0, 1, 2, 0, 1, 2])
-    together = Fooling(steps=20).search(asked, x, aims)
-    alone = Fooling(steps=20).search(asked, x[2:3], aims[2:3])
+    together = Fooling(steps=20).learn(asked, x, aims)
+    alone = Fooling(steps=20).learn(asked, x[2:3], aims[2:3])
     assert together.x[2:3].allclose(alone.x, atol=1e-4)
     one, same, other = (Fooling(steps=2).rubbish(asked, (1, 4, 4), aims, seed).x for seed in (1, 1, 2))
     assert torch.equal(one, same)

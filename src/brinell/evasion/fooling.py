@@ -35,7 +35,7 @@ class Fooling:
     steps: int = 100
     rate: float = 0.1
 
-    def search(self, target: Target, start: Inputs, aims: Labels) -> Fooled:
+    def learn(self, target: Target, start: Inputs, aims: Labels) -> Fooled:
         """From these inputs of the target's box, each toward its own class; examples do not see each other."""
         limits = one_range(target.box)
 
@@ -51,4 +51,4 @@ class Fooling:
         low, high = one_range(target.box)
         rng = torch.Generator(aims.device).manual_seed(seed)
         noise = torch.rand(len(aims), *shape, generator=rng, device=aims.device)
-        return self.search(target, low + (high - low) * noise, aims)
+        return self.learn(target, low + (high - low) * noise, aims)

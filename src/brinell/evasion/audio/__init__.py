@@ -1,0 +1,1 @@
+"""Sounds: changes of a waveform that an ear does not notice."""
