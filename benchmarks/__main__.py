@@ -13,7 +13,20 @@ import torch
 from benchmarks.figure import Figure, Skipped
 
 HERE = Path(__file__).parent
-NAMES = ("startup", "pgd", "autoattack", "score", "decision", "provable", "kills", "page", "physical")
+NAMES = (
+    "startup",
+    "pgd",
+    "autoattack",
+    "score",
+    "decision",
+    "provable",
+    "vnncomp",
+    "kills",
+    "page",
+    "physical", "beyond", "photographs",
+    "transfer",
+    "universal",
+)
 
 
 def main() -> None:

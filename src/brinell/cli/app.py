@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -188,7 +189,7 @@ def attack(
     brinell attack DeepFool net.pt2 test.npz --set l2:inf --save witnesses.npz
     """
     from brinell.auditing import alone
-    from brinell.cli.progress import Counter
+    from brinell.cli.progress import Bar
     from brinell.cli.show import alone_table
     from brinell.cli.witnesses import kind_of, write
     from brinell.threat import Threat
@@ -200,8 +201,8 @@ def attack(
         raise UsageError(f"--set {sources.set!r} has {len(radii)} radii; an attack has one, or inf for the smallest")
     examples, target = sources.load()
     threat = Threat(set_of, sources.goals(), queries=queries)
-    with Counter(stage.label, len(examples)) as counter:
-        strike = alone(stage, target, examples, threat, seed, counter.update)
+    with Bar() as bar:
+        strike = alone(stage, target, examples, threat, seed, partial(bar.batch, stage.label, total=len(examples)))
     if save is not None and kind is not None:
         write(save, kind, strike)
     if as_json:
@@ -442,7 +443,7 @@ def _audit(
     as_json: bool,
     dry_run: bool,
 ) -> None:
-    from brinell.auditing import accept
+    from brinell.auditing import accept, diagnosed
     from brinell.auditing import audit as run
     from brinell.auditing import check as preflight
     from brinell.cli.progress import Bar
@@ -461,7 +462,8 @@ def _audit(
         return
     threat.within(target.box)  # a radius that cannot be right is refused before anything is measured
     findings = accept(preflight(target, examples), set(accepted))
-    diagnosis = _diagnosis(target, examples, threat, seconds, sources.seed)
+    out = out or _folder(sources, target, examples, plan)
+    diagnosis = None if diagnosed(out) else _diagnosis(target, examples, threat, seconds, sources.seed)
     left = None
     if seconds is not None:
         left = max(0.0, seconds - _REPORTING * min(1.0, seconds / 60) - (time.monotonic() - start))
@@ -472,14 +474,14 @@ def _audit(
             threat,
             plan,
             left,
-            out or _folder(sources, target, examples, plan),
+            out,
             sources.seed,
             radii=radii,
             workers=workers,
             findings=findings,
             diagnosis=diagnosis,
             sources=sources.model_dump(mode="json"),
-            on_progress=bar.update,
+            on_progress=bar.step,
         )
     _show(result, as_json, result.path / "report.html")
     if result.result.status == "interrupted":
@@ -522,14 +524,14 @@ def _sources(
     queries: int | None,
     seed: int,
 ) -> "Sources":
-    from brinell.cli.sources import DIGITS, Sources, absolute, default_set
+    from brinell.cli.sources import DIGITS, Sources, absolute, absolute_set, default_set
 
     if data is None and model != DIGITS:
         raise UsageError("DATA is missing: give labelled examples, e.g. images/ or test.npz")
     return Sources(
         model=absolute(model),
         data=absolute(data or DIGITS),
-        set=set_ or default_set(model),
+        set=absolute_set(set_ or default_set(model)),
         weights=None if weights is None else absolute(weights),
         label=label,
         box=box,

@@ -39,9 +39,10 @@ class BranchAndBound(Verifier):
     def __call__(
         self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
     ) -> Margins:
-        return solve(self._bound, graph, x0, set, spec, self.memory, checkpoint)
+        return solve(self.bound, graph, x0, set, spec, self.memory, checkpoint)
 
-    def _bound(self, problem: Problem) -> Margins:
+    def bound(self, problem: Problem) -> Margins:
+        """The bounds of one chunk."""
         graph = problem.graph
         relaxed = relax(problem, "adaptive", substituted=True)
         examples, rows = problem.spec.shape[:2]

@@ -25,7 +25,10 @@ _COPIES = 6
 @final
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """The examples of one chunk. memory: bytes that functionals may take at one time, about."""
+    """The examples of one chunk. memory: bytes that functionals may take at one time, about.
+
+    part: a box within the set, one an example, that alone is asked about; None is the whole set.
+    """
 
     graph: Graph
     x0: Float64[Tensor, " batch *shape"]
@@ -33,21 +36,24 @@ class Problem:
     spec: Float64[Tensor, " batch rows classes"]
     memory: int
     checkpoint: Checkpoint
+    part: Interval | None = None
 
     def least(self, a: Functional) -> Constants:
         """A lower bound on <a, x> over the inputs allowed, or over their hull where that is as good and cheaper."""
         if isinstance(a, Windows) and self.is_box:
             return _least_over_windows(*self.hull, a)
-        return self.set.minimum(self.x0, written(a))
+        return self.set.minimum(self.x0, written(a)) if self.part is None else least_over_box(*self.part, written(a))
 
     @cached_property
     def hull(self) -> Interval:
         """The lowest and the highest value of each input."""
-        return self.set.hull(self.x0)
+        return self.set.hull(self.x0) if self.part is None else self.part
 
     @cached_property
     def is_box(self) -> bool:
         """Whether the set looks like its own hull: then intervals lose nothing at the first layer. A hint."""
+        if self.part is not None:
+            return True
         ones = torch.ones_like(self.x0[:1]).unsqueeze(1)
         body = self.set.minimum(self.x0[:1], ones)
         return bool(torch.allclose(body, least_over_box(self.hull[0][:1], self.hull[1][:1], ones), rtol=1e-9))
@@ -62,7 +68,8 @@ class Problem:
 
     def only(self, chosen: Tensor) -> "Problem":
         """The same question of some of the examples."""
-        return replace(self, x0=self.x0[chosen], spec=self.spec[chosen])
+        part = None if self.part is None else (self.part[0][chosen], self.part[1][chosen])
+        return replace(self, x0=self.x0[chosen], spec=self.spec[chosen], part=part)
 
 
 def solve(

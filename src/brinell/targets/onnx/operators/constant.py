@@ -11,6 +11,9 @@ FLOAT_TYPES = {1: torch.float32, 10: torch.float16, 11: torch.float64}
 TYPES = FLOAT_TYPES | {6: torch.int32, 7: torch.int64, 9: torch.bool}
 """By ONNX's number."""
 
+LARGEST = 2**26
+"""Values of a constant that a file may ask for without holding them."""
+
 
 def _constant(call: Call) -> Tensor:
     for name, dtype in (
@@ -26,8 +29,10 @@ def _constant(call: Call) -> Tensor:
 
 
 def _filled(call: Call, shape: Tensor) -> Tensor:
-    value = call.get("value", torch.zeros(1))
-    return torch.full(call.whole(shape, "shape"), value.item(), dtype=value.dtype)
+    value, size = call.get("value", torch.zeros(1)), call.whole(shape, "shape")
+    if torch.Size(size).numel() > LARGEST:
+        raise Foreign(f"a constant of shape {size}")
+    return torch.full(size, value.item(), dtype=value.dtype)
 
 
 def _same(call: Call, x: Tensor, *settings: Tensor | None) -> Tensor:

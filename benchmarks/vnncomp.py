@@ -1,0 +1,96 @@
+"""VNN-COMP instances: what is decided of them in the official time, beside what was published.
+
+Every verdict is kept in .cache/vnncomp.json as soon as it is there; run again, it goes on with what is missing.
+BRINELL_VNNCOMP=acasxu,rl_benchmarks runs those categories only.
+"""
+
+import csv
+import json
+import os
+import statistics
+import time
+from pathlib import Path
+
+from benchmarks.figure import CACHE, SHARED, Figure, Skipped
+
+FOLDER = SHARED / "data" / "vnncomp"
+CPU_TOOLS = ("nnenum", "marabou", "pyrat", "neuralsat", "mn_bab", "nnv", "cora", "never2", "ERAN", "VeriNet")
+ASKED = {
+    "acasxu": "89 of 89, median under 2 s",
+    "rl_benchmarks": "20 of 20",
+    "reach_prob_density": "6 of 6",
+    "mnist_fc 256x2": "16 of 16",
+    "mnist_fc 256x4": ">= 12",
+    "mnist_fc 256x6": ">= 10",
+    "oval21": ">= 7",
+    "sri_resnet_a": ">= 4",
+}
+
+
+def run() -> list[Figure]:
+    """A figure for each category: decided, wrong, seconds with the loading of the files, beside the published tools."""
+    if not FOLDER.is_dir():
+        raise Skipped(f"{FOLDER} is missing; set BRINELL_SHARED to the shared folder")
+    with (FOLDER / "expected.csv").open() as f:
+        instances = list(csv.DictReader(f))
+    kept = CACHE / "vnncomp.json"
+    answers = json.loads(kept.read_text()) if kept.exists() else {}
+    chosen = os.environ.get("BRINELL_VNNCOMP", "").split(",")
+    figures = []
+    for category, asked in ASKED.items():
+        rows = [row for row in instances if _category(row) == category]
+        if chosen == [""] or category.partition(" ")[0] in chosen:
+            for row in rows:
+                if _key(row) not in answers:
+                    answers[_key(row)] = _decide(row)
+                    CACHE.mkdir(exist_ok=True)
+                    kept.write_text(json.dumps(answers, indent=0))
+                    print(f"{_key(row)}: {row['verdict']}, found {answers[_key(row)]}", flush=True)
+        done = [row for row in rows if _key(row) in answers]
+        if done:
+            figures.append(_figure(category, asked, done, answers))
+    return figures
+
+
+def _decide(row: dict[str, str]) -> tuple[str, float]:
+    """(verdict, seconds), the files read from disk."""
+    from brinell.verify import decide, deployed, read_vnnlib
+
+    start = time.perf_counter()
+    goal, model = read_vnnlib(FOLDER / row["vnnlib"]), deployed(FOLDER / row["onnx"])
+    left = float(row["timeout_s"]) - (time.perf_counter() - start)
+    answer = decide(model.graph, goal, model, timeout=left, precision=model.precision)
+    return answer.verdict, round(time.perf_counter() - start, 3)
+
+
+def _figure(category: str, asked: str, rows: list[dict[str, str]], answers: dict[str, tuple[str, float]]) -> Figure:
+    ours = {_key(row): answers[_key(row)] for row in rows}
+    decided = [row for row in rows if ours[_key(row)][0] in ("sat", "unsat")]
+    known = [row for row in decided if row["verdict"] in ("sat", "unsat")]
+    wrong = sum(ours[_key(row)][0] != row["verdict"] for row in known)
+    seconds = [ours[_key(row)][1] for row in decided]
+    published = {tool: sum(_last(row, tool) in ("sat", "unsat") for row in rows) for tool in CPU_TOOLS}
+    best = max(published, key=lambda tool: published[tool])
+    return Figure(
+        f"VNN-COMP {category}: decided of {len(rows)} within their {rows[0]['timeout_s']} s each",
+        asked,
+        f"{len(decided)} decided, {wrong} wrong, median {statistics.median(seconds or [0]):.2f} s, "
+        f"slowest {max(seconds, default=0):.1f} s; "
+        f"published: alpha-beta-CROWN {sum(_last(row, 'alpha_beta_crown') in ('sat', 'unsat') for row in rows)}, "
+        f"next {best} {published[best]}",
+    )
+
+
+def _last(row: dict[str, str], tool: str) -> str:
+    """A tool's verdict in the last year it took part."""
+    runs = row[f"{tool}_year:result:seconds"].split(";")
+    return runs[-1].split(":")[1] if runs[-1] else ""
+
+
+def _category(row: dict[str, str]) -> str:
+    size = Path(row["onnx"]).name.removeprefix("mnist-net_").partition(".")[0]
+    return f"mnist_fc {size}" if row["benchmark"] == "mnist_fc" else row["benchmark"]
+
+
+def _key(row: dict[str, str]) -> str:
+    return f"{row['onnx']} {row['vnnlib']}"

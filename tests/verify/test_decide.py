@@ -1,0 +1,181 @@
+"""Verdicts against closed forms, against a fine grid, and of one method against the other."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from brinell.errors import CannotRun, UsageError
+from brinell.threat import Linf
+from brinell.verify import Case, Climb, Property, decide
+from brinell.verify.branch import BranchAndBound
+from brinell.verify.builder import Builder
+from brinell.verify.graph import graph
+from brinell.verify.inputs import InputSplit, Regions, clip
+from brinell.verify.operators import Linear
+from brinell.verify.problem import Problem
+from brinell.verify.verifier import nothing
+from brinell.verify.witness import Search, rounded_inward
+from verify.networks import perceptron, residual
+
+EYE = torch.eye(3, dtype=torch.float64)
+
+
+def runs(network):
+    """The graph itself in the model's place: rounded to float32."""
+    return lambda x: network(x.reshape(len(x), *network.nodes[0].shape)).float().double()
+
+
+def box(low, high, weights, offsets):
+    as_row = [torch.as_tensor(v, dtype=torch.float64) for v in (low, high, weights, offsets)]
+    return Case(*as_row)
+
+
+def linear(weight):
+    build = Builder()
+    build.add(
+        Linear(torch.tensor(weight, dtype=torch.float64), torch.zeros(len(weight), dtype=torch.float64)),
+        build.input((len(weight[0]),)),
+    )
+    return graph(build.nodes)
+
+
+@pytest.mark.parametrize(("limit", "verdict"), [(1.9, "sat"), (2.0, "sat"), (2.0001, "unsat"), (5.0, "unsat")])
+def test_a_linear_network_is_decided_up_to_its_corner(limit, verdict):
+    network = linear([[1.0, 1.0], [0.0, 1.0]])
+    goal = Property((box([0, 0], [1, 1], [[-1, 0]], [limit]),))
+    answer = decide(network, goal, runs(network), timeout=20)
+    assert answer.verdict == verdict
+    assert (answer.witness is not None) == (verdict == "sat")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.floats(-1.5, 1.5), st.integers(1, 2), st.booleans())
+def test_a_verdict_agrees_with_a_fine_grid(seed, shift, rows, two):
+    """On two inputs: no grid point violates what is proved, and every witness violates its case."""
+    network = perceptron((2, 8, 8, 3), seed)
+    cases = [box([0, 0], [1, 0.5], EYE[:rows] - EYE[2], [shift] * rows)]
+    cases += [box([0, 0.5], [1, 1], -EYE[:1], [shift])] if two else []
+    answer = decide(network, Property(tuple(cases)), runs(network), timeout=20)
+    assert answer.verdict in ("sat", "unsat")
+    if answer.witness is not None:
+        x, y = answer.witness.x, answer.witness.y
+        torch.testing.assert_close(y, runs(network)(x.unsqueeze(0))[0])
+        assert any(bool(((c.low <= x) & (x <= c.high)).all() and (c.weights @ y + c.offsets <= 0).all()) for c in cases)
+        return
+    side = torch.linspace(0, 1, 101, dtype=torch.float64)
+    for case in cases:
+        points = case.low + torch.cartesian_prod(side, side) * (case.high - case.low)
+        assert not (network(points) @ case.weights.T + case.offsets <= 0).all(1).any()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0.0, 1.0))
+def test_cutting_inputs_and_splitting_neurons_agree(seed, shift):
+    network = perceptron((3, 8, 8, 3), seed)
+    goal = Property((box([0.3] * 3, [0.7] * 3, EYE[:1] - EYE[1:2], [shift]),))
+    margins, places = goal.margins(network)
+    search = Search(goal, margins, places, runs(network), torch.float32)
+    case = goal.cases[0]
+    regions = Regions(case.low[None], case.high[None], torch.tensor([0]), torch.tensor([-torch.inf]).double())
+    proved, witness = InputSplit()(search, regions, nothing)
+    problem = Problem(
+        margins,
+        torch.full((1, 3), 0.5).double(),
+        Linf(1.0),
+        torch.ones(1, 1, 1).double(),
+        2**22,
+        nothing,
+        (case.low[None], case.high[None]),
+    )
+    bound = float(BranchAndBound(nodes=40, root=Climb(steps=10), leaf=Climb(steps=5)).bound(problem))
+    assert proved == (witness is None)
+    assert not (bound > 0 and witness is not None)
+    if proved:
+        assert float(search.worst(search.descend(case.low[None], torch.tensor([0]), 50), torch.tensor([0]))) > 0
+
+
+def test_an_axis_of_no_width_is_never_cut():
+    network = perceptron((3, 8, 2), 3)
+    goal = Property((box([0, 0.5, 0], [1, 0.5, 1], [[1.0, -1.0]], [0.1]),))
+    answer = decide(network, goal, runs(network), timeout=20)
+    assert answer.verdict in ("sat", "unsat")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 3))
+def test_clipping_loses_no_point_that_is_open(seed, rows):
+    rng = torch.Generator().manual_seed(seed)
+    low, size = (torch.rand(1, 4, generator=rng, dtype=torch.float64) for _ in range(2))
+    slope = torch.randn(1, rows, 4, generator=rng, dtype=torch.float64).round(decimals=1)
+    constant = torch.randn(1, rows, generator=rng, dtype=torch.float64)
+    kept = clip(Regions(low, low + size, torch.zeros(1).long(), torch.zeros(1).double()), slope, constant)
+    x = low + size * torch.rand(2000, 4, generator=rng, dtype=torch.float64)
+    open_ = x[(x @ slope[0].T + constant[0] <= 0).all(1)]
+    assert ((open_ >= kept.low) & (open_ <= kept.high)).all()
+
+
+def test_images_are_decided_by_splitting_neurons():
+    network = residual(4)
+    x0 = torch.rand(72, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    y = network(x0.reshape(1, 2, 6, 6))[0]
+    best = int(y.argmax())
+    rest = [i for i in range(3) if i != best]
+
+    def cases(radius):
+        return Property(tuple(box(x0 - radius, x0 + radius, EYE[best : best + 1] - EYE[j], [0.0]) for j in rest))
+
+    assert decide(network, cases(1e-4), runs(network), timeout=30).verdict == "unsat"
+    assert decide(network, cases(1.0), runs(network), timeout=30).verdict == "sat"
+
+
+def test_a_model_that_is_not_the_graph_is_refused():
+    network = perceptron((2, 4, 2), 1)
+    goal = Property((box([0, 0], [1, 1], [[1.0, -1.0]], [0.0]),))
+    with pytest.raises(CannotRun, match="gives other outputs"):
+        decide(network, goal, lambda x: runs(network)(x) + 0.1, timeout=5)
+
+
+def test_weights_that_are_no_numbers_prove_nothing():
+    network = linear([[float("nan"), 1.0], [0.0, 1.0]])
+    goal = Property((box([0, 0], [1, 1], [[1.0, -1.0]], [10.0]),))
+    with pytest.raises(CannotRun, match="gives other outputs"):
+        decide(network, goal, runs(network), timeout=5)
+
+
+def test_a_point_the_model_denies_is_no_witness():
+    """The graph has a violation by 1e-9 that float32 arithmetic may not show."""
+    network = linear([[1.0, 1.0], [0.0, 1.0]])
+    goal = Property((box([0, 0], [1, 1], [[-1, 0]], [2.0]),))
+    denies = lambda x: runs(network)(x).clamp(max=2 - 1e-6)  # noqa: E731
+    assert decide(network, goal, denies, timeout=2).verdict in ("timeout", "unknown")
+
+
+def test_time_is_kept():
+    network = perceptron((6, 60, 60, 60, 2), 1)
+    goal = Property((box([-5] * 6, [5] * 6, [[1.0, -1.0]], [9.0]),))
+    answer = decide(network, goal, runs(network), timeout=0.5)
+    assert answer.seconds < 5
+    with pytest.raises(UsageError, match="timeout is 0"):
+        decide(network, goal, runs(network), timeout=0)
+
+
+def test_a_property_of_another_size_is_named():
+    network = perceptron((2, 4, 2), 1)
+    with pytest.raises(UsageError, match="the property has 3 inputs and 2 outputs; the network has 2 and 2"):
+        decide(network, Property((box([0] * 3, [1] * 3, [[1.0, 0.0]], [0.0]),)), runs(network), timeout=1)
+
+
+def test_without_a_row_every_input_is_a_witness():
+    network = perceptron((2, 4, 2), 1)
+    free = box([0, 0], [1, 1], torch.zeros(0, 2), [])
+    assert decide(network, Property((free,)), runs(network), timeout=5).verdict == "sat"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(-1e3, 1e3), st.floats(0, 1e-3))
+def test_limits_are_rounded_inward_where_a_number_is_inside(low, width):
+    least, most = rounded_inward(torch.tensor([low]).double(), torch.tensor([low + width]).double(), torch.float32)
+    assert least <= most
+    assert least.float().double() == least
+    assert (low <= least and most <= low + width) or abs(float(least) - low) <= 1e-4
