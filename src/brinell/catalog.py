@@ -11,8 +11,11 @@ from typing import Any, Literal, final
 
 from brinell.access import Access
 
-Kind = Literal["attack", "proof", "exact"]
-"""What an engine leaves: witnesses, certificates, or both at once."""
+Kind = Literal["attack", "proof", "exact", "learner", "transformation"]
+"""What an engine leaves: witnesses, certificates, both at once, or what it learnt from examples, for attacks to use.
+
+A transformation leaves nothing: it is another space, in which attacks search.
+"""
 
 
 @final
@@ -55,9 +58,9 @@ def _gradient(name: str, paper: str, sets: tuple[str, ...] = ()) -> Row:
     return Row(name, path, "attack", "gradient", Access.GRADIENTS, paper, sets, _WHITE_BOX, (_EVASION,))
 
 
-def _score(name: str, paper: str) -> Row:
+def _score(name: str, sets: tuple[str, ...], paper: str) -> Row:
     path = f"brinell.evasion:{name}"
-    return Row(name, path, "attack", "score", Access.SCORES, paper, (), _BLACK_BOX, (_BLACK_EVASION,))
+    return Row(name, path, "attack", "score", Access.SCORES, paper, sets, _BLACK_BOX, (_BLACK_EVASION,))
 
 
 def _minimal(name: str, sets: tuple[str, ...], paper: str) -> Row:
@@ -65,9 +68,24 @@ def _minimal(name: str, sets: tuple[str, ...], paper: str) -> Row:
     return Row(name, path, "attack", "minimal", Access.GRADIENTS, paper, sets, _WHITE_BOX, (_EVASION,))
 
 
-def _decision(name: str, paper: str) -> Row:
+def _learner(name: str, family: str, paper: str) -> Row:
     path = f"brinell.evasion:{name}"
-    return Row(name, path, "attack", "decision", Access.LABELS, paper, (), _BLACK_BOX, (_BLACK_EVASION,))
+    return Row(name, path, "learner", family, Access.GRADIENTS, paper, (), _WHITE_BOX, (_EVASION,))
+
+
+def _transformation(name: str, paper: str, family: str = "spatial") -> Row:
+    path = f"brinell.evasion:{name}"
+    return Row(name, path, "transformation", family, Access.LABELS, paper, (), _BLACK_BOX, (_BLACK_EVASION,))
+
+
+def _universal(name: str, paper: str) -> Row:
+    path = f"brinell.evasion.universal:{name}"
+    return Row(name, path, "learner", "universal", Access.GRADIENTS, paper, (), _WHITE_BOX, (_EVASION,))
+
+
+def _decision(name: str, sets: tuple[str, ...], paper: str) -> Row:
+    path = f"brinell.evasion:{name}"
+    return Row(name, path, "attack", "decision", Access.LABELS, paper, sets, _BLACK_BOX, (_BLACK_EVASION,))
 
 
 CATALOG: tuple[Row, ...] = (
@@ -96,9 +114,17 @@ CATALOG: tuple[Row, ...] = (
     _gradient("TPGD", "Zhang et al. 2019, arXiv:1901.08573"),
     _gradient("EOTPGD", "Athalye et al. 2018, arXiv:1707.07397"),
     _gradient("SLIDE", "Tramer and Boneh 2019, arXiv:1904.13000", ("l1",)),
+    _minimal("LBFGS", ("l2",), "Szegedy et al. 2014, arXiv:1312.6199"),
+    _minimal("JSMA", ("l0",), "Papernot et al. 2016, arXiv:1511.07528"),
+    _minimal("CW", ("l2",), "Carlini and Wagner 2017, arXiv:1608.04644"),
+    _minimal("CWLinf", ("linf",), "Carlini and Wagner 2017, arXiv:1608.04644"),
+    _minimal("CWL0", ("l0",), "Carlini and Wagner 2017, arXiv:1608.04644"),
+    _minimal("EAD", ("l1",), "Chen et al. 2018, arXiv:1709.04114"),
     _minimal("DeepFool", ("linf", "l2"), "Moosavi-Dezfooli et al. 2016, arXiv:1511.04599"),
     _minimal("DDN", ("l2",), "Rony et al. 2019, arXiv:1811.09600"),
-    _minimal("FMN", ("linf", "l2"), "Pintor et al. 2021, arXiv:2102.12827"),
+    _minimal("FMN", ("linf", "l2", "l1", "l0"), "Pintor et al. 2021, arXiv:2102.12827"),
+    _minimal("PDPGD", ("l1",), "Matyasko and Chau 2021, arXiv:2106.01538"),
+    _minimal("SigmaZero", ("l0",), "Cina et al. 2024, arXiv:2402.01879"),
     Row(
         "FAB",
         "brinell.evasion:FAB",
@@ -121,22 +147,22 @@ CATALOG: tuple[Row, ...] = (
         _BLACK_BOX,
         (_BLACK_EVASION,),
     ),
-    _score("ZOO", "Chen et al. 2017, arXiv:1708.03999"),
-    _score("NES", "Ilyas et al. 2018, arXiv:1804.08598"),
-    _score("SPSA", "Uesato et al. 2018, arXiv:1802.05666"),
-    _score("Bandits", "Ilyas et al. 2019, arXiv:1807.07978"),
-    _score("SimBA", "Guo et al. 2019, arXiv:1905.07121"),
-    _score("GenAttack", "Alzantot et al. 2019, arXiv:1805.11090"),
-    _score("OnePixel", "Su et al. 2017, arXiv:1710.08864"),
-    _score("LocalSearch", "Narodytska and Kasiviswanathan 2016, arXiv:1612.06299"),
-    _decision("Boundary", "Brendel et al. 2018, arXiv:1712.04248"),
-    _decision("OPT", "Cheng et al. 2019, arXiv:1807.04457"),
-    _decision("SignOPT", "Cheng et al. 2020, arXiv:1909.10773"),
-    _decision("HopSkipJump", "Chen et al. 2020, arXiv:1904.02144"),
-    _decision("GeoDA", "Rahmati et al. 2020, arXiv:2003.06468"),
-    _decision("RayS", "Chen and Gu 2020, arXiv:2006.12792"),
-    _decision("Evolutionary", "Dong et al. 2019, arXiv:1904.04433"),
-    _decision("LabelOnly", "Ilyas et al. 2018, arXiv:1804.08598"),
+    _score("ZOO", ("l2",), "Chen et al. 2017, arXiv:1708.03999"),
+    _score("NES", ("linf", "l2"), "Ilyas et al. 2018, arXiv:1804.08598"),
+    _score("SPSA", ("linf", "l2"), "Uesato et al. 2018, arXiv:1802.05666"),
+    _score("Bandits", ("linf", "l2"), "Ilyas et al. 2019, arXiv:1807.07978"),
+    _score("SimBA", ("linf", "l2"), "Guo et al. 2019, arXiv:1905.07121"),
+    _score("GenAttack", ("linf", "l2"), "Alzantot et al. 2019, arXiv:1805.11090"),
+    _score("OnePixel", ("pixels", "l0"), "Su et al. 2017, arXiv:1710.08864"),
+    _score("LocalSearch", ("pixels", "l0"), "Narodytska and Kasiviswanathan 2016, arXiv:1612.06299"),
+    _decision("Boundary", ("l2",), "Brendel et al. 2018, arXiv:1712.04248"),
+    _decision("OPT", ("l2",), "Cheng et al. 2019, arXiv:1807.04457"),
+    _decision("SignOPT", ("l2",), "Cheng et al. 2020, arXiv:1909.10773"),
+    _decision("HopSkipJump", ("linf", "l2"), "Chen et al. 2020, arXiv:1904.02144"),
+    _decision("GeoDA", ("linf", "l2"), "Rahmati et al. 2020, arXiv:2003.06468"),
+    _decision("RayS", ("linf",), "Chen and Gu 2020, arXiv:2006.12792"),
+    _decision("Evolutionary", ("l2",), "Dong et al. 2019, arXiv:1904.04433"),
+    _decision("LabelOnly", ("linf", "l2"), "Ilyas et al. 2018, arXiv:1804.08598"),
     Row(
         "PartialInformation",
         "brinell.evasion:PartialInformation",
@@ -144,7 +170,7 @@ CATALOG: tuple[Row, ...] = (
         "decision",
         Access.SCORES,
         "Ilyas et al. 2018, arXiv:1804.08598",
-        (),
+        ("linf", "l2"),
         _BLACK_BOX,
         (_BLACK_EVASION,),
     ),
@@ -159,6 +185,28 @@ CATALOG: tuple[Row, ...] = (
         _BLACK_BOX,
         (_BLACK_EVASION,),
     ),
+    Row(
+        "Substitute",
+        "brinell.evasion.transfer:Substitute",
+        "learner",
+        "transfer",
+        Access.LABELS,
+        "Papernot et al. 2017, arXiv:1602.02697",
+        (),
+        ("AML.T0015", "AML.T0043.002", "AML.T0005.001"),
+        (_BLACK_EVASION,),
+    ),
+    _universal("UAP", "Moosavi-Dezfooli et al. 2017, arXiv:1610.08401"),
+    _universal("UniversalSGD", "Shafahi et al. 2020, arXiv:1811.11304"),
+    _transformation("RotateShift", "Engstrom et al. 2019, arXiv:1712.02779"),
+    _transformation("Flow", "Xiao et al. 2018, arXiv:1801.02612"),
+    _transformation("HueSaturation", "Hosseini and Poovendran 2018, arXiv:1804.00499"),
+    _transformation("Recolour", "Laidlaw and Feizi 2019, arXiv:1906.00001"),
+    _transformation("FrequencyMasking", "Qin et al. 2019, arXiv:1903.10346", "audio"),
+    _learner("AdversarialPatch", "physical", "Brown et al. 2017, arXiv:1712.09665"),
+    _learner("Eyeglasses", "physical", "Sharif et al. 2016, doi:10.1145/2976749.2978392"),
+    _learner("Fooling", "unrestricted", "Nguyen et al. 2015, arXiv:1412.1897"),
+    _learner("Reprogramming", "reprogramming", "Elsayed et al. 2019, arXiv:1806.11146"),
     Row(
         "IBP",
         "brinell.verify:IBP",
@@ -198,7 +246,7 @@ CATALOG: tuple[Row, ...] = (
         "regions",
         Access.WEIGHTS,
         "Chen et al. 2019, arXiv:1906.03849",
-        ("linf", "l1", "l2", "l0"),
+        ("linf", "l1", "l2", "l0", "features"),
         _WHITE_BOX,
         (_EVASION,),
     ),

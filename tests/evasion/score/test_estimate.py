@@ -4,7 +4,8 @@ from torch import nn
 
 from brinell.evasion import NES, SPSA, Bandits, Hunt, attack
 from brinell.evasion.score import population
-from brinell.evasion.score.estimate import Adam, estimator, gaussian, rademacher
+from brinell.evasion.adam import Adam
+from brinell.evasion.score.estimate import estimator, gaussian, rademacher
 from brinell.threat import REALS, Linf, Threat
 from models import Of, constant, generator, target
 

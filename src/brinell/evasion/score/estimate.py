@@ -1,15 +1,15 @@
 """A gradient from values alone: the antithetic estimate that NES, SPSA and bandits share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from brinell.errors import UsageError
 from brinell.evasion.hunt import Hunt, Objective
-from brinell.evasion.score.population import block, evaluate
-from brinell.threat.sets import over_features
+from brinell.evasion.score.population import affordable, block, evaluate
 from brinell.types import Inputs
 
 Draw = Callable[[tuple[int, ...], Tensor, torch.Generator], Tensor]
@@ -24,6 +24,29 @@ def gaussian(shape: tuple[int, ...], like: Tensor, rng: torch.Generator) -> Tens
 def rademacher(shape: tuple[int, ...], like: Tensor, rng: torch.Generator) -> Tensor:
     """-1 and 1 with equal chance."""
     return torch.randint(0, 2, shape, dtype=like.dtype, device=like.device, generator=rng) * 2 - 1
+
+
+def check_estimates(steps: int, pairs: int, smoothing: float, step: float) -> None:
+    """Refuse settings of an ascent by estimates that leave nothing to do."""
+    if min(steps, pairs) < 1:
+        raise UsageError(f"steps and pairs are {steps} and {pairs}; both must be at least 1")
+    if not min(smoothing, step) > 0:
+        raise UsageError(f"smoothing and step are {smoothing} and {step}; both must be above 0")
+
+
+def estimates(
+    hunt: Hunt, objective: Objective, draw: Draw, smoothing: float, steps: int, pairs: int
+) -> Iterator[Inputs]:
+    """At most `steps` estimates of the gradient, each at the point that the caller has moved to after the last one.
+
+    They end with the budget; the last is made of the pairs that can still be paid for.
+    """
+    estimate = estimator(hunt, objective, draw, smoothing)
+    for _ in hunt.steps(steps):
+        count = affordable(hunt, 2 * pairs) // 2
+        if not count:
+            return
+        yield estimate(count)
 
 
 def estimator(hunt: Hunt, objective: Objective, draw: Draw, smoothing: float) -> Callable[[int], Inputs]:
@@ -71,36 +94,3 @@ class _Estimate:
 
     directions: Float[Tensor, "batch pairs *shape"]
     sum: Inputs
-
-
-@dataclass
-class Adam:
-    """Adam's step over each feature (Kingma and Ba 2015, arXiv:1412.6980), counted feature by feature.
-
-    All fields have one row an example. A feature left out of a step keeps its moments.
-    """
-
-    mean: Inputs
-    square: Inputs
-    count: Inputs
-
-    @classmethod
-    def none(cls, x: Inputs) -> "Adam":
-        """Before the first step."""
-        return cls(torch.zeros_like(x), torch.zeros_like(x), torch.zeros_like(x))
-
-    def forget(self) -> None:
-        """As before the first step."""
-        self.mean, self.square, self.count = (torch.zeros_like(self.mean) for _ in range(3))
-
-    def step(self, g: Inputs, taken: Tensor | None = None) -> Inputs:
-        """The step of length about one along g, for the features taken (all without a mask); zero for others."""
-        taken = torch.ones_like(g, dtype=torch.bool) if taken is None else taken
-        scale = over_features(g.abs().flatten(1).amax(1).clamp(min=torch.finfo(g.dtype).tiny ** 0.5), g)
-        self.count = self.count + taken
-        self.mean = torch.where(taken, 0.9 * self.mean + 0.1 * g, self.mean)
-        self.square = torch.where(taken, 0.999 * self.square + 0.001 * g.square(), self.square)
-        mean = self.mean / (1 - 0.9 ** self.count.clamp(min=1))
-        square = self.square / (1 - 0.999 ** self.count.clamp(min=1))
-        step: Inputs = torch.where(taken, mean / (square.sqrt() + 1e-8 * scale), torch.zeros_like(g))
-        return step

@@ -6,12 +6,11 @@ Source: Uesato et al. 2018, arXiv:1802.05666, algorithm 1.
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from brinell.errors import UsageError
+from brinell.evasion.adam import Adam
 from brinell.evasion.attack import Attack, finite_radius
 from brinell.evasion.hunt import Hunt, Objective
 from brinell.evasion.objective import margin
-from brinell.evasion.score.estimate import Adam, estimator, rademacher
-from brinell.evasion.score.population import affordable
+from brinell.evasion.score.estimate import check_estimates, estimates, rademacher
 from brinell.threat import Access
 
 
@@ -21,7 +20,8 @@ class SPSA(Attack):
     """Simultaneous perturbation stochastic approximation (Uesato et al. 2018).
 
     steps: moves; each costs 2 * pairs forward rows, the last fewer where the budget ends. smoothing: how far each
-    feature is moved to measure (the paper's delta); step: Adam's (the paper's alpha); both in input units.
+    feature is moved to measure (delta); step: Adam's (alpha); both in input units. Defaults are those of CleverHans,
+    by an author of the paper. Points of an estimate are drawn into the set, and so can be witnesses.
     """
 
     steps: int = 100
@@ -32,19 +32,11 @@ class SPSA(Attack):
     needs: ClassVar[Access] = Access.SCORES
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.pairs) < 1:
-            raise UsageError(f"steps and pairs are {self.steps} and {self.pairs}; both must be at least 1")
-        if not min(self.smoothing, self.step) > 0:
-            raise UsageError(f"smoothing and step are {self.smoothing} and {self.step}; both must be above 0")
+        check_estimates(self.steps, self.pairs, self.smoothing, self.step)
 
     def __call__(self, hunt: Hunt) -> None:
         finite_radius(self, hunt.set)
         hunt.begin()
-        estimate = estimator(hunt, self.objective, rademacher, self.smoothing)
         adam = hunt.carry(Adam.none(hunt.x))
-        for _ in hunt.steps(self.steps):
-            pairs = affordable(hunt, 2 * self.pairs) // 2
-            if not pairs:
-                return
-            g = estimate(pairs)
+        for g in estimates(hunt, self.objective, rademacher, self.smoothing, self.steps, self.pairs):
             hunt.move(hunt.x + self.step * adam.step(g))

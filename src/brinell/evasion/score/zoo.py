@@ -12,14 +12,16 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from brinell.errors import UsageError
+from brinell.evasion.adam import Adam
 from brinell.evasion.attack import Attack
+from brinell.evasion.constant import Constant
 from brinell.evasion.hunt import Hunt
 from brinell.evasion.objective import margin
-from brinell.evasion.score.estimate import Adam, difference
+from brinell.evasion.score.estimate import difference
 from brinell.evasion.score.population import affordable
 from brinell.threat import Access
 from brinell.threat.sets import over_features
-from brinell.types import Inputs, Labels, Logits, Mask, Scores
+from brinell.types import Inputs, Labels, Logits, Scores
 
 
 @final
@@ -54,13 +56,12 @@ class ZOO(Attack):
 
     def __call__(self, hunt: Hunt) -> None:
         hunt.begin()
-        search = hunt.carry(_Search.begun(hunt, self.constant))
+        search = hunt.carry(Constant.begun(hunt.x0.new_full((len(hunt),), self.constant)))
         adam = hunt.carry(Adam.none(hunt.x))
         axes = hunt.carry(_Axes(hunt.x0.new_zeros((len(hunt), 0), dtype=torch.int64)))
         for _ in hunt.steps(self.searches):
             hunt.move(hunt.x0)
             adam.forget()
-            search.won = torch.zeros_like(search.won)
             for _ in hunt.steps(self.steps):
                 count = min(affordable(hunt, 2 * self.coordinates) // 2, prod(hunt.x0.shape[1:]))
                 if not count:
@@ -69,39 +70,18 @@ class ZOO(Attack):
                 axes.index = chance.topk(count, dim=1).indices
                 slope = difference(hunt, lambda: self.width * axes.units(hunt.x), _shortfall).T / (2 * self.width)
                 g, taken = axes.spread(slope, hunt.x)
-                g = over_features(search.constant, g) * g - 2 * (hunt.x - hunt.x0)
+                g = over_features(search.value, g) * g - 2 * (hunt.x - hunt.x0)
                 hunt.move(hunt.x + self.step * adam.step(g, taken))
                 if not affordable(hunt, 1):
                     return
                 hunt.look()
-                search.won = search.won | hunt.hit
+                search.note(hunt.hit)
             search.bisect()
 
 
 def _shortfall(scores: Logits, y: Labels, aim: Labels | None) -> Scores:
     """What is missing of the margin; 0 once the goal is met."""
     return margin(scores, y, aim).clamp(max=0)
-
-
-@dataclass
-class _Search:
-    """The constant of each example and its limits so far; whether the search under way met the goal."""
-
-    constant: Scores
-    low: Scores
-    high: Scores
-    won: Mask
-
-    @classmethod
-    def begun(cls, hunt: Hunt, constant: float) -> "_Search":
-        like = hunt.x0.new_zeros(len(hunt))
-        return cls(like + constant, like, like + torch.inf, like > 0)
-
-    def bisect(self) -> None:
-        """Less where the goal was met, more elsewhere: the middle, or ten times as much until there is one."""
-        self.high = torch.where(self.won, self.constant, self.high)
-        self.low = torch.where(self.won, self.low, self.constant)
-        self.constant = torch.where(self.high.isinf(), 10 * self.constant, (self.low + self.high) / 2)
 
 
 @dataclass

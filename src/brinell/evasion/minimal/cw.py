@@ -1,0 +1,82 @@
+"""C&W, the l2 attack: the squared length against the margin, weighed by a constant that is searched for.
+
+Source: Carlini and Wagner 2017, arXiv:1608.04644, section VI.A.
+"""
+
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar, final
+
+import torch
+
+from brinell.errors import UsageError
+from brinell.evasion.attack import Attack
+from brinell.evasion.constant import Constant
+from brinell.evasion.hunt import Hunt
+from brinell.evasion.minimal.climb import Climb
+from brinell.evasion.minimal.hinge import Hinge
+from brinell.evasion.minimal.linear import linear_constant, linear_distance
+from brinell.evasion.minimal.schedule import cosine
+from brinell.threat import Access
+from brinell.threat.sets import over_features
+from brinell.types import Mask, Scores
+
+
+@final
+@dataclass(frozen=True)
+class CW(Attack):
+    """Carlini and Wagner's l2 attack.
+
+    searches: constants tried for each example, by bisection. steps: gradients a search. step: Adam's, as a share of
+    the distance at which a linear model puts the boundary, spread evenly over the features; it falls to a hundredth
+    along a cosine over all searches. confidence: the margin that a witness must have (kappa).
+
+    The paper runs 9 searches of 10,000 steps, each from x0. Here a search goes on from where the last one ended and
+    the first constant is the one that would do if the model were linear. Of the paper's three ways to keep to the box
+    (section V.B) this is projection: its tanh has all but no slope at the ends, where most of a digit's values lie.
+    """
+
+    searches: int = 6
+    steps: int = 50
+    step: float = 0.3
+    confidence: float = 0.0
+    needs: ClassVar[Access] = Access.GRADIENTS
+
+    def __post_init__(self) -> None:
+        if self.searches < 1 or self.steps < 2 or not self.step > 0:
+            raise UsageError(
+                f"searches is {self.searches}, steps {self.steps} and step {self.step}; "
+                "searches must be at least 1, steps at least 2 and step > 0"
+            )
+        Hinge(self.confidence)
+
+    def __call__(self, hunt: Hunt) -> None:
+        hinge = Hinge(self.confidence)
+        hunt.demand(self.confidence)
+        hunt.begin()
+        lead, g = hunt.gradient(hinge)
+        shortfall, features = self.confidence - lead, prod(g.shape[1:])
+        length = linear_distance(shortfall, g.flatten(1).norm(dim=1), hunt.set.box) * self.step / features**0.5
+        search = hunt.carry(_Search(length, torch.zeros_like(hunt.hit)))
+        constant = hunt.carry(Constant.begun(linear_constant(shortfall, g)))
+        climb = Climb(hunt)
+        total = self.searches * self.steps
+        for k in hunt.steps(total):
+            hunt.roam(climb.x)
+            _, g = hunt.gradient(hinge)
+            search.met = search.met | hunt.hit
+            # A search goes on from the last one's end, so only what holds in its second half is its own doing.
+            constant.note(hunt.hit & (2 * (k % self.steps) >= self.steps))
+            uphill = over_features(constant.value, g) * g - 2 * (hunt.x - hunt.x0)
+            climb.step(uphill, cosine(k, total, 1, 0.01) * search.length)
+            if (k + 1) % self.steps == 0:
+                constant.bisect()
+                search.length = torch.where(search.met, search.length, 2 * search.length)
+
+
+@dataclass
+class _Search:
+    """The length of each example's steps, and whether it has met the goal at all; until it has they grow."""
+
+    length: Scores
+    met: Mask

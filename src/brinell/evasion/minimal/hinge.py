@@ -1,0 +1,26 @@
+"""Carlini and Wagner's goal: the margin, as far as it is asked for."""
+
+from dataclasses import dataclass
+from typing import final
+
+from brinell.errors import UsageError
+from brinell.evasion.objective import margin
+from brinell.types import Labels, Logits, Scores
+
+
+@final
+@dataclass(frozen=True)
+class Hinge:
+    """min(margin, confidence): the f_6 of Carlini and Wagner 2017 (arXiv:1608.04644, section IV.A), sign turned.
+
+    confidence: the paper's kappa, in units of the scores. There is nothing to gain, and no gradient, beyond it.
+    """
+
+    confidence: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.confidence >= 0:
+            raise UsageError(f"confidence is {self.confidence}; it must be a number >= 0, in units of the scores")
+
+    def __call__(self, scores: Logits, y: Labels, aim: Labels | None) -> Scores:
+        return margin(scores, y, aim).clamp(max=self.confidence)
