@@ -19,6 +19,7 @@ NAMES = (
     "autoattack",
     "score",
     "decision",
+    "minimal",
     "provable",
     "vnncomp",
     "kills",

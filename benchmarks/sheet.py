@@ -1,4 +1,7 @@
-"""Draws docs/images/corruptions.png: every corruption of a test card at five severities (`python -m benchmarks.sheet`)."""
+"""Draws docs/images/corruptions.png: every corruption of a test card at five severities.
+
+`python -m benchmarks.sheet` draws it again.
+"""
 
 import torch
 from PIL import Image, ImageDraw

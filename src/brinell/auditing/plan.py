@@ -157,12 +157,21 @@ PRESETS = {
 }
 
 
+_NOT_STAGES = ("learner", "transformation")
+
+
 def find(engine: str) -> Row:
     """The row of the catalogue with this name. Raises UsageError, naming the nearest ones."""
     for row in CATALOG:
-        if row.name == engine:
+        if row.name == engine and row.kind not in _NOT_STAGES:
             return row
-    names = ", ".join(row.name for row in CATALOG)
+        if row.name == engine and row.kind == "transformation":
+            raise UsageError(f"{engine} is no search; give attacks a Transformed target in Python")
+        if row.name == engine:
+            raise UsageError(
+                f"{engine} learns from examples before anything is attacked; call {engine}().learn from Python"
+            )
+    names = ", ".join(row.name for row in CATALOG if row.kind not in _NOT_STAGES)
     raise UsageError(f"engine {engine!r} is not known; there are {names}")
 
 

@@ -247,6 +247,7 @@ def _engines(plan: Plan, work: Sequence[Work]) -> list[EngineResult]:
         if not own:
             continue
         row = rows[stage.engine]
+        assert row.kind != "learner" and row.kind != "transformation"  # noqa: PT018 - no stage is one
         results.append(
             EngineResult(
                 engine=stage.label,
