@@ -16,6 +16,7 @@ HERE = Path(__file__).parent
 NAMES = (
     "startup",
     "pgd",
+    "overhead",
     "autoattack",
     "score",
     "decision",
@@ -26,6 +27,7 @@ NAMES = (
     "page",
     "physical", "beyond", "photographs",
     "transfer",
+    "transferable",
     "universal",
 )
 

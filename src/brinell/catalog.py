@@ -153,7 +153,7 @@ CATALOG: tuple[Row, ...] = (
     _score("Bandits", ("linf", "l2"), "Ilyas et al. 2019, arXiv:1807.07978"),
     _score("SimBA", ("linf", "l2"), "Guo et al. 2019, arXiv:1905.07121"),
     _score("GenAttack", ("linf", "l2"), "Alzantot et al. 2019, arXiv:1805.11090"),
-    _score("OnePixel", ("pixels", "l0"), "Su et al. 2017, arXiv:1710.08864"),
+    _score("OnePixel", ("pixels",), "Su et al. 2017, arXiv:1710.08864"),
     _score("LocalSearch", ("pixels", "l0"), "Narodytska and Kasiviswanathan 2016, arXiv:1612.06299"),
     _decision("Boundary", ("l2",), "Brendel et al. 2018, arXiv:1712.04248"),
     _decision("OPT", ("l2",), "Cheng et al. 2019, arXiv:1807.04457"),

@@ -49,6 +49,7 @@ def test_what_cannot_be_right_is_refused_in_one_line(brinell: Command, tmp_path:
         (["PGD", *own, "--set", "linf:0.1", "--save", "w.pt"], "neither .npz nor .safetensors"),
         (["Nobody", *own, "--set", "linf:0.1"], "is not known"),
         (["IBP", *own, "--set", "linf:0.1"], "is a proof"),
+        (["UAP", *own, "--set", "linf:0.1"], "UAP learns from examples before anything is attacked"),
     ):
         done = brinell("attack", *more)
         assert (done.code, done.out) == (2, "")

@@ -93,6 +93,16 @@ def test_what_is_found_is_in_the_set_and_breaks(name, set, shape, dtype) -> None
 
 
 @each_attack_on_each_set
+def test_a_model_in_double_precision_leaves_the_examples_in_theirs(name, set) -> None:
+    model = relu_net((6,)).double()
+    x = torch.rand(12, 6, generator=generator(1))
+    y = target(model).labels(x)
+    found = attack(CASES[name], target(model), x, y, Threat(set))
+    assert found.x.dtype == torch.float32
+    assert set.within(UNIT).contains(x, found.x).all()
+
+
+@each_attack_on_each_set
 def test_candidates_stay_in_a_box_of_features_and_on_its_boundary(name, set) -> None:
     box = Box((0.0, -1.0, 0.5, 0.0, 0.0, -3.0), (1.0, 0.0, 2.5, 0.7, 0.1, 3.0))
     model = relu_net((6,))

@@ -39,7 +39,7 @@ def differentiable(target: Target) -> Target:
 
     For linear classifiers and kernel machines of scikit-learn, behind any number of scalers; what shows gradients
     already comes back as it is. Labels are the argmax of the scores, which for SVC are not always those of `predict`.
-    Raises UsageError where there is no such formula, or where the target shows less than its model could.
+    Raises UsageError where there is no such formula, or where the model may not be looked into.
     """
     if target.access >= Access.GRADIENTS:
         return target
@@ -54,8 +54,8 @@ def fitted(target: Target) -> Any:
     """The scikit-learn estimator behind a target, for a holder of the model. Raises UsageError where that is hidden."""
     if not isinstance(target.backend, SklearnBackend):
         raise UsageError(f"{target.describe()} is no scikit-learn estimator, so its formula is not known")
-    if target.access < target.backend.access:
-        raise UsageError(f"the target shows {target.access.name} only; give the model itself to read its formula")
+    if target.sight < Access.WEIGHTS:
+        raise UsageError(f"the target shows {target.sight.name} only; give the model itself to read its formula")
     estimator = target.backend.estimator
     return getattr(estimator, "best_estimator_", estimator)
 
@@ -133,28 +133,27 @@ class KernelMachine(nn.Module):
         decisions = self._kernel_of(x) @ self.weight.T + self.offset  # of pair (i, j): positive for i
         if decisions.shape[1] == 1:
             return decisions / 2 * self.pairs
-        votes = (decisions >= 0).to(x.dtype) @ self.pairs.clamp(min=0) + (decisions < 0).to(x.dtype) @ (
-            -self.pairs
-        ).clamp(min=0)
+        won = (decisions >= 0).to(x.dtype)
+        votes = won @ self.pairs.clamp(min=0) + (1 - won) @ (-self.pairs).clamp(min=0)
         lead = decisions @ self.pairs
         return votes + lead / (3 * (lead.abs() + 1))
 
     def _kernel_of(self, x: Inputs) -> Tensor:
-        products = x @ self.support.T
+        products: Tensor = x @ self.support.T
         match self._kernel:
             case "linear":
                 return products
             case "poly":
-                return (self._gamma * products + self._constant) ** self._degree
+                return torch.pow(self._gamma * products + self._constant, self._degree)
             case "sigmoid":
-                return (self._gamma * products + self._constant).tanh()
-        return (-self._gamma * squared_distances(x, self.support)).exp()
+                return torch.tanh(self._gamma * products + self._constant)
+        return torch.exp(-self._gamma * squared_distances(x, self.support))
 
 
 def squared_distances(x: Inputs, points: Tensor) -> Tensor:
     """Of each row of x to each point, never below zero."""
-    squares: Tensor = (x.square().sum(1, keepdim=True) - 2 * (x @ points.T) + points.square().sum(1)).clamp(min=0)
-    return squares
+    squares: Tensor = x.square().sum(1, keepdim=True) - 2 * (x @ points.T) + points.square().sum(1)
+    return torch.clamp(squares, min=0)
 
 
 def _classifier(estimator: Any) -> nn.Module:

@@ -70,7 +70,7 @@ def test_models_without_gradients_teach_as_well(estimator) -> None:
     rng = np.random.default_rng(0)
     x = rng.random((400, 6)).astype(np.float32)
     oracle = brinell.target(estimator.fit(x, (x @ np.arange(6) > 7.5).astype(int))).restrict(Access.LABELS)
-    taught = Substitute(rounds=4, epochs=30).learn(oracle, seeds(40), seed=1)
+    taught = Substitute(rounds=3, epochs=30).learn(oracle, seeds(40), seed=1)
     fresh = torch.rand(300, 6, generator=generator(5))
     y = oracle.labels(fresh)
     found = attack(Transfer(taught.target, FGSM()), oracle, fresh, y, Threat(Linf(0.2)))

@@ -64,6 +64,16 @@ def test_fused_probabilities_are_the_weighted_mean_of_softmaxes() -> None:
     assert torch.allclose(fused, by_hand, atol=1e-6)
 
 
+def test_votes_are_counted_and_show_no_gradients() -> None:
+    members = [target(affine(6, 3, seed=s)) for s in range(3)]
+    x = torch.rand(30, 6, generator=generator())
+    votes = ensemble(members, fuse="votes")
+    assert votes.access is Access.SCORES
+    said = torch.stack([member.labels(x) for member in members])
+    assert torch.allclose(votes.scores(x), torch.stack([(said == k).float().mean(0) for k in range(3)], 1))
+    assert torch.allclose(ensemble(members, [1.0, 0.0, 0.0], "votes").scores(x).argmax(1), said[0])
+
+
 def test_probabilities_of_a_tree_are_fused_as_they_are() -> None:
     x = torch.rand(60, 6, generator=generator())
     tree = brinell.target(DecisionTreeClassifier(max_depth=3, random_state=0).fit(x.numpy(), (x[:, 0] > 0.5).numpy()))

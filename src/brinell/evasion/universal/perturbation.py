@@ -40,16 +40,15 @@ def fooling(universal: Universal, target: Target, x: Inputs, threat: Threat, see
     x: examples that it was not learnt from. No labels are needed, as in the paper: a decision that was wrong before
     counts if it becomes another. Of a goal with an aim, what is decided so already is left out.
     """
-    x, y, aims = askable(target, x, threat)
+    x, y, aims = askable(target.restrict(threat.access), x, threat)
     found = attack(universal, target, x, y, replace(threat, goal=Given(aims)), seed) if len(x) else None
     return Share(0, 0) if found is None else Share(int(found.broken.sum()), len(x))
 
 
 def askable(target: Target, x: Inputs, threat: Threat) -> tuple[Inputs, Labels, Labels | None]:
     """(the examples that are not yet as the goal wants them, the decisions about them, the classes aimed at)."""
-    own = target.restrict(threat.access)
-    y = own.labels(x)
+    y = target.labels(x)
     kept = threat.goal.open(y)
     x, y = x[kept], y[kept]
-    scores = own.scores(x) if own.access >= Access.SCORES and len(x) else None
+    scores = target.scores(x) if target.access >= Access.SCORES and len(x) else None
     return x, y, threat.goal.aims(y, scores)

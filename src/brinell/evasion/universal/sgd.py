@@ -23,7 +23,7 @@ class UniversalSGD:
     """Stochastic gradient ascent of a capped objective (Shafahi et al. 2020), targeted too.
 
     passes: over the examples, at most. batch: examples a step. step: the length of a step, in the set's units; None is
-    a tenth of the radius. cap: the objective of an example counts up to here (the paper's beta), so that none that is
+    a fifth of the radius. cap: the objective of an example counts up to here (the paper's beta), so that none that is
     fooled already leads the others away. enough: the share of examples fooled at which it stops. The step is the set's
     steepest direction, which in linf is the sign of the gradient.
     """
@@ -40,7 +40,7 @@ class UniversalSGD:
         if self.batch < 1:
             raise UsageError(f"batch is {self.batch}; it must be at least 1")
         if self.step is not None and not self.step > 0:
-            raise UsageError(f"step is {self.step}; it must be above 0, or None for a tenth of the radius")
+            raise UsageError(f"step is {self.step}; it must be above 0, or None for a fifth of the radius")
 
     def learn(self, target: Target, x: Inputs, threat: Threat, seed: int = 0) -> Fitted:
         """A perturbation from these examples, within the threat's set and for its goal; their labels are not needed."""
@@ -49,7 +49,7 @@ class UniversalSGD:
         return fit(Study(target, x, threat, seed), self.passes, self.enough, self._sweep)
 
     def _sweep(self, study: Study, perturbation: Perturbation) -> Perturbation:
-        step = study.set.radius / 10 if self.step is None else self.step
+        step = study.set.radius / 5 if self.step is None else self.step
         for rows in study.shuffled(self.batch):
             x, aims = study.x[rows], None if study.aims is None else study.aims[rows]
 
@@ -57,8 +57,6 @@ class UniversalSGD:
                 return study.set.box.clamp(x + v)
 
             _, g = pull_back(study.target, perturbation, render, self._capped, study.y[rows], aims)
-            study.queries += len(rows)
-            study.gradients += len(rows)
             perturbation = study.project(perturbation + step * study.steepest(g))
         return perturbation
 

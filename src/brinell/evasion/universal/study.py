@@ -33,7 +33,7 @@ class Fitted:
 
 @final
 class Study:
-    """The examples a perturbation is learnt from, with the decisions about them, and what was asked so far.
+    """The examples a perturbation is learnt from, with the decisions about them.
 
     x, y, aims: the examples, what the target says of them, and where they are to be led (None: away from y).
     """
@@ -50,7 +50,7 @@ class Study:
             raise UsageError(
                 f"the target decides every example as the goal {threat.goal.label!r} wants it; give others"
             )
-        self.queries, self.gradients = 2 * len(x), 0
+        self._queries = self._gradients = 0
         self.rng = torch.Generator(x.device).manual_seed(seed)
 
     def project(self, perturbation: Perturbation) -> Perturbation:
@@ -75,9 +75,14 @@ class Study:
         hunt = Hunt(self.target, x, self.y[rows], Threat(set, goal, self.target.access), self.rng)
         attack(hunt)
         hunt.settle()
-        self.queries += int(hunt.queries.sum())
-        self.gradients += int(hunt.gradients.sum())
+        self._queries += int(hunt.queries.sum())
+        self._gradients += int(hunt.gradients.sum())
         return hunt
+
+    @property
+    def spent(self) -> tuple[int, int]:
+        """(forward rows, gradient rows) asked for so far, directly and by hunts."""
+        return self.target.meter.forwards + self._queries, self.target.meter.gradients + self._gradients
 
     def fooled(self, perturbation: Perturbation) -> Share:
         """How many of the examples it fools."""
@@ -100,7 +105,7 @@ def fit(study: Study, passes: int, enough: float, sweep: Sweep) -> Fitted:
             best, most = perturbation, fooled
         if most.rate >= enough:
             break
-    return Fitted(Universal(best), most, study.queries, study.gradients)
+    return Fitted(Universal(best), most, *study.spent)
 
 
 def check_passes(passes: int, enough: float) -> None:

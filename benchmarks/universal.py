@@ -1,0 +1,84 @@
+"""One perturbation for every CIFAR-10 image, learnt from training images and tried on the test set."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.figure import SHARED, Figure, Skipped
+from benchmarks.physical import cifar, resnet20
+from brinell.evasion.universal import UAP, Universal, UniversalSGD, fooling
+from brinell.evidence import Share
+from brinell.targets import Target
+from brinell.threat import Linf, Targeted, Threat
+
+RADIUS = 10 / 255
+FEW, MANY = 300, 1500
+
+PAPER = "the paper, on ImageNet networks: top-1 accuracy below 20 % (arXiv:1811.11304, abstract)"
+
+
+def run() -> list[Figure]:
+    """Everything; some minutes on one core."""
+    target, (held, _), x = resnet20(), cifar(1403), training(MANY)
+    return [*untargeted(target, x, held), *targeted(target, x, held)]
+
+
+def untargeted(target: Target, x: Tensor, held: Tensor) -> list[Figure]:
+    """Both learners on the same few images, the one of gradients on many, and chance."""
+    threat = Threat(Linf(RADIUS))
+    figures = [
+        Figure(f"{SETTING}: random signs, the most of 5", "below all others", told(chance(target, held, threat)))
+    ]
+    for name, learner, count in (
+        ("UAP", UAP(passes=4), FEW),
+        ("UniversalSGD", UniversalSGD(passes=20), FEW),
+        ("UniversalSGD", UniversalSGD(passes=8), MANY),
+    ):
+        fitted = learner.learn(target, x[:count], threat)
+        share = fooling(fitted.universal, target, held, threat)
+        figures.append(
+            Figure(
+                f"{SETTING}: {name}, learnt from {count:,} training images",
+                PAPER if name == "UniversalSGD" else "UniversalSGD's, from the same images",
+                f"{told(share)}; of its own images {told(fitted.fooled)}; "
+                f"{fitted.queries / count:.0f} queries and {fitted.gradients / count:.0f} gradients an image",
+            )
+        )
+    return figures
+
+
+def targeted(target: Target, x: Tensor, held: Tensor) -> list[Figure]:
+    """Toward each of three classes."""
+    figures = []
+    for aim, name in ((0, "airplane"), (3, "cat"), (8, "ship")):
+        threat = Threat(Linf(RADIUS), Targeted(aim))
+        fitted = UniversalSGD(passes=8).learn(target, x, threat)
+        share = fooling(fitted.universal, target, held, threat)
+        figures.append(
+            Figure(f"{SETTING}, turned into {name}: UniversalSGD, {MANY:,} training images", "measured", told(share))
+        )
+    return figures
+
+
+SETTING = f"plain ResNet-20, linf {255 * RADIUS:.0f}/255: decisions changed on 1,403 CIFAR-10 test images"
+
+
+def told(share: Share) -> str:
+    low, high = share.interval
+    return f"{share.rate:.1%} ({low:.1%} to {high:.1%})"
+
+
+def chance(target: Target, held: Tensor, threat: Threat) -> Share:
+    rng = torch.Generator().manual_seed(0)
+    signs = [torch.randn(held.shape[1:], generator=rng).sign() for _ in range(5)]
+    shares = [fooling(Universal(threat.set.radius * s), target, held, threat) for s in signs]
+    return max(shares, key=lambda share: share.count)
+
+
+def training(n: int) -> Tensor:
+    """The first n training images of CIFAR-10, lossless."""
+    file = SHARED / "data/images/cifar10_train_lossless4000.npz"
+    if not file.exists():
+        raise Skipped(f"{file} is missing; set BRINELL_SHARED to the shared folder")
+    with np.load(file, allow_pickle=False) as z:
+        return torch.from_numpy(z["images"][:n]).movedim(-1, 1).float() / 255
