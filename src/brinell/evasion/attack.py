@@ -37,7 +37,7 @@ class Attack(ABC):
 
 
 def finite_radius(attack: object, set: PerturbationSet) -> float:
-    """The radius, for an attack, or a part of one, that measures its steps by it. Raises UsageError where there is none."""
+    """The radius, for an attack or a part of one that measures its steps by it. Raises UsageError where none is."""
     if set.radius == float("inf"):
         raise UsageError(
             f"{type(attack).__name__} needs a finite radius and the set has none; give a radius, "

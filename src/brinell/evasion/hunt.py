@@ -169,20 +169,22 @@ class Hunt:
             return self.x.new_zeros(0), self.x
         scores, value, g = self._target.gradient(self.x, self._of(objective))
         keep = self._retire(self._met(scores, self.y, self._aims))
-        return value[keep], torch.nan_to_num(g[keep], 0.0, 0.0, 0.0)
+        return _rows(value, keep), _finite(_rows(g, keep))
 
-    def jacobian(self, classes: Classes) -> tuple[Logits, Jacobian]:
+    def jacobian(self, classes: Classes, against: Labels | None = None) -> tuple[Logits, Jacobian]:
         """(scores, the gradient of the score of each of these classes) at x, of the examples that still stand after it.
 
-        classes: k class indices an example. It costs one forward row and k gradient rows each.
+        classes: k class indices an example. against: a class whose score is taken off each. It costs one forward row
+        and k gradient rows each.
         """
         self._seen = True
-        classes = classes[self._spend(gradients=classes.shape[1])]
+        paid = self._spend(gradients=classes.shape[1])
+        classes, against = classes[paid], _some(against, paid)
         if not len(self):
             return self._nothing(), self.x.unsqueeze(1).expand(-1, classes.shape[1], *self.x.shape[1:])
-        scores, jacobian = self._target.jacobian(self.x, classes)
+        scores, jacobian = self._target.jacobian(self.x, classes, against)
         keep = self._retire(self._met(scores, self.y, self._aims))
-        return scores[keep], torch.nan_to_num(jacobian[keep], 0.0, 0.0, 0.0)
+        return _rows(scores, keep), _finite(_rows(jacobian, keep))
 
     def probe(self, points: Points) -> Float[Tensor, "points batch classes"]:
         """Scores at several points of each example at once, of the examples that still stand after them.
@@ -208,8 +210,8 @@ class Hunt:
         scores, value, g = self._target.gradient(points.flatten(0, 1), self._of(objective, len(points)))
         hits = self._met(scores, *self._over_points(len(points)))
         keep = self._retire_any(points, hits.unflatten(0, points.shape[:2]))
-        g = torch.nan_to_num(g, 0.0, 0.0, 0.0).unflatten(0, points.shape[:2])
-        return value.unflatten(0, points.shape[:2])[:, keep], g[:, keep]
+        g = _finite(g).unflatten(0, points.shape[:2])
+        return value.unflatten(0, points.shape[:2])[:, keep], g if keep.all() else g[:, keep]
 
     def decide(
         self, points: Points, asked: Mask | Bool[Tensor, "points batch"] | None = None
@@ -342,6 +344,16 @@ class Hunt:
     def _nothing(self) -> Logits:
         classes = 2 if self.clean is None else self.clean.shape[1]
         return self.x.new_zeros((0, classes))
+
+
+def _rows(values: Tensor, keep: Mask) -> Tensor:
+    """Those of these rows, without a copy where it is all of them."""
+    return values if keep.all() else values[keep]
+
+
+def _finite(g: Tensor) -> Tensor:
+    """Zero where it is not finite, without a copy where it is: a sum is finite only if all its parts are."""
+    return g if g.sum().isfinite() else torch.nan_to_num(g, 0.0, 0.0, 0.0)
 
 
 def _some(rows: Tensor | None, keep: Tensor | slice) -> Tensor | None:

@@ -1,6 +1,7 @@
 """The model under test, whatever framework it comes from."""
 
 from brinell.targets.backend import Backend as Backend
+from brinell.targets.bpda import BPDA as BPDA
 from brinell.targets.load import load as load
 from brinell.targets.load import target as target
 from brinell.targets.onnx import OnnxBackend as OnnxBackend

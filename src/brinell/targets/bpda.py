@@ -3,12 +3,14 @@
 Source: Athalye et al. 2018, arXiv:1802.00420, section 4.1.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import Function
+
+Function = Callable[[Tensor], Tensor]
 
 
 @final
@@ -20,12 +22,14 @@ class BPDA(nn.Module):
     network, `nn.Sequential(BPDA(preprocess), network)`, and wrap that as a target.
     """
 
-    def __init__(
-        self, preprocess: Callable[[Tensor], Tensor], stand_in: Callable[[Tensor], Tensor] | None = None
-    ) -> None:
+    def __init__(self, preprocess: Function, stand_in: Function | None = None) -> None:
         super().__init__()
         self.preprocess = preprocess
         self.stand_in = stand_in
+
+    def extra_repr(self) -> str:
+        """The two functions, as far as they can be told apart: their source, and the values it refers to."""
+        return f"{_about(self.preprocess)}, {_about(self.stand_in)}"
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.no_grad():
@@ -37,7 +41,7 @@ class BPDA(nn.Module):
         return answer
 
 
-class _Instead(Function):
+class _Instead(torch.autograd.Function):
     """The first argument; its gradient goes to the second."""
 
     @staticmethod
@@ -47,3 +51,14 @@ class _Instead(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
         return None, grads[0]
+
+
+def _about(function: Function | None) -> str:
+    if function is None or isinstance(function, nn.Module):  # a module is listed, with its weights, for itself
+        return type(function).__name__
+    try:
+        text = inspect.getsource(function)
+    except (OSError, TypeError):  # typed at a prompt, or not written in Python
+        text = repr(getattr(function, "__qualname__", function))
+    kept = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    return f"{text} {kept}"

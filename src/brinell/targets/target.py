@@ -128,10 +128,15 @@ class Target:
             values.append(value.detach())
             grads.append(g)
         self.meter.gradients += len(x)
-        return torch.cat(scores), torch.cat(values), torch.cat(grads)
+        return _joined(scores), _joined(values), _joined(grads)
 
-    def jacobian(self, x: Inputs, classes: Int64[Tensor, "batch classes"]) -> tuple[Logits, Jacobian]:
-        """(scores, the gradient by x of the score of each of these classes): one forward pass, a backward pass each."""
+    def jacobian(
+        self, x: Inputs, classes: Int64[Tensor, "batch classes"], against: Labels | None = None
+    ) -> tuple[Logits, Jacobian]:
+        """(scores, the gradient by x of the score of each of these classes): one forward pass, a backward pass each.
+
+        against: a class an example, whose score is taken off first.
+        """
         self._allow(Access.GRADIENTS)
         scores, jacobians = [], []
         for rows in _chunks(len(x), self.chunk):
@@ -139,6 +144,8 @@ class Target:
             with torch.enable_grad():
                 s = self._run(self.backend.scores, leaf)
                 wanted = s.gather(1, classes[rows])
+                if against is not None:
+                    wanted = wanted - s.gather(1, against[rows].unsqueeze(1))
                 jacobians.append(
                     torch.stack([_gradient(wanted[:, k], leaf, again=True) for k in range(wanted.shape[1])], 1)
                 )
@@ -154,7 +161,7 @@ class Target:
         return nn.Sequential(Normalise(self.mean, self.std), self.backend.module()).eval()
 
     def _in_chunks(self, ask: Callable[[Inputs], Tensor], x: Inputs) -> Tensor:
-        return torch.cat([self._run(ask, x[rows]) for rows in _chunks(len(x), self.chunk)])
+        return _joined([self._run(ask, x[rows]) for rows in _chunks(len(x), self.chunk)])
 
     def _run(self, ask: Callable[[Inputs], Tensor], x: Inputs) -> Tensor:
         self.meter.forwards += len(x)
@@ -184,6 +191,10 @@ class Normalise(nn.Module):
 
     def forward(self, x: Inputs) -> Inputs:
         return _normalise(x, self.mean, self.std)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _gradient(value: Scores, leaf: Inputs, again: bool = False) -> Inputs:

@@ -59,9 +59,6 @@ class Masked(PerturbationSet):
     def distance(self, x0: Inputs, x: Inputs) -> Scores:
         return self.inner.distance(x0, x).where(~self._strays(x0, x), torch.inf)
 
-    def contains(self, x0: Inputs, x: Inputs) -> Mask:
-        return self.inner.contains(x0, x) & ~self._strays(x0, x)
-
     def project(self, x0: Inputs, x: Inputs) -> Inputs:
         return self._inside(self.inner.project(x0, self._inside(x, x0)), x0)
 

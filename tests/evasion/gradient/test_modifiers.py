@@ -201,7 +201,7 @@ def test_more_draws_quiet_a_noisy_target() -> None:
     inner, x, y = calm(dtype=torch.float32)
 
     def apart(draws: int) -> float:
-        one, two = (asked(noisy(inner, 0.1, seed), x, y, Expected(draws))[1] for seed in (0, 10_000))
+        one, two = (asked(noisy(inner, 0.02, seed), x, y, Expected(draws))[1] for seed in (0, 10_000))
         return float((one - two).norm())
 
     assert apart(200) < 0.4 * apart(4)

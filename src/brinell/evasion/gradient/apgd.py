@@ -17,7 +17,7 @@ from brinell.evasion.gradient.best import Best
 from brinell.evasion.gradient.modifier import Ask, Modifier, asking, here
 from brinell.evasion.hunt import Hunt, Objective, Relative
 from brinell.evasion.objective import cross_entropy
-from brinell.evasion.rival import rival
+from brinell.evasion.rival import runs
 from brinell.threat import Access
 from brinell.threat.sets import over_features
 from brinell.types import Inputs, Mask, Scores
@@ -56,13 +56,7 @@ class APGD(Attack):
     def __call__(self, hunt: Hunt) -> None:
         radius = finite_radius(self, hunt.set)
         climb = thinning if hunt.set.pointed else _climb
-        aimed = 0
-        if self.targets is not None and hunt.goal_aims is None and hunt.clean is not None:
-            aimed = min(self.targets, hunt.clean.shape[1] - 1)
-        for run in hunt.steps(self.restarts * max(1, aimed)):
-            hunt.begin()
-            if aimed and hunt.clean is not None:
-                hunt.aim = rival(hunt.clean, hunt.y, run % aimed)
+        for _ in runs(hunt, self.restarts, self.targets):
             hunt.sample()
             climb(hunt, asking(hunt, self.objective, self.modifiers), self.steps, radius)
 

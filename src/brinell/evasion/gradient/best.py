@@ -25,9 +25,9 @@ class Best:
 
     def note(self, x: Inputs, g: Inputs, value: Scores) -> None:
         """Keep what is better than all before."""
-        better = value > self.value
-        self.x[better], self.gradient[better] = x[better], g[better]
-        self.value = torch.where(better, value.to(self.value.dtype), self.value)
+        rows = (value > self.value).nonzero().flatten()
+        for kept, new in ((self.x, x), (self.gradient, g), (self.value, value.to(self.value.dtype))):
+            kept.index_copy_(0, rows, new.index_select(0, rows))
 
     def back(self, rows: Mask, x: Inputs, g: Inputs) -> tuple[Inputs, Inputs]:
         """(x, g), with these rows at their best."""

@@ -8,7 +8,6 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from brinell.errors import UsageError
 from brinell.evasion.gradient.modifier import Ask, Modifier
@@ -45,26 +44,25 @@ class Diverse(Modifier):
 
 
 def resized(image: Tensor, least: float, size: Tensor, top: Tensor, left: Tensor) -> Tensor:
-    """Images (batch, channels, rows, columns) shrunk and padded with zeros to the size they had.
+    """Images (batch, channels, rows, columns) shrunk, bilinearly, and padded with zeros to the size they had.
 
     size, top, left: in [0, 1), one an image. The sides go from int(least * side) up to the side, the place over all
     those where the smaller image fits; both are whole numbers of pixels.
     """
-    down, inside_rows = _axis(image, 2, least, size, top)
-    right, inside_columns = _axis(image, 3, least, size, left)
-    rows, columns = image.shape[2:]
-    grid = torch.stack([right.unsqueeze(1).expand(-1, rows, -1), down.unsqueeze(2).expand(-1, -1, columns)], -1)
-    shown = functional.grid_sample(image, grid.to(image.dtype), padding_mode="border", align_corners=False)
-    inside = inside_rows.unsqueeze(2) & inside_columns.unsqueeze(1)
-    return torch.where(inside.unsqueeze(1), shown, torch.zeros_like(shown))
+    down = _interpolation(image, 2, least, size, top)
+    right = _interpolation(image, 3, least, size, left)
+    return down @ image @ right.transpose(2, 3)
 
 
-def _axis(image: Tensor, axis: int, least: float, size: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-    """(where in [-1, 1] each place of an axis is read from, whether it lies on the smaller image)."""
+def _interpolation(image: Tensor, axis: int, least: float, size: Tensor, start: Tensor) -> Tensor:
+    """What each place of an axis is made of, (batch, 1, places, places): bilinear is linear along each axis."""
     side = image.shape[axis]
     smallest = max(1, int(least * side))
     length = smallest + (size * (side - smallest + 1)).floor()
     first = (start * (side - length + 1)).floor()
-    at = torch.arange(side, dtype=size.dtype, device=image.device) - first.unsqueeze(1)
-    length = length.unsqueeze(1)
-    return 2 * (at + 0.5) / length - 1, (at >= 0) & (at < length)
+    places = torch.arange(side, dtype=size.dtype, device=image.device)
+    at, length = places - first.unsqueeze(1), length.unsqueeze(1)
+    read = ((at + 0.5) * side / length - 0.5).clamp(0, side - 1)
+    weights = (1 - (read.unsqueeze(2) - places).abs()).clamp(min=0)
+    inside = (at >= 0) & (at < length)
+    return (weights * inside.unsqueeze(2)).to(image.dtype).unsqueeze(1)

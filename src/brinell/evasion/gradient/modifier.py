@@ -60,7 +60,8 @@ def averaged(hunt: Hunt, ask: Ask, places: Sequence[Place]) -> tuple[Scores, Inp
     with hunt.carrying(nothing) as total:
         for k in hunt.steps(len(places)):
             value, g = ask(places[k])
-            total.value, total.gradient = total.value + value, total.gradient + g
+            total.value += value
+            total.gradient += g
         return total.value / len(places), total.gradient / len(places)
 
 
@@ -71,9 +72,10 @@ def _through(hunt: Hunt, objective: Objective | Relative, place: Place) -> tuple
         point = place(x)
     with hunt.carrying(_Rows(torch.arange(len(x), device=x.device))) as left:
         value, g = hunt.probe_gradient(point.detach().unsqueeze(0), objective)
-    outer = torch.zeros_like(point).index_copy(0, left.rows, g[0])
+    whole = len(left.rows) == len(x)
+    outer = g[0] if whole else torch.zeros_like(point).index_copy(0, left.rows, g[0])
     (inner,) = torch.autograd.grad(point, x, outer)
-    return value[0], inner[left.rows]
+    return value[0], inner if whole else inner[left.rows]
 
 
 @final

@@ -10,6 +10,8 @@ are in `transferable.py`. The methods that head for the least likely class are t
 from dataclasses import dataclass
 from typing import ClassVar, final
 
+import torch
+
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack, finite_radius
 from brinell.evasion.gradient.expectation import Expected
@@ -56,7 +58,7 @@ class PGD(Attack):
             move = self.rule.begin(hunt, asking(hunt, self.objective, self.modifiers), step)
             for _ in hunt.steps(self.steps):
                 direction = move()
-                hunt.move(hunt.x + step * direction)
+                hunt.move(torch.add(hunt.x, direction, alpha=step))
 
 
 def FGSM(objective: Objective = cross_entropy) -> PGD:
