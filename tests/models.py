@@ -36,7 +36,7 @@ class Affine(nn.Module):
         scores = x.double().flatten(1) @ w.T + b
         lead = scores.gather(1, y.unsqueeze(1)) - scores
         apart = w[y].unsqueeze(1) - w
-        dual = {"linf": apart.abs().sum(2), "l2": apart.square().sum(2).sqrt()}[norm]
+        dual = {"linf": apart.abs().sum(2), "l2": apart.square().sum(2).sqrt(), "l1": apart.abs().amax(2)}[norm]
         ratio = torch.where(dual > 0, lead / dual, torch.inf)
         return ratio.scatter(1, y.unsqueeze(1), torch.inf).amin(1)
 

@@ -200,7 +200,7 @@ BEYOND: frozenset[str] = frozenset(
 )
 """Those that ask about points outside the set, where what serves the adversary is no witness and no reason to stop."""
 
-WEAK: frozenset[str] = frozenset({"Boundary", "Clean", "Noise", "OnePixel", "TPGD"})
+WEAK: frozenset[str] = frozenset({"Boundary", "Clean", "Noise", "OnePixel", "TPGD", "SigmaZero"})
 """Those that need not break every linear model with so few steps."""
 
 

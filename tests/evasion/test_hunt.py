@@ -6,7 +6,7 @@ from torch import Tensor
 
 from brinell.evasion import Hunt, attack, margin
 from brinell.evasion.gradient.pgd import PGD
-from brinell.threat import L2, Access, Linf, Targeted, Threat
+from brinell.threat import L2, UNTARGETED, Access, Linf, Targeted, Threat
 from models import UNIT, Affine, Recorder, affine, generator, target
 
 
@@ -294,3 +294,42 @@ def test_a_jacobian_holds_the_gradient_of_each_class_asked_for() -> None:
     torch.testing.assert_close(jacobian, model.weight.detach()[classes])
     assert (hunt.gradients == 2).all()
     assert (hunt.queries == 2).all()
+
+
+def test_a_jacobian_may_take_one_class_off_the_others() -> None:
+    model, x, y = middling(classes=4)
+    hunt = standing(model, x, y, 1e-5)
+    classes = torch.stack([(y + 1) % 4, (y + 2) % 4], 1)
+    _, jacobian = hunt.jacobian(classes, y)
+    weight = model.weight.detach()
+    torch.testing.assert_close(jacobian, weight[classes] - weight[y].unsqueeze(1))
+    assert (hunt.gradients == 2).all()
+
+
+@pytest.mark.parametrize("goal", [UNTARGETED, Targeted(1)], ids=lambda g: g.label)
+def test_a_hit_leads_by_as_much_as_is_demanded(goal) -> None:
+    model = Affine(torch.tensor([[0.0], [1.0]]), torch.tensor([0.5, 0.0]))
+    x0, y = torch.tensor([[0.2]]), torch.tensor([0])
+    hunt = Hunt(target(model), x0, y, Threat(Linf(torch.inf, UNIT), goal), generator())
+    hunt.demand(0.25)
+    for at, hit in ((0.6, False), (0.74, False), (0.8, True)):
+        hunt.move(torch.tensor([[at]]))
+        hunt.look()
+        assert hunt.hit.tolist() == [hit]
+        assert hunt.decide(hunt.x.unsqueeze(0)).tolist() == [[hit]]
+    assert hunt.distance.item() == pytest.approx(0.6)
+
+
+def test_who_is_dismissed_is_asked_no_more_and_keeps_its_candidate() -> None:
+    model, x, y = middling()
+    hunt = standing(model, x, y, torch.inf)
+    hunt.move(hunt.x0 + 0.5)
+    hunt.look()
+    rows, hit = hunt.rows, hunt.hit
+    assert 0 < int(hit.sum()) < len(hit)
+    before = hunt.queries.clone()
+    hunt.dismiss(hit)
+    hunt.look()
+    assert torch.equal(hunt.rows, rows[~hit])
+    assert torch.equal(hunt.queries[rows[hit]], before[rows[hit]])
+    assert hunt.distance[rows[hit]].isfinite().all()

@@ -112,3 +112,31 @@ def test_a_radius_that_cannot_be_is_refused(made) -> None:
 def test_the_steepest_direction_has_its_largest_value_at_one(made) -> None:
     g = torch.tensor([[1e-30, -4e-30], [0.0, 0.0]])
     torch.testing.assert_close(made(1).steepest(g), torch.tensor([[0.25, -1.0], [0.0, 0.0]]))
+
+
+@each_set
+@given(st.sampled_from(BOXES), st.lists(st.integers(0, 8), min_size=3, max_size=3), st.integers(0, 2**31))
+def test_each_example_may_have_a_count_of_its_own(made, box, counts, seed) -> None:
+    x0, x = examples(box, seed)
+    each = made(float("inf")).within(box).project_each(x0, x, torch.tensor(counts, dtype=torch.float64))
+    for i, count in enumerate(counts):
+        assert torch.equal(each[i : i + 1], made(count).within(box).project(x0[i : i + 1], x[i : i + 1]))
+
+
+@each_set
+@given(st.sampled_from(BOXES), st.floats(0.01, 0.99), st.integers(0, 2**31))
+def test_no_choice_of_fewer_places_reaches_the_plane(made, box, share, seed) -> None:
+    """A place counts for what its values can add to <w, z - x> within the box."""
+    x0, _ = examples(box, seed)
+    w = torch.randn(x0.shape, generator=rng(seed + 4), dtype=torch.float64)
+    low, high = box.limits(x0)
+    room = torch.where(w > 0, high - x0, x0 - low)
+    rise = share * (w.abs() * room.clamp(max=1)).flatten(1).sum(1)
+    set = made(float("inf")).within(box)
+    z = set.toward_plane(x0, w, rise)
+    assert box.contains(z).all()
+    torch.testing.assert_close((w * (z - x0)).flatten(1).sum(1), rise, rtol=1e-6, atol=1e-9)
+    moved = set.distance(x0, z)
+    for i in range(len(z)):
+        for mask in choices(made(int(moved[i]) - 1), x0.shape[1:]):
+            assert (w[i].abs() * room[i] * mask).nan_to_num(0.0).sum() <= rise[i] * (1 + 1e-9)

@@ -4,6 +4,7 @@ from hypothesis import given
 from scipy.optimize import brentq, linprog
 
 from brinell.threat import L1, REALS, Box
+from brinell.threat.l1 import shrunk
 from threat.strategies import Case, cases
 
 
@@ -73,3 +74,17 @@ def test_samples_are_uniform_in_the_ball() -> None:
     assert abs(share.mean().item() - 0.5) < 0.02
     assert abs(share.square().mean().item() - 1 / 3) < 0.02
     assert x.mean(0).abs().max() < 0.05
+
+
+def test_no_change_is_cheaper_than_the_shrunk_one() -> None:
+    rng = torch.Generator().manual_seed(0)
+    change, price = torch.randn(50, 7, generator=rng), torch.rand(50, 7, generator=rng)
+
+    def cost(d: torch.Tensor) -> torch.Tensor:
+        return (price * d.abs() + (d - change).square() / 2).sum(1)
+
+    best = shrunk(change, price)
+    assert (best == 0).any()
+    for size in (1e-3, 1e-1, 1.0):
+        other = best + size * torch.randn(best.shape, generator=rng)
+        assert (cost(best) <= cost(other)).all()

@@ -33,9 +33,12 @@ class Sparse(PerturbationSet):
 
     def project(self, x0: Inputs, x: Inputs) -> Inputs:
         """The places kept are those where it shortens the way to x the most; there x is met with the box."""
+        return self.project_each(x0, x, torch.full((len(x0),), self.radius, dtype=torch.float64, device=x0.device))
+
+    def project_each(self, x0: Inputs, x: Inputs, radii: Scores) -> Inputs:
         moved = self.box.clamp(x)
         gain = self.places((x - x0).square() - (x - moved).square()).sum(1)
-        return torch.where(self._spread(self._top(gain), x), moved, x0)
+        return torch.where(self._spread(_top(gain, radii), x), moved, x0)
 
     def sample(self, x0: Inputs, rng: torch.Generator) -> Inputs:
         """Random places, uniform in the box there; where the box has no end, normal around x0."""
@@ -46,12 +49,28 @@ class Sparse(PerturbationSet):
         x = self.box.clamp(torch.where(bounded, low.where(bounded, 0) + u * (high - low).where(bounded, 0), far))
         places = self.places(x0).shape[2]
         rank = torch.rand((len(x0), places), dtype=x0.dtype, device=x0.device, generator=rng) + 1
-        return torch.where(self._spread(self._top(rank), x), x, x0)
+        count = torch.full((len(x0),), self.radius, dtype=torch.float64, device=x0.device)
+        return torch.where(self._spread(_top(rank, count), x), x, x0)
 
     def steepest(self, g: Inputs) -> Inputs:
         """The body has no end, and so no steepest point: g itself, its largest value scaled to one."""
         largest = g.abs().flatten(1).amax(1)
         return g / over_features(largest.where(largest > 0, torch.ones_like(largest)), g)
+
+    def toward_plane(self, x: Inputs, w: Inputs, rise: Scores) -> Inputs:
+        """The point z of the box with <w, z - x> = rise that differs from x in the fewest places.
+
+        Where none is, the box's nearest end. The places that can raise <w, z> most go first, each as far as it can.
+        """
+        w = w.double() * over_features(rise.double().sign(), w)
+        low, high = self.box.limits(x.double())
+        rise = rise.double().abs()
+        room = torch.minimum(torch.where(w > 0, high - x, x - low), over_features(rise, w) / w.abs()).where(w != 0, 0)
+        gain, order = self.places(w.abs() * room).sum(1).sort(dim=1, descending=True)
+        before = gain.cumsum(1) - gain
+        share = ((rise.unsqueeze(1) - before) / gain).where(gain > 0, 0).clamp(0, 1)
+        share = torch.zeros_like(share).scatter(1, order, share)
+        return self.box.clamp(x + (self._spread(share, x) * w.sign() * room).to(x.dtype))
 
     def hull(self, x0: Inputs) -> tuple[Inputs, Inputs]:
         low, high = (side.expand(x0.shape) for side in self.box.limits(x0))
@@ -71,15 +90,10 @@ class Sparse(PerturbationSet):
     def _count(self) -> int:
         return floor(min(self.radius, torch.iinfo(torch.int64).max))
 
-    def _top(self, gain: Tensor) -> Tensor:
-        """The places that gain most, as many as are allowed, of those that gain anything."""
-        top = gain.topk(min(self._count, gain.shape[1]), dim=1).indices
-        return torch.zeros_like(gain, dtype=torch.bool).scatter(1, top, True) & (gain > 0)
-
-    def _spread(self, chosen: Tensor, like: Inputs) -> Tensor:
-        """A choice of places as a mask over all values."""
+    def _spread(self, of_places: Tensor, like: Inputs) -> Tensor:
+        """Something of each place, such as whether it is chosen, at all of its values."""
         values = self.places(like).shape[1]
-        return chosen.unsqueeze(1).expand(-1, values, -1).reshape(like.shape)
+        return of_places.unsqueeze(1).expand(-1, values, -1).reshape(like.shape)
 
 
 @final
@@ -128,3 +142,11 @@ class Pixels(Sparse):
 
     def places(self, x: Tensor) -> Tensor:
         return x.flatten(2) if x.dim() > 3 else x.flatten(1).unsqueeze(1)
+
+
+def _top(gain: Tensor, counts: Scores) -> Tensor:
+    """The places that gain most, as many as each example is allowed, of those that gain anything."""
+    most = min(int(counts.max().clamp(max=gain.shape[1])) if len(counts) else 0, gain.shape[1])
+    top = gain.topk(most, dim=1).indices
+    allowed = torch.arange(1, most + 1, device=gain.device) <= counts.unsqueeze(1)
+    return torch.zeros_like(gain, dtype=torch.bool).scatter(1, top, allowed) & (gain > 0)

@@ -61,7 +61,7 @@ class L1(PerturbationSet):
         wanted = (x_ - x0_).abs()
         room = torch.where(x_ > x0_, high - x0_, x0_ - low)
         reach = radii.double()
-        length = torch.minimum((wanted - _threshold(wanted, room, reach).unsqueeze(1)).clamp(min=0), room)
+        length = torch.minimum((wanted - least_threshold(wanted, room, reach).unsqueeze(1)).clamp(min=0), room)
         # A threshold far above the radius has lost digits that the radius has.
         length = length * (reach / torch.maximum(length.sum(1), reach.clamp(min=1e-300))).unsqueeze(1)
         z = (x0_ + (x_ - x0_).sign() * length).to(x.dtype)
@@ -83,7 +83,6 @@ class L1(PerturbationSet):
         return torch.zeros_like(flat).scatter(1, top, flat.gather(1, top).sign()).reshape(g.shape)
 
     def toward_plane(self, x: Inputs, w: Inputs, rise: Scores) -> Inputs:
-        """The point z of the box with <w, z - x> = rise that is nearest to x; where none is, the box's nearest end."""
         w = w * over_features(rise.sign(), w)
         low, high = self.box.limits(x)
         room = torch.where(w > 0, high - x, x - low)
@@ -111,7 +110,12 @@ class L1(PerturbationSet):
         return self.radius * (1 - 2 * features * torch.finfo(torch.float64).eps)
 
 
-def _threshold(wanted: Tensor, room: Tensor, target: Scores) -> Scores:
+def shrunk(change: Inputs, price: Inputs) -> Inputs:
+    """The change d that minimises price * |d| + (d - change)^2 / 2, each value at a price of its own."""
+    return change.sign() * (change.abs() - price).clamp(min=0)
+
+
+def least_threshold(wanted: Tensor, room: Tensor, target: Scores) -> Scores:
     """The least t >= 0 with sum of min(max(wanted - t, 0), room) <= target, row by row.
 
     The sum falls piecewise linearly in t. Its kinks are at each `wanted`, and at `wanted - room` where that is

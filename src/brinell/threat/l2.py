@@ -55,7 +55,7 @@ class L2(PerturbationSet):
         move = x - x0
         low, high = self.box.limits(x0)
         room = torch.where(move > 0, high - x0, x0 - low)
-        scale = _root(move.square().flatten(1), room.square().flatten(1), radii.to(x0.dtype).square())
+        scale = largest_stretch(move.square().flatten(1), room.square().flatten(1), radii.to(x0.dtype).square())
         return self.box.clamp(x0 + over_features(scale.sqrt(), x0) * move)
 
     def sample(self, x0: Inputs, rng: torch.Generator) -> Inputs:
@@ -72,7 +72,6 @@ class L2(PerturbationSet):
         return g / over_features(_length(g).clamp(min=1), g)
 
     def toward_plane(self, x: Inputs, w: Inputs, rise: Scores) -> Inputs:
-        """The point z of the box with <w, z - x> = rise that is nearest to x; where none is, the box's nearest end."""
         w = w * over_features(rise.sign(), w)
         low, high = self.box.limits(x)
         t = along(w, w, torch.where(w > 0, high - x, x - low), rise.abs())
@@ -97,7 +96,7 @@ def _length(x: Inputs) -> Scores:
     return x.flatten(1).square().sum(1).sqrt()
 
 
-def _root(squares: Tensor, ends: Tensor, target: Tensor) -> Tensor:
+def largest_stretch(squares: Tensor, ends: Tensor, target: Tensor) -> Tensor:
     """The largest s <= 1 with sum of min(s * squares, ends) <= target, row by row. All arguments >= 0."""
     s = (target / squares.sum(1)).clamp(max=1).nan_to_num(1.0)
     for _ in range(100):

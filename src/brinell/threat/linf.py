@@ -63,7 +63,6 @@ class Linf(PerturbationSet):
         return g.sign()
 
     def toward_plane(self, x: Inputs, w: Inputs, rise: Scores) -> Inputs:
-        """The point z of the box with <w, z - x> = rise that is nearest to x; where none is, the box's nearest end."""
         w = w * over_features(rise.sign(), w)
         low, high = self.box.limits(x)
         t = along(w.sign(), w, torch.where(w > 0, high - x, x - low), rise.abs())

@@ -1,21 +1,10 @@
 """The way to a plane: the shortest change, in a set's own length, that raises a linear function by so much."""
 
-from typing import Protocol, runtime_checkable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from brinell.types import Inputs, Scores
-
-
-@runtime_checkable
-class Planar(Protocol):
-    """A set whose length has a shortest way to a plane."""
-
-    def toward_plane(self, x: Inputs, w: Inputs, rise: Scores) -> Inputs:
-        """The point z of the box with <w, z - x> = rise that is nearest to x; where none is, the box's nearest end."""
-        ...
 
 
 def along(direction: Inputs, w: Inputs, room: Inputs, rise: Scores) -> Scores:

@@ -49,8 +49,12 @@ class PerturbationSet(ABC):
         """The smallest radius of a body around x0 that holds x; float64, in the units of x. The box plays no part."""
 
     def contains(self, x0: Inputs, x: Inputs) -> Mask:
-        """Whether x lies in the set and in the box: in float64, with no tolerance outward. NaN is outside."""
-        return (self.distance(x0, x) <= self.radius) & self.box.contains(x)
+        """Whether x lies in the set and in the box: in float64, with no tolerance outward.
+
+        What no radius reaches is outside, at an infinite radius too; so is NaN.
+        """
+        distance = self.distance(x0, x)
+        return (distance <= self.radius) & distance.isfinite() & self.box.contains(x)
 
     @abstractmethod
     def project(self, x0: Inputs, x: Inputs) -> Inputs:
@@ -66,6 +70,10 @@ class PerturbationSet(ABC):
         share: 0 (x0 itself) to 1 (x itself), one an example.
         """
         return torch.lerp(x0, x, over_features(share.to(x.dtype), x))
+
+    def toward_plane(self, x: Inputs, w: Inputs, rise: Scores) -> Inputs:
+        """The point z of the box with <w, z - x> = rise that is nearest to x; where none is, the box's nearest end."""
+        raise UsageError(f"the set {self.name!r} has no way to a plane; use another attack")
 
     @abstractmethod
     def sample(self, x0: Inputs, rng: torch.Generator) -> Inputs:

@@ -5,7 +5,8 @@ import torch
 
 from brinell.errors import UsageError
 from brinell.evasion import FAB, attack
-from brinell.threat import L0, L1, L2, REALS, Linf, Threat
+from brinell.threat import L1, L2, REALS, Linf, Threat
+from brinell.threat.loudness import Loudness
 from models import affine, generator, relu_net, target
 
 SETS = [Linf(math.inf), L2(math.inf), L1(math.inf)]
@@ -57,8 +58,8 @@ def test_a_step_costs_two_questions_and_a_gradient(set) -> None:
 def test_a_set_without_planes_is_refused() -> None:
     model = relu_net((8,))
     x = torch.rand(4, 8, generator=generator(2))
-    with pytest.raises(UsageError, match="no way to a plane in the set 'l0'"):
-        attack(FAB(), target(model), x, target(model).labels(x), Threat(L0(2)))
+    with pytest.raises(UsageError, match="no way to a plane in the set 'loudness'"):
+        attack(FAB(), target(model), x, target(model).labels(x), Threat(Loudness(0.2)))
 
 
 @pytest.mark.parametrize("about", [{"steps": 0}, {"restarts": 0}, {"targets": 0}, {"bias": 2}, {"overshoot": 0.5}])

@@ -12,7 +12,7 @@ from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt, Objective
 from brinell.evasion.minimal.schedule import cosine
-from brinell.evasion.objective import cross_entropy
+from brinell.evasion.objective import margin
 from brinell.threat import Access
 from brinell.threat.sets import over_features
 from brinell.types import Scores
@@ -25,14 +25,15 @@ class DDN(Attack):
 
     steps: gradients. step: length of the first move in the set's units, the paper's alpha; it falls to a hundredth
     along a cosine. radius: the first distance tried. factor: the paper's gamma, the share by which the distance falls
-    after a hit and grows after a miss. Points are not rounded to 256 levels.
+    after a hit and grows after a miss. Two deviations from the paper: points are not rounded to 256 levels, and it is
+    the margin that is climbed; cross-entropy, the paper's, weighs near rivals together and ends beside the nearest.
     """
 
     steps: int = 100
     step: float = 1.0
     radius: float = 1.0
     factor: float = 0.05
-    objective: Objective = cross_entropy
+    objective: Objective = margin
     needs: ClassVar[Access] = Access.GRADIENTS
 
     def __post_init__(self) -> None:

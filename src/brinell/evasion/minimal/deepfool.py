@@ -10,10 +10,11 @@ import torch
 
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
-from brinell.evasion.hunt import Classes, Hunt
+from brinell.evasion.hunt import Hunt
+from brinell.evasion.minimal.rivals import Rivals
 from brinell.threat import Access
 from brinell.threat.sets import over_features
-from brinell.types import Inputs, Jacobian, Logits, Mask
+from brinell.types import Inputs, Jacobian, Logits
 
 
 @final
@@ -21,11 +22,10 @@ from brinell.types import Inputs, Jacobian, Logits, Mask
 class DeepFool(Attack):
     """DeepFool (Moosavi-Dezfooli et al. 2016): few gradients, and a distance that is near the smallest.
 
-    steps: linearisations. classes: how many rivals are weighed, those that score highest at x0. Each step costs a
-    gradient for each of them and one for the label. overshoot: the paper's eta. Each point asked about is the whole
-    path lengthened by it once, so that on a linear model the distance is 1 + overshoot times the smallest. Under a
-    goal with an aim each step makes up the aim's arrears on the class on top. A deviation from the paper: what leads
-    out of the box at its edge is left out of the linear model, or a step could be stopped there each time.
+    steps: linearisations, of which an example takes as many as it needs. classes: how many rivals are weighed, those
+    that score highest at x0; each step costs a gradient for each. overshoot: the paper's eta. Each step is lengthened
+    by it, so that the boundary is crossed, and on a linear model the distance is 1 + overshoot times the smallest.
+    Under a goal with an aim each step makes up the aim's arrears on the class on top.
     """
 
     steps: int = 50
@@ -40,48 +40,24 @@ class DeepFool(Attack):
             raise UsageError(f"overshoot is {self.overshoot}; it must be a number >= 0")
 
     def __call__(self, hunt: Hunt) -> None:
-        path = hunt.carry(_Path(_classes(hunt, self.classes), torch.zeros_like(hunt.y, dtype=torch.bool)))
+        rivals = hunt.carry(Rivals.of(hunt, self.classes))
         for _ in hunt.steps(self.steps):
-            scores, jacobian = hunt.jacobian(path.classes)
-            path.over |= hunt.hit
-            if path.over.all():
-                break
-            travelled = (hunt.x - hunt.x0) / (1 + self.overshoot)
-            step = _to_face(hunt, scores.gather(1, path.classes), jacobian)
-            onward = hunt.x0 + (1 + self.overshoot) * (travelled + step)
-            hunt.move(torch.where(over_features(path.over, step), hunt.x, onward))
+            lead, normals = rivals.ask(hunt)
+            onward = ~hunt.hit
+            hunt.dismiss(hunt.hit)
+            hunt.move(hunt.x + (1 + self.overshoot) * _to_face(hunt, lead[onward], normals[onward]))
 
 
-@dataclass
-class _Path:
-    """Of each example: the class its score is measured from, with that class's rivals, and whether it has arrived."""
+def _to_face(hunt: Hunt, lead: Logits, normals: Jacobian) -> Inputs:
+    """The shortest step, by the linear model of the scores, to where a rival ties with the label, or the aim with it.
 
-    classes: Classes
-    over: Mask
-
-
-def _classes(hunt: Hunt, most: int) -> Classes:
-    """The label, or the aim where there is one; then its rivals that score highest at x0."""
-    first = hunt.y if hunt.aim is None else hunt.aim
-    if hunt.clean is None:
-        return first.unsqueeze(1)
-    rivals = hunt.clean.scatter(1, first.unsqueeze(1), -torch.inf)
-    return torch.cat([first.unsqueeze(1), rivals.topk(min(most, rivals.shape[1] - 1), dim=1).indices], 1)
-
-
-def _to_face(hunt: Hunt, scores: Logits, jacobian: Jacobian) -> Inputs:
-    """The shortest step, by the linear model of the scores, to where the first class ties with the rival chosen."""
-    lead = scores[:, :1] - scores[:, 1:]
-    normals = jacobian[:, 1:] - jacobian[:, :1]
-    normals = hunt.set.box.inward(hunt.x.unsqueeze(1).expand_as(normals).flatten(0, 1), normals.flatten(0, 1))
-    normals = normals.unflatten(0, jacobian[:, 1:].shape[:2])
-    directions = hunt.set.steepest(normals.flatten(0, 1)).unflatten(0, normals.shape[:2])
-    slopes = (normals * directions).flatten(2).sum(2)
-    reach = lead / slopes
-    cost = reach.abs() if hunt.aim is None else lead
-    chosen = cost.where(slopes > 0, torch.inf).argmin(1, keepdim=True)
-    length = reach.gather(1, chosen).squeeze(1).nan_to_num(0.0, 0.0, 0.0)
-    step: Inputs = (
-        over_features(length, hunt.x) * directions[torch.arange(len(hunt), device=hunt.x.device), chosen.squeeze(1)]
-    )
+    lead: of each rival. normals: the gradients of these leads.
+    """
+    directions = hunt.set.steepest(normals.flatten(0, 1)).unflatten(0, lead.shape)
+    slope = (normals * directions).flatten(2).sum(2)
+    reach = torch.where(slope > 0, -lead / slope, torch.inf)
+    chosen = (reach if hunt.aim is None else -lead).argmin(1)
+    rows = torch.arange(len(hunt), device=lead.device)
+    length = reach[rows, chosen].nan_to_num(0.0, 0.0, 0.0)
+    step: Inputs = over_features(length, hunt.x) * directions[rows, chosen]
     return step

@@ -12,10 +12,10 @@ import torch
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt
+from brinell.evasion.minimal.rivals import Rivals
 from brinell.evasion.objective import margin
-from brinell.evasion.rival import rival
+from brinell.evasion.rival import runs
 from brinell.threat import Access
-from brinell.threat.plane import Planar
 from brinell.threat.sets import over_features
 from brinell.types import Inputs, Scores
 
@@ -26,9 +26,9 @@ class FAB(Attack):
     """Fast adaptive boundary attack (Croce & Hein 2020), for l1, l2 and linf.
 
     steps: linearisations a run. restarts: runs, all but the first from a random start. targets: None weighs every
-    class at each step, at a gradient each; k makes each restart k runs of one gradient a step, aimed in turn at the k
-    wrong classes that score highest at x0. Under a goal with an aim of its own every run heads there. bias: the most
-    that x0 draws (alpha_max). overshoot: eta. backward: the share of the way from x0 kept after a hit (beta).
+    wrong class at each step, at a gradient each; k makes each restart k runs of one gradient a step, aimed in turn at
+    the k wrong classes that score highest at x0. Under a goal with an aim of its own every run heads there. bias: the
+    most that x0 draws (alpha_max). overshoot: eta. backward: the share of the way from x0 kept after a hit (beta).
     """
 
     steps: int = 100
@@ -51,27 +51,19 @@ class FAB(Attack):
             )
 
     def __call__(self, hunt: Hunt) -> None:
-        set = hunt.set
-        if not isinstance(set, Planar):
-            raise UsageError(f"FAB has no way to a plane in the set {set.name!r}; give linf, l2 or l1")
-        aimed = 0
-        if self.targets is not None and hunt.goal_aims is None and hunt.clean is not None:
-            aimed = min(self.targets, hunt.clean.shape[1] - 1)
-        for run in hunt.steps(self.restarts * max(1, aimed)):
-            hunt.begin()
-            if aimed and hunt.clean is not None:
-                hunt.aim = rival(hunt.clean, hunt.y, run % aimed)
-            if run >= max(1, aimed):
+        for restart in runs(hunt, self.restarts, self.targets):
+            if restart:
                 hunt.roam(_random_start(hunt))
-            self._walk(hunt, set)
+            self._walk(hunt)
 
-    def _walk(self, hunt: Hunt, set: Planar) -> None:
+    def _walk(self, hunt: Hunt) -> None:
+        rivals = hunt.carry(Rivals.of(hunt))
         for _ in hunt.steps(self.steps):
-            lead, w = _nearest_face(hunt)
+            lead, w = _nearest_face(hunt, rivals)
             x0, x = hunt.x0, hunt.x
             # Both ways lead to the plane <w, z - x> = -lead: from where the walk is, and from x0.
-            here = set.toward_plane(x, w, -lead) - x
-            home = set.toward_plane(x0, w, (w * (x - x0)).flatten(1).sum(1) - lead) - x0
+            here = hunt.set.toward_plane(x, w, -lead) - x
+            home = hunt.set.toward_plane(x0, w, (w * (x - x0)).flatten(1).sum(1) - lead) - x0
             near, far = (hunt.set.distance(x, x + d).clamp(min=1e-8) for d in (here, home))
             alpha = over_features((near / (near + far)).clamp(max=self.bias).to(x.dtype), x)
             hunt.roam((1 - alpha) * (x + self.overshoot * here) + alpha * (x0 + self.overshoot * home))
@@ -80,20 +72,15 @@ class FAB(Attack):
             hunt.roam(torch.where(over_features(hunt.hit, back), back, hunt.x))
 
 
-def _nearest_face(hunt: Hunt) -> tuple[Scores, Inputs]:
+def _nearest_face(hunt: Hunt, rivals: Rivals) -> tuple[Scores, Inputs]:
     """(lead of a rival over the label, its gradient) at x: of the aim, or of the class whose plane is nearest."""
-    if hunt.aim is not None or hunt.clean is None:
+    if hunt.aim is not None:
         return hunt.gradient(margin)
-    classes = torch.arange(hunt.clean.shape[1], device=hunt.x.device).expand(len(hunt), -1)
-    scores, jacobian = hunt.jacobian(classes)
-    label = hunt.y.unsqueeze(1)
-    lead = scores - scores.gather(1, label)
-    rows = torch.arange(len(hunt), device=hunt.x.device)
-    apart = jacobian - jacobian[rows, hunt.y].unsqueeze(1)
+    lead, apart = rivals.ask(hunt)
     flat = apart.flatten(0, 1)
     dual = (flat * hunt.set.steepest(flat)).flatten(1).sum(1).reshape(lead.shape)
-    ratio = (lead.abs() / dual.clamp(min=1e-12)).scatter(1, label, torch.inf)
-    nearest = ratio.argmin(1)
+    nearest = (lead.abs() / dual.clamp(min=1e-12)).argmin(1)
+    rows = torch.arange(len(hunt), device=hunt.x.device)
     return lead[rows, nearest], apart[rows, nearest]
 
 

@@ -1,0 +1,95 @@
+"""PDPGD: descend on the Lagrangian of the smallest perturbation, its multiplier following success.
+
+Source: Matyasko & Chau 2021, arXiv:2106.01538.
+"""
+
+from dataclasses import dataclass
+from math import log
+from typing import ClassVar, final
+
+import torch
+
+from brinell.errors import UsageError
+from brinell.evasion.attack import Attack
+from brinell.evasion.hunt import Hunt, Objective
+from brinell.evasion.objective import margin
+from brinell.threat import Access
+from brinell.threat.l1 import shrunk
+from brinell.threat.sets import over_features
+from brinell.types import Inputs, Scores
+
+LEAST = 1e-6
+"""The least ratio of the two multipliers, either way."""
+
+
+@final
+@dataclass(frozen=True)
+class PDPGD(Attack):
+    """Primal-dual proximal gradient descent (Matyasko & Chau 2021), for l1.
+
+    steps: gradients. step: length of Adam's first move, in input units; it falls to a hundredth. ratio: of the
+    multiplier of the length to that of the goal, to begin with. rate: by how much the logarithm of the ratio moves at
+    first, up after a hit and down after a miss; it falls to a tenth. What is descended is the length and, weighed
+    against it, log(1 + exp(-objective)). Adam's metric is a price for each value, under which the l1 length has its
+    proximal step in closed form.
+    """
+
+    steps: int = 500
+    step: float = 0.1
+    ratio: float = 0.01
+    rate: float = 0.1
+    objective: Objective = margin
+    needs: ClassVar[Access] = Access.GRADIENTS
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise UsageError(f"steps is {self.steps}; it must be at least 1")
+        if not (self.step > 0 and self.rate > 0 and LEAST <= self.ratio <= 1 / LEAST):
+            raise UsageError(
+                f"step is {self.step}, rate {self.rate} and ratio {self.ratio}; "
+                f"step and rate must be > 0, and ratio from {LEAST:g} to {1 / LEAST:g}"
+            )
+
+    def __call__(self, hunt: Hunt) -> None:
+        hunt.begin()
+        search = hunt.carry(_Search.begun(hunt, self.ratio))
+        for k in hunt.steps(self.steps):
+            value, g = hunt.gradient(self.objective)
+            step = self.step * 0.01 ** (k / self.steps)
+            ascent, metric = search.adam(over_features(torch.sigmoid(-value).to(g.dtype), g) * g, k + 1)
+            x = hunt.set.box.clamp(hunt.x + step * ascent / metric)
+            price = over_features(search.price.to(g.dtype), g) * step / metric
+            hunt.move(hunt.x0 + shrunk(x - hunt.x0, price))
+            rate = self.rate * (1 - 0.9 * k / self.steps)
+            search.follow(torch.where(hunt.hit, rate, -rate))
+
+
+@dataclass
+class _Search:
+    """Of each example: the logarithm of the ratio, the running mean of the length's share, and Adam's moments."""
+
+    ratio: Scores
+    share: Scores
+    mean: Inputs
+    square: Inputs
+
+    @classmethod
+    def begun(cls, hunt: Hunt, ratio: float) -> "_Search":
+        one, zero = hunt.x0.new_ones(len(hunt)), torch.zeros_like(hunt.x)
+        return cls(log(ratio) * one, ratio / (1 + ratio) * one, zero, zero)
+
+    @property
+    def price(self) -> Scores:
+        """Of length, in units of the goal."""
+        return self.share / (1 - self.share)
+
+    def adam(self, g: Inputs, step: int) -> tuple[Inputs, Inputs]:
+        """(the mean gradient, the metric that it is divided by), of Kingma and Ba 2015, arXiv:1412.6980."""
+        self.mean = 0.9 * self.mean + 0.1 * g
+        self.square = 0.999 * self.square + 0.001 * g.square()
+        return self.mean / (1 - 0.9**step), (self.square / (1 - 0.999**step)).sqrt() + 1e-8
+
+    def follow(self, way: Scores) -> None:
+        """Move the ratio."""
+        self.ratio = (self.ratio + way).clamp(log(LEAST), -log(LEAST))
+        self.share = 0.9 * self.share + 0.1 * torch.sigmoid(self.ratio)
