@@ -1,12 +1,14 @@
 """Attacks from scores: Square against the authors' code, all of them at equal queries, and few pixels by evolution.
 
-SQUARE_SRC: a checkout of max-andr/square-attack. The networks and images are the shared CIFAR-10 ones.
+SQUARE_SRC: a checkout of max-andr/square-attack. The networks and images are the shared CIFAR-10 ones. Fewer or
+more of them: BRINELL_EXAMPLES, BRINELL_QUERIES, BRINELL_PIXEL_EXAMPLES.
 """
 
 import os
 import sys
 import tempfile
 from types import ModuleType
+from unittest import mock
 
 import numpy as np
 import torch
@@ -34,6 +36,17 @@ from brinell.threat import Pixels
 
 EXAMPLES = int(os.environ.get("BRINELL_EXAMPLES", "100"))
 QUERIES = int(os.environ.get("BRINELL_QUERIES", "1000"))
+PIXEL_EXAMPLES = int(os.environ.get("BRINELL_PIXEL_EXAMPLES", "30"))
+SEEDS = 3
+
+PIXELS = {
+    1: "67.97 % published, 34.0 % in a reimplementation",
+    3: "79.0 % in a reimplementation",
+    5: "79.0 % in a reimplementation",
+}
+"""Su et al. 2019 count images of Kaggle's CIFAR-10 set that reach at least one of nine aims, on other networks, in 100
+generations. The reimplementation, Hyperparticle/one-pixel-attack-keras, leaves the label as ours does: 100 test images,
+a ResNet of 92.3 % accuracy, 75 generations of 400."""
 
 
 def run() -> list[Figure]:
@@ -45,15 +58,15 @@ def run() -> list[Figure]:
     figures = _square(robust, x, y, 2 / 255)
     for name, made in _attacks().items():
         found = brinell.attack(made, target, x, y, threat)
-        figures.append(Figure(f"{name}, linf 2/255, {QUERIES} queries", "", _told(found)))
+        figures.append(Figure(f"{name}, linf 2/255, {QUERIES} queries", "", _told([found])))
         print(figures[-1])
     clean = _resnet20()
-    x, y = _right(clean, EXAMPLES)
-    for pixels, published in ((1, "67.97 %"), (3, ""), (5, "")):
+    x, y = _right(clean, PIXEL_EXAMPLES)
+    for pixels, published in PIXELS.items():
         made = OnePixel(pixels=pixels, generations=20)
         found = brinell.attack(made, brinell.target(clean), x, y, brinell.Threat(Pixels(pixels)))
-        asked = f"published {published}, 100 generations, other networks and Kaggle's images" if published else ""
-        figures.append(Figure(f"OnePixel, {pixels} pixels, ResNet-20, 20 generations of 400", asked, _told(found)))
+        told = f"OnePixel, pixels={pixels}, ResNet-20 of 91.5 %, 20 generations of 400"
+        figures.append(Figure(told, published, _told([found])))
         print(figures[-1])
     return figures
 
@@ -74,18 +87,26 @@ def _attacks() -> dict[str, Attack]:
     }
 
 
-def _told(found: Found) -> str:
-    queries = found.queries[found.broken].double()
+def _told(runs: list[Found]) -> str:
+    broken = torch.cat([found.broken for found in runs])
+    return _counted(broken, torch.cat([found.queries for found in runs])[broken])
+
+
+def _counted(broken: Tensor, queries: Tensor) -> str:
+    """queries: of those that broke."""
     if not len(queries):
-        return "0 broken"
+        return f"0 of {len(broken)} broken"
     return (
-        f"{found.broken.float().mean():.1%} of {len(found.broken)} broken; "
-        f"queries of the broken: mean {queries.mean():.0f}, median {queries.median():.0f}"
+        f"{broken.double().mean():.1%} of {len(broken)} broken; "
+        f"queries of the broken: mean {queries.double().mean():.0f}, median {queries.double().median():.0f}"
     )
 
 
 def _square(net: nn.Module, x: Tensor, y: Tensor, radius: float) -> list[Figure]:
-    """The authors' square_attack_linf and ours with the same queries and share, one seed each."""
+    """The authors' square_attack_linf and ours with the same queries and share, the same examples and number of seeds.
+
+    Ours counts the look at the clean example as a query; one is taken off.
+    """
     source = os.environ.get("SQUARE_SRC")
     if not source:
         print("no SQUARE_SRC: Square is not compared")
@@ -106,19 +127,30 @@ def _square(net: nn.Module, x: Tensor, y: Tensor, radius: float) -> list[Figure]
     reference.log = reference.utils.Logger("")
     reference.log.print = lambda _: None
     hot = functional.one_hot(y, 10).bool().numpy()
-    with tempfile.TemporaryDirectory() as out:
-        queries, near = reference.square_attack_linf(
-            Model(), x.numpy(), hot, np.ones(len(x), bool), radius, QUERIES, 0.8, f"{out}/metrics", False, "margin_loss"
-        )
-    with torch.no_grad():
-        broken = (net(torch.from_numpy(near).float()).argmax(1) != y).numpy()
-    spent = queries[broken]
-    theirs = f"{broken.mean():.1%} broken; queries mean {spent.mean():.0f}, median {np.median(spent):.0f}"
-    threat = brinell.Threat(brinell.Linf(radius), queries=1 + QUERIES)
-    ours = brinell.attack(Square(queries=QUERIES), brinell.target(net), x, y, threat)
+    theirs, ours = [], []
+    for seed in range(SEEDS):
+        np.random.set_state(np.random.RandomState(seed).get_state())
+        with tempfile.TemporaryDirectory() as out, mock.patch("numpy.random.seed"):  # it seeds with zero each time
+            ones = np.ones(len(x), bool)
+            spent, near = reference.square_attack_linf(
+                Model(), x.numpy(), hot, ones, radius, QUERIES, 0.8, f"{out}/metrics", False, "margin_loss"
+            )
+        with torch.no_grad():
+            broken = net(torch.from_numpy(near).float()).argmax(1) != y
+        theirs.append((broken, torch.from_numpy(spent)[broken]))
+        threat = brinell.Threat(brinell.Linf(radius), queries=1 + QUERIES)
+        found = brinell.attack(Square(queries=QUERIES), brinell.target(net), x, y, threat, seed)
+        ours.append((found.broken, found.queries[found.broken] - 1))
     figures = [
-        Figure("Square, the authors' code", "", theirs),
-        Figure("Square, ours (its queries count the clean look)", "within noise of theirs", _told(ours)),
+        Figure(
+            f"{who}, linf 2/255, {QUERIES} queries, {SEEDS} seeds",
+            asked,
+            _counted(*map(torch.cat, zip(*runs, strict=True))),
+        )
+        for who, asked, runs in (
+            ("Square, the authors' code", "", theirs),
+            ("Square, ours", "within noise of theirs", ours),
+        )
     ]
     print(*figures, sep="\n")
     return figures

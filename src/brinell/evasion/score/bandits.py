@@ -31,7 +31,7 @@ class Bandits(Attack):
 
     steps: moves, of two forward rows each. side: how many tiles the longer side of an image is cut into; one value of
     the prior a tile and channel; no fewer than the pixels means no data prior. step: of each move, as a share of the
-    radius. smoothing: the l2 length of the change that is measured, in input units (the paper's eta times delta).
+    radius. smoothing: the l2 length of the changes that are measured, in input units (eta), at most.
     rate: of the prior, learnt by exponentiated gradients for every set (the authors' code has another rule for l2).
 
     The paper asks at x + eta (v + delta u) and x + eta (v - delta u), v the prior. Drawn into set ∩ box the two
@@ -65,10 +65,10 @@ class Bandits(Attack):
                 return
             memory.noise = gaussian(tuple(memory.prior.shape), hunt.x, hunt.rng) / size**0.5
             wide = _upsampled(memory.noise, hunt.x)
-            memory.move = (self.smoothing * wide / _length(wide)).unsqueeze(1)
+            lead = _length(_upsampled(memory.prior + memory.noise, hunt.x))
+            memory.move = (self.smoothing * wide / lead).unsqueeze(1)
             slope = difference(hunt, lambda: memory.move, self.objective)[0] / self.smoothing
-            lead = _length(_upsampled(memory.prior + memory.noise, hunt.x)).flatten()
-            g = over_features(slope / lead, memory.noise) * memory.noise
+            g = over_features(slope, memory.noise) * memory.noise
             memory.prior = _exponentiated(memory.prior, self.rate * g)
             hunt.move(hunt.x + step * hunt.set.steepest(_upsampled(memory.prior, hunt.x)))
 

@@ -25,7 +25,7 @@ Genomes = Float[Tensor, "batch population pixels genes"]
 @final
 @dataclass(frozen=True)
 class OnePixel(Attack):
-    """One pixel, or a few (Su et al. 2017), for every set by projection; what counts pixels fits it best.
+    """One pixel, or a few (Su et al. 2017); it is for the set that counts pixels, and in others it projects.
 
     pixels: how many are changed. generations: of `population` forward rows each, all examples at once, and one more
     for the first; the last asks about fewer where the budget ends. weight: of the difference of two genomes that is
