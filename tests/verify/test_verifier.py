@@ -20,6 +20,7 @@ CASES: dict[str, Verifier] = {
     "crown": CROWN(),
     "crown-ibp": CROWN(intermediate="interval"),
     "same": CROWN(slope="same"),
+    "crown-float32": CROWN(precision="float32"),
     "alpha": AlphaCROWN(climb=Climb(steps=4)),
     "branch": BranchAndBound(nodes=8, root=Climb(steps=3), leaf=Climb(steps=3)),
 }

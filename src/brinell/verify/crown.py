@@ -12,6 +12,7 @@ from brinell.verify.graph import Graph
 from brinell.verify.operators import Slope
 from brinell.verify.problem import Problem, solve, sound
 from brinell.verify.relaxation import best, relax
+from brinell.verify.rounding import Precision, check_precision, trusted
 from brinell.verify.verifier import Checkpoint, Margins, Spec, Verifier, nothing
 
 
@@ -21,12 +22,17 @@ class CROWN(Verifier):
     """slope: "adaptive" is CROWN-Ada, and DeepPoly; "same" is Fast-Lin, and the dual of Wong and Kolter.
 
     intermediate: whether the neurons inside are bounded by substitution too ("crown"), or by intervals alone
-    ("interval": CROWN-IBP, Zhang et al. 2020, arXiv:1906.06316). memory: bytes, about, that it may take.
+    ("interval": CROWN-IBP, Zhang et al. 2020, arXiv:1906.06316). precision: of that substitution, whose rounding widens
+    what it shows. memory: bytes, about, that it may take.
     """
 
     slope: Slope = "adaptive"
     intermediate: Literal["crown", "interval"] = "crown"
+    precision: Precision = "float64"
     memory: int = 2**24
+
+    def __post_init__(self) -> None:
+        check_precision(self.precision)
 
     def __call__(
         self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
@@ -34,5 +40,5 @@ class CROWN(Verifier):
         return solve(self._bound, graph, x0, set, spec, self.memory, checkpoint)
 
     def _bound(self, problem: Problem) -> Margins:
-        relaxed = relax(problem, self.slope, self.intermediate == "crown")
+        relaxed = relax(problem, self.slope, self.intermediate == "crown", trusted(self.precision))
         return sound(relaxed.intervals, best(problem, relaxed))

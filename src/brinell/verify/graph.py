@@ -1,7 +1,7 @@
 """A network as a list of operators in the order they run: what every verifier reads, and no more."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import final
 
@@ -32,7 +32,7 @@ class Node:
 @final
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Node 0 is the input, the last is the output, one score a class. Constants are float64, on the CPU."""
+    """Node 0 is the input, the last is the output, one score a class. Constants: on the CPU; float64 unless cast."""
 
     nodes: tuple[Node, ...]
 
@@ -42,6 +42,18 @@ class Graph:
         for i in range(1, len(self.nodes)):
             values.append(self.operator(i).forward(*(values[j] for j in self.nodes[i].inputs)))
         return values[-1]
+
+    def cast(self, dtype: torch.dtype) -> "Graph":
+        """The same network with constants of this precision; made once."""
+        if dtype not in self._casts:
+            self._casts[dtype] = Graph(
+                tuple(replace(node, operator=_cast(node.operator, dtype)) for node in self.nodes)
+            )
+        return self._casts[dtype]
+
+    @cached_property
+    def _casts(self) -> dict[torch.dtype, "Graph"]:
+        return {torch.float64: self}
 
     def operator(self, i: int) -> Affine | Bend:
         """The operator of any node but the input."""
@@ -101,6 +113,13 @@ class Graph:
             operator = self.nodes[i].operator
             mixed[i] = max(mixed[j] for j in self.nodes[i].inputs) + (isinstance(operator, Affine) and operator.mixes)
         return frozenset(i for i, count in mixed.items() if count <= 1)
+
+
+def _cast(operator: Affine | Bend | None, dtype: torch.dtype) -> Affine | Bend | None:
+    if operator is None:
+        return None
+    values = {field.name: getattr(operator, field.name) for field in fields(operator)}
+    return replace(operator, **{name: v.to(dtype) for name, v in values.items() if isinstance(v, torch.Tensor)})
 
 
 def graph(nodes: Sequence[Node]) -> Graph:

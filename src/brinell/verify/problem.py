@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import final
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float
 from torch import Tensor
 
 from brinell.errors import UsageError
@@ -14,7 +14,7 @@ from brinell.threat import Box, PerturbationSet
 from brinell.threat.sets import least_over_box
 from brinell.types import Inputs
 from brinell.verify.graph import Graph
-from brinell.verify.operators import Constants, Interval, Windows, inner
+from brinell.verify.operators import Constants, Interval, Windows
 from brinell.verify.substitution import Functional, written
 from brinell.verify.verifier import Checkpoint, Margins, Spec
 
@@ -31,9 +31,9 @@ class Problem:
     """
 
     graph: Graph
-    x0: Float64[Tensor, " batch *shape"]
+    x0: Float[Tensor, " batch *shape"]
     set: PerturbationSet
-    spec: Float64[Tensor, " batch rows classes"]
+    spec: Float[Tensor, " batch rows classes"]
     memory: int
     checkpoint: Checkpoint
     part: Interval | None = None
@@ -60,11 +60,18 @@ class Problem:
 
     def rows(self, width: int) -> int:
         """How many functionals of `width` values an example may be carried at one time."""
-        return max(1, self.memory // (8 * _COPIES * width * max(1, len(self.x0))))
+        return max(1, self.memory // (self.x0.element_size() * _COPIES * width * max(1, len(self.x0))))
 
-    def asking(self, spec: Float64[Tensor, " batch rows classes"]) -> "Problem":
+    def asking(self, spec: Float[Tensor, " batch rows classes"]) -> "Problem":
         """Another question of the same examples."""
         return replace(self, spec=spec)
+
+    def cast(self, dtype: torch.dtype) -> "Problem":
+        """The same question in this precision: `rounding` says what that is worth."""
+        if dtype is self.x0.dtype:
+            return self
+        part = None if self.part is None else (self.part[0].to(dtype), self.part[1].to(dtype))
+        return replace(self, graph=self.graph.cast(dtype), x0=self.x0.to(dtype), spec=self.spec.to(dtype), part=part)
 
     def only(self, chosen: Tensor) -> "Problem":
         """The same question of some of the examples."""
@@ -108,8 +115,7 @@ def sound(intervals: list[Interval], bounds: Margins) -> Margins:
 
 def _least_over_windows(low: Tensor, high: Tensor, a: Windows) -> Constants:
     """min <a, x> over low <= x <= high: at the centre, less the half-widths."""
-    centre, spread = a.seen(((low + high) / 2).unsqueeze(1)), a.seen(((high - low) / 2).unsqueeze(1))
-    return inner(a.values, centre) - inner(a.values.abs(), spread)
+    return a.on(((low + high) / 2).unsqueeze(1)) - a.of(a.values.abs()).on(((high - low) / 2).unsqueeze(1))
 
 
 def _as_held(box: Box, x0: Inputs) -> Box:

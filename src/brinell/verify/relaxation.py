@@ -1,8 +1,8 @@
 """Bounds on every node, from the input forward, and the linear bounds of the bends that rest on them."""
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import final
 
 import torch
@@ -10,8 +10,10 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from brinell.threat.sets import least_over_box
-from brinell.verify.operators import Affine, Constants, Interval, Linearised, Neurons, Slope, Windows
+from brinell.verify.graph import Graph
+from brinell.verify.operators import Affine, Constants, Interval, Linearised, Neurons, Slope, Values, Windows
 from brinell.verify.problem import Problem
+from brinell.verify.rounding import at_input, at_node, outward
 from brinell.verify.substitution import Functional, substitute, widest, written
 
 
@@ -24,33 +26,58 @@ class Relaxation:
     pieces: dict[int, Linearised]
 
 
-def relax(problem: Problem, slope: Slope | None, substituted: bool) -> Relaxation:
+def relax(
+    problem: Problem,
+    slope: Slope | None,
+    substituted: bool,
+    inside: torch.dtype = torch.float64,
+    known: Mapping[int, Interval] = MappingProxyType({}),
+) -> Relaxation:
     """Interval bounds, improved by substitution back to the input where a bend needs them.
 
     slope: None leaves the bends without a piece, for intervals alone. substituted: everywhere (CROWN), or only
     below the first bend, where it costs one functional a neuron and gains something just for sets that are not
-    boxes.
+    boxes. inside: the precision of that substitution, whose rounding widens what it shows.
+
+    known: intervals of some nodes that hold already, from a larger region for example.
     """
-    graph = problem.graph
+    graph, inner = problem.graph, problem.cast(inside)
     exact = graph.single if problem.is_box else frozenset({0})
     worth = (graph.bent if substituted else graph.bent & graph.straight) - exact
-    intervals = [problem.hull]
+    intervals, errors = [problem.hull], [at_input(graph, problem.hull, inside)]
     pieces: dict[int, Linearised] = {}
     for i, node in enumerate(graph.nodes[1:], 1):
-        operator = graph.operator(i)
         inputs = [intervals[j] for j in node.inputs]
-        if isinstance(operator, Affine):
-            pieces[i] = operator
-        elif slope is not None:
-            pieces[i] = operator.relax(*inputs[0], operator.choices(*inputs[0], slope).unsqueeze(1))
-        interval = operator.interval(*inputs)
+        pieces.update(_piece(inner.graph, i, [outward(x, inside) for x in inputs], slope))
+        errors.append(at_node(graph, i, inputs, [errors[j] for j in node.inputs], inside))
+        interval = graph.operator(i).interval(*inputs)
+        if i in known:
+            interval = _met(interval, known[i])
         if i in worth:
             # Below the first bend every neuron gains, also one that is stable: intervals are carried on from it.
             everywhere = torch.ones_like(interval[0], dtype=torch.bool)
             wanted = everywhere if i in graph.straight else graph.unknown(i, interval)
-            interval = tighten(problem, i, interval, wanted, pieces)
+            interval = tighten(inner, i, interval, wanted, pieces, errors[i])
         intervals.append(interval)
+    if inner is not problem:
+        for i, node in enumerate(graph.nodes[1:], 1):
+            pieces.update(_piece(graph, i, [intervals[j] for j in node.inputs], slope))
     return Relaxation(intervals, pieces)
+
+
+def _piece(graph: Graph, i: int, inputs: Sequence[Interval], slope: Slope | None) -> dict[int, Linearised]:
+    """The linear bound of node i, between these limits of its inputs; none of a bend without a slope."""
+    operator = graph.operator(i)
+    if isinstance(operator, Affine):
+        return {i: operator}
+    return {} if slope is None else {i: operator.relax(*inputs[0], operator.choices(*inputs[0], slope).unsqueeze(1))}
+
+
+def _met(interval: Interval, other: Interval) -> Interval:
+    """Both at once; as it was where they do not meet."""
+    low, high = torch.maximum(interval[0], other[0]), torch.minimum(interval[1], other[1])
+    meet = low <= high
+    return low.where(meet, interval[0]), high.where(meet, interval[1])
 
 
 def bound(problem: Problem, node: int, a: Functional, pieces: Mapping[int, Linearised]) -> Constants:
@@ -66,15 +93,6 @@ def best(problem: Problem, relaxed: Relaxation) -> Constants:
     """
     substituted = bound(problem, problem.graph.output, problem.spec, relaxed.pieces)
     return torch.maximum(substituted, elided(problem, relaxed))
-
-
-def linear_model(problem: Problem) -> Constants:
-    """The least value of the specification were the network what it is linearly around x0: no bound of anything.
-
-    At radius zero each bend is its own tangent, and what substitution makes of them is the first-order model.
-    """
-    tangents = relax(replace(problem, set=problem.set.resized(0.0)), "adaptive", substituted=False)
-    return bound(problem, problem.graph.output, problem.spec, tangents.pieces)
 
 
 def elided(problem: Problem, relaxed: Relaxation) -> Constants:
@@ -96,23 +114,19 @@ def tighten(
     interval: Interval,
     wanted: Neurons,
     pieces: Mapping[int, Linearised],
+    error: Values,
 ) -> Interval:
-    """The interval met with what substitution shows of the wanted neurons.
+    """The interval met with what substitution shows of the wanted neurons, widened by its error.
 
     Where the two do not meet, or substitution gives no finite number, the interval stays as it was.
     """
     low, high = (end.flatten(1) for end in interval)
-    shape = problem.graph.nodes[node].shape
-    most = int(wanted.flatten(1).sum(1).max())
-    # The wanted neurons of each example first; one with fewer than `most` fills up with others.
-    chosen = wanted.flatten(1).to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]
-    if len(shape) == 3:  # those that look at one place together: what they see is then looked up once
-        chosen = chosen.gather(1, (chosen % (shape[1] * shape[2])).argsort(dim=1))
-    most_rows = problem.rows(widest(problem.graph, node, pieces))
-    for neurons in torch.split(chosen, most_rows, 1) if most else ():
+    most = problem.rows(widest(problem.graph, node, pieces))
+    for neurons, unit in _units(wanted, most, problem.x0.dtype):
         problem.checkpoint()
-        lower = bound(problem, node, _units(shape, neurons, 1.0), pieces)
-        upper = -bound(problem, node, _units(shape, neurons, -1.0), pieces)
+        slack = error.flatten(1).gather(1, neurons)
+        lower = bound(problem, node, unit, pieces) - slack
+        upper = slack - bound(problem, node, -unit, pieces)
         old_low, old_high = low.gather(1, neurons), high.gather(1, neurons)
         new_low = torch.where(lower.isfinite(), torch.maximum(lower, old_low), old_low)
         new_high = torch.where(upper.isfinite(), torch.minimum(upper, old_high), old_high)
@@ -122,13 +136,34 @@ def tighten(
     return low.reshape(interval[0].shape), high.reshape(interval[1].shape)
 
 
-def _units(shape: tuple[int, ...], neurons: Int64[Tensor, "batch rows"], sign: float) -> Functional:
-    """sign * the value of each neuron, given by flat position; a window of one value where the node is an image."""
-    if len(shape) != 3:
-        a = torch.zeros(*neurons.shape, math.prod(shape), dtype=torch.float64)
-        return a.scatter_(2, neurons.unsqueeze(2), sign).reshape(*neurons.shape, *shape)
-    area = shape[1] * shape[2]
-    values = torch.zeros(*neurons.shape, shape[0], dtype=torch.float64)
-    values = values.scatter_(2, neurons.unsqueeze(2) // area, sign)
-    corner = torch.stack((neurons % area // shape[2], neurons % shape[2]), 2)
-    return Windows(values.reshape(*values.shape, 1, 1), corner, (shape[1], shape[2]))
+def _units(wanted: Neurons, most: int, dtype: torch.dtype) -> Iterator[tuple[Int64[Tensor, "batch rows"], Functional]]:
+    """(flat positions of some neurons of each example, the functionals that are their values), up to `most` at a time.
+
+    An example with fewer wanted neurons than another fills up with others. Those of an image are taken place by place,
+    as windows of one value: what a place shows is then looked up once.
+    """
+    if wanted.dim() != 4:
+        count = int(wanted.flatten(1).sum(1).max())
+        chosen = _first(wanted.flatten(1))[:, :count]
+        for neurons in torch.split(chosen, most, 1) if count else ():
+            unit = torch.zeros(*neurons.shape, wanted[0].numel(), dtype=dtype).scatter_(2, neurons.unsqueeze(2), 1.0)
+            yield neurons, unit.reshape(*neurons.shape, *wanted.shape[1:])
+        return
+    channels, height, width = wanted.shape[1:]
+    chosen = _first(wanted.flatten(2))
+    counts, places = wanted.flatten(2).sum(1).amax(0).sort(descending=True)
+    start, end = 0, int(counts.count_nonzero())
+    while start < end:
+        each = int(counts[start])  # and no place after it has more
+        here = places[start : min(end, start + max(1, most // each))]
+        start += len(here)
+        for picked in torch.split(chosen[:, :each, here].transpose(1, 2), most, 2):
+            values = torch.zeros(*picked.shape, channels, dtype=dtype).scatter_(3, picked.unsqueeze(3), 1.0)
+            corner = torch.stack((here // width, here % width), 1)
+            neurons = picked * height * width + here.unsqueeze(1)
+            yield neurons.flatten(1), Windows(values.unsqueeze(4).unsqueeze(5), corner, (height, width))
+
+
+def _first(wanted: Neurons) -> Int64[Tensor, "batch all ..."]:
+    """Positions along the second axis, the wanted ones first."""
+    return wanted.to(torch.int8).argsort(dim=1, descending=True, stable=True)

@@ -20,7 +20,7 @@ def substitute(
     (Xu et al. 2020, arXiv:2002.12920, algorithm 1).
     """
     held: dict[int, Functional] = {node: a}
-    constant: Constants = torch.zeros(1, 1, dtype=torch.float64)
+    constant: Constants = torch.zeros(1, 1)  # the narrowest type: a sum takes that of its terms
     for i in range(node, 0, -1):
         if i not in held or i not in pieces:
             continue

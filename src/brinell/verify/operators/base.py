@@ -5,6 +5,7 @@ A new operator is a new small file with one of the two; a new algorithm asks onl
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from jaxtyping import Bool, Float
@@ -34,6 +35,7 @@ Slope = Literal["adaptive", "same"]
 """How a bend first chooses its lower bound: the one of least area, or the one parallel to the upper bound."""
 
 
+@dataclass(frozen=True, eq=False)
 class Linearised(ABC):
     """A function bounded from below, in every direction, by a linear one."""
 
@@ -42,6 +44,7 @@ class Linearised(ABC):
         """((a_1, …), c) with <a, f(x_1, …)> >= <a_1, x_1> + … + c; one a_i an input. Differentiable."""
 
 
+@dataclass(frozen=True, eq=False)
 class Operator(ABC):
     """A function of one or more node values."""
 
@@ -52,6 +55,11 @@ class Operator(ABC):
     @abstractmethod
     def interval(self, *inputs: Interval) -> Interval:
         """Bounds on the value, given bounds on the inputs."""
+
+    @property
+    def terms(self) -> int:
+        """How many products are added up into one coefficient, at most, as functionals are carried back."""
+        return 1
 
 
 class Affine(Operator, Linearised):

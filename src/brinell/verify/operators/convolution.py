@@ -14,6 +14,9 @@ from brinell.verify.operators.windows import Local, Windows
 
 Pair = tuple[int, int]
 
+_FEW = 2
+"""Channels, as of a picture, for which a product and a fold are faster than torch's transposed convolution."""
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -29,6 +32,10 @@ class Convolution(Affine, Local):
     dilation: Pair = (1, 1)
     groups: int = 1
 
+    @property
+    def terms(self) -> int:
+        return len(self.weight) // self.groups * self.weight[0, 0].numel()
+
     def forward(self, *inputs: Values) -> Values:
         (x,) = inputs
         return self._slide(x, self.weight, self.bias)
@@ -40,25 +47,31 @@ class Convolution(Affine, Local):
         return centre - spread, centre + spread
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
-        back = F.conv_transpose2d(
-            a.flatten(0, 1),
-            self.weight,
-            stride=self.stride,
-            padding=self.padding,
-            output_padding=self._left_over(a.shape[-2:]),
-            groups=self.groups,
-            dilation=self.dilation,
-        )
+        images = a.flatten(0, 1)
+        if self.groups == 1 and self.weight.shape[1] <= _FEW:
+            spread = self.weight.flatten(1).T @ images.flatten(2)
+            kernel = self.weight.shape[-2:]
+            back = F.fold(spread, self.size, kernel, self.dilation, self.padding, self.stride)
+        else:
+            back = F.conv_transpose2d(
+                images,
+                self.weight,
+                stride=self.stride,
+                padding=self.padding,
+                output_padding=self._left_over(a.shape[-2:]),
+                groups=self.groups,
+                dilation=self.dilation,
+            )
         return (back.reshape(*a.shape[:2], *back.shape[1:]),), a.sum((-2, -1)) @ self.bias
 
     def backward_windows(self, a: Windows) -> tuple[tuple[Windows, ...], Constants]:
         """The transpose of a window is a larger one; the stride spreads its corner, the padding shifts it."""
         height, width = a.values.shape[-2:]
-        spread = a.values.flatten(2) @ self._unrolled(height, width)
-        grown = self.reach((height, width))
-        values = spread.reshape(*a.values.shape[:2], -1, *grown)
+        spread = a.values.flatten(3) @ self._unrolled(height, width)
+        values = spread.reshape(*a.values.shape[:3], -1, *self.reach((height, width)))
         corner = a.corner * torch.tensor(self.stride) - torch.tensor(self.padding)
-        return (Windows(values, corner, self.size).clipped(),), a.values.sum((-2, -1)) @ self.bias
+        constant = a.values.sum((-2, -1)) @ self.bias
+        return (Windows(values, corner, self.size).clipped(),), constant.flatten(1)
 
     def reach(self, window: Pair) -> Pair:
         height, width = (
@@ -70,7 +83,7 @@ class Convolution(Affine, Local):
         """The transposed convolution of a window without its surroundings, as a matrix; made once a size."""
         if (height, width) not in self._matrices:
             count = len(self.weight) * height * width
-            units = torch.eye(count, dtype=torch.float64).reshape(count, len(self.weight), height, width)
+            units = torch.eye(count, dtype=self.weight.dtype).reshape(count, len(self.weight), height, width)
             back = F.conv_transpose2d(
                 units, self.weight, stride=self.stride, groups=self.groups, dilation=self.dilation
             )

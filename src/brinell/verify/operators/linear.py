@@ -18,6 +18,10 @@ class Linear(Affine):
     weight: Float64[Tensor, "outputs inputs"]
     bias: Float64[Tensor, " outputs"]
 
+    @property
+    def terms(self) -> int:
+        return len(self.weight)
+
     def forward(self, *inputs: Values) -> Values:
         (x,) = inputs
         return x @ self.weight.T + self.bias

@@ -33,6 +33,10 @@ class MaxPool(Bend):
     padding: Pair = (0, 0)
     dilation: Pair = (1, 1)
 
+    @property
+    def terms(self) -> int:
+        return self.kernel[0] * self.kernel[1]
+
     def forward(self, *inputs: Values) -> Values:
         (x,) = inputs
         return F.max_pool2d(x, self.kernel, self.stride, self.padding, self.dilation)

@@ -17,7 +17,6 @@ from brinell.verify.operators.base import (
     RowChoices,
     Slope,
     Values,
-    inner,
 )
 from brinell.verify.operators.windows import Local, Windows
 
@@ -67,14 +66,13 @@ class Wedge(Local):
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         negative = a.clamp(max=0)
         constant = (negative.flatten(2) @ self.rise.flatten(2).mT).squeeze(2)
-        return (torch.addcmul(a * self.lower, negative, self.upper - self.lower),), constant
+        return ((a * self.lower).addcmul_(negative, self.upper - self.lower),), constant
 
     def backward_windows(self, a: Windows) -> tuple[tuple[Windows, ...], Constants]:
         """The same lines, of the neurons that each window shows."""
         negative = a.values.clamp(max=0)
         lower, excess = a.seen(self.lower), a.seen(self.upper - self.lower)
-        values = torch.addcmul(a.values * lower, negative, excess)
-        return (Windows(values, a.corner, a.size),), inner(negative, a.seen(self.rise))
+        return (a.of((a.values * lower).addcmul_(negative, excess)),), a.of(negative).on(self.rise)
 
     def reach(self, window: tuple[int, int]) -> tuple[int, int]:
         return window

@@ -33,9 +33,8 @@ class Scale(Affine, Local):
         return (a * self.factor,), inner(a, self.shift)
 
     def backward_windows(self, a: Windows) -> tuple[tuple[Windows, ...], Constants]:
-        image = (1, 1, a.values.shape[2], *a.size)
-        factor, shift = a.seen(self.factor.expand(image)), a.seen(self.shift.expand(image))
-        return (Windows(a.values * factor, a.corner, a.size),), inner(a.values, shift)
+        image = (1, 1, a.values.shape[3], *a.size)
+        return (a.of(a.values * a.seen(self.factor.expand(image))),), a.on(self.shift.expand(image))
 
     def reach(self, window: tuple[int, int]) -> tuple[int, int]:
         return window

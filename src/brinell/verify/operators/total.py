@@ -33,8 +33,8 @@ class Total(Affine, Local):
         return tuple(weight * a for weight in self.weights), a.new_zeros(a.shape[:2])
 
     def backward_windows(self, a: Windows) -> tuple[tuple[Windows, ...], Constants]:
-        parts = tuple(Windows(weight * a.values, a.corner, a.size) for weight in self.weights)
-        return parts, a.values.new_zeros(a.values.shape[:2])
+        parts = tuple(a.of(weight * a.values) for weight in self.weights)
+        return parts, a.values.new_zeros(len(a.values), a.values.shape[1:3].numel())
 
     def reach(self, window: tuple[int, int]) -> tuple[int, int]:
         return window

@@ -5,7 +5,7 @@ few layers down. Kept as windows they cost what they hold; auto_LiRPA's "patches
 """
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import final
 
@@ -22,12 +22,20 @@ from brinell.verify.operators.base import Coefficients, Constants, Linearised
 class Windows:
     """Functionals of an image of `channels` and `size`, zero outside a window and where the window overhangs.
 
-    corner: row and column of the window's first value; it may lie outside the image.
+    values: `each` functionals look at one place, and the places are those of every example; written out, a functional
+    is row place * each + its turn. corner: row and column of a window's first value; it may lie outside the image.
     """
 
-    values: Float[Tensor, " batch rows channels height width"]
-    corner: Int64[Tensor, " batch rows 2"]
+    values: Float[Tensor, " batch places each channels height width"]
+    corner: Int64[Tensor, " places 2"]
     size: tuple[int, int]
+
+    def __neg__(self) -> "Windows":
+        return self.of(-self.values)
+
+    def of(self, values: Tensor) -> "Windows":
+        """Others at the same places."""
+        return replace(self, values=values)
 
     def small(self) -> bool:
         """Whether they are cheaper than written out."""
@@ -35,44 +43,29 @@ class Windows:
 
     def dense(self) -> Coefficients:
         """The same functionals with every coefficient written out."""
-        batch, rows, channels = self.values.shape[:3]
-        area = self.size[0] * self.size[1]
+        batch, places, each, channels = self.values.shape[:4]
         # Overhanging values, all zero, are added to the first place.
-        image = self.values.new_zeros(batch, rows, channels, area)
-        places = self.places.unsqueeze(2).expand(-1, -1, channels, -1)
-        return image.scatter_add(3, places, self.values.flatten(3)).reshape(batch, rows, channels, *self.size)
+        image = self.values.new_zeros(batch, places, each, channels, self.size[0] * self.size[1])
+        where = self.places.reshape(1, places, 1, 1, -1).expand(batch, -1, each, channels, -1)
+        image = image.scatter_add(4, where, self.values.flatten(4))
+        return image.reshape(batch, places * each, channels, *self.size)
 
-    def seen(self, image: Float[Tensor, " batch #rows channels high wide"]) -> Tensor:
-        """The part of an image that each window shows, in the shape of `values`; anything where it overhangs."""
-        batch, rows, channels = self.values.shape[:3]
-        area = self.size[0] * self.size[1]
-        if image.shape[1] > 1:
-            places = self.places.unsqueeze(2).expand(-1, -1, channels, -1)
-            return image.flatten(3).gather(3, places).reshape(self.values.shape)
-        # Many neurons look at one place: what it shows is found once, and copied.
-        first, which = self._distinct
-        example = torch.arange(batch).repeat_interleave(rows)[first] if len(image) > 1 else torch.zeros_like(first)
-        start = area * (channels * example.unsqueeze(1) + torch.arange(channels))
-        places = start.unsqueeze(2) + self.places.flatten(0, 1)[first].unsqueeze(1)
-        return image.flatten().take(places)[which].reshape(self.values.shape)
+    def seen(self, image: Float[Tensor, " batch 1 channels high wide"]) -> Tensor:
+        """What each place shows of an image, to be broadcast to `values`; anything where a window overhangs."""
+        shown = image.flatten(3).squeeze(1)[:, :, self.places].transpose(1, 2)
+        return shown.reshape(len(image), len(self.corner), 1, image.shape[2], *self.values.shape[-2:])
 
-    @cached_property
-    def _distinct(self) -> tuple[Int64[Tensor, " distinct"], Int64[Tensor, " all"]]:
-        """A row for each place that some example's windows have, and for each row the one it shares its place with."""
-        batch, rows = self.corner.shape[:2]
-        down, right = (self.corner[..., i] - self.corner[..., i].min() for i in (0, 1))
-        example = torch.arange(batch).unsqueeze(1)
-        key = (example * (1 + down.max()) + down) * (1 + right.max()) + right
-        found, which = key.flatten().unique(return_inverse=True)
-        return torch.empty_like(found).scatter(0, which, torch.arange(batch * rows)), which
+    def on(self, image: Float[Tensor, " batch 1 channels high wide"]) -> Constants:
+        """<functional, image>."""
+        return (self.values.flatten(3) @ self.seen(image).flatten(3).mT).flatten(1)
 
     def clipped(self) -> "Windows":
-        """With zeros where the window overhangs."""
-        return Windows(self.values * self._inside().unsqueeze(2), self.corner, self.size)
+        """With zeros where the window overhangs; written into the values, which the caller has just made."""
+        return self.of(self.values.mul_(self._inside().unsqueeze(1).unsqueeze(1)))
 
     def plus(self, other: "Windows") -> "Windows | Coefficients":
-        """The sum: one window around both where they lie alike in every row, else written out."""
-        shift = (other.corner - self.corner).flatten(0, 1)
+        """The sum: one window around both where they lie alike in every place, else written out."""
+        shift = other.corner - self.corner
         if len(shift) == 0 or (shift != shift[:1]).any():
             return self.dense() + other.dense()
         before = [max(0, -int(by)) for by in shift[0]]
@@ -83,28 +76,28 @@ class Windows:
         grown = self._grown(before, after)
         inner = [before[i] + int(shift[0, i]) for i in (0, 1)]
         rest = [grown.values.shape[i - 2] - inner[i] - other.values.shape[i - 2] for i in (0, 1)]
-        return Windows(grown.values + other._grown(inner, rest).values, grown.corner, self.size)
+        return grown.of(grown.values + other._grown(inner, rest).values)
 
     def _grown(self, before: list[int], after: list[int]) -> "Windows":
         values = F.pad(self.values, (before[1], after[1], before[0], after[0]))
         return Windows(values, self.corner - torch.tensor(before), self.size)
 
     @cached_property
-    def places(self) -> Int64[Tensor, " batch rows area"]:
+    def places(self) -> Int64[Tensor, " places area"]:
         """Flat positions in the image; 0 for those outside."""
         rows, columns = self._lines()
         places = rows.unsqueeze(-1) * self.size[1] + columns.unsqueeze(-2)
-        return (places * self._inside()).flatten(2)
+        return (places * self._inside()).flatten(1)
 
-    def _inside(self) -> Bool[Tensor, " batch rows height width"]:
+    def _inside(self) -> Bool[Tensor, " places height width"]:
         rows, columns = self._lines()
         inside_rows = (rows >= 0) & (rows < self.size[0])
         inside_columns = (columns >= 0) & (columns < self.size[1])
         return inside_rows.unsqueeze(-1) & inside_columns.unsqueeze(-2)
 
-    def _lines(self) -> tuple[Int64[Tensor, " batch rows height"], Int64[Tensor, " batch rows width"]]:
+    def _lines(self) -> tuple[Int64[Tensor, " places height"], Int64[Tensor, " places width"]]:
         height, width = self.values.shape[-2:]
-        return self.corner[..., :1] + torch.arange(height), self.corner[..., 1:] + torch.arange(width)
+        return self.corner[:, :1] + torch.arange(height), self.corner[:, 1:] + torch.arange(width)
 
 
 def is_small(window: tuple[int, int], image: tuple[int, ...]) -> bool:

@@ -1,0 +1,90 @@
+"""Rounding stays within what running error analysis allows it."""
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from brinell.errors import UsageError
+from brinell.threat import L2, Linf
+from brinell.verify import CROWN, AlphaCROWN, margins
+from brinell.verify.problem import Problem
+from brinell.verify.relaxation import bound, relax
+from brinell.verify.rounding import at_input, at_node, outward, trusted
+from brinell.verify.verifier import nothing
+from verify.networks import UNIT, examples, perceptron, residual, sets
+
+
+def in_float64(piece):
+    """The same linear bound, to be computed with exactly (next to float32)."""
+    tensors = {f.name: getattr(piece, f.name) for f in fields(piece)}
+    return replace(piece, **{n: t.double() for n, t in tensors.items() if torch.is_tensor(t) and t.is_floating_point()})
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 999), set=sets(), network=st.sampled_from(["mlp", "residual", "maximum"]))
+def test_a_substitution_in_float32_errs_by_no_more_than_it_may(seed: int, set, network) -> None:
+    net = perceptron((40, 60, 30, 3), seed) if network == "mlp" else residual(seed, network == "maximum")
+    problem = Problem(net, examples(net, 2, seed), set, margins(torch.tensor([0, 1]), 3), 2**24, nothing)
+    intervals = relax(problem, "adaptive", True).intervals
+    coarse = problem.cast(torch.float32)
+    fine = replace(coarse.cast(torch.float64), graph=net)
+    errors, pieces, precise = [at_input(net, problem.hull, torch.float32)], {}, {}
+    for i, node in enumerate(net.nodes[1:], 1):
+        inputs = [intervals[j] for j in node.inputs]
+        errors.append(at_node(net, i, inputs, [errors[j] for j in node.inputs], torch.float32))
+        operator = coarse.graph.operator(i)
+        if i in net.bends:
+            low, high = outward(inputs[0], torch.float32)
+            pieces[i] = operator.relax(low, high, operator.choices(low, high, "adaptive").unsqueeze(1))
+            precise[i] = in_float64(pieces[i])
+        else:
+            pieces[i], precise[i] = operator, net.operator(i)
+    rng = torch.Generator().manual_seed(seed)
+    for i in (net.bends[-1] - 1, net.output):
+        a = torch.randn(2, 5, *net.nodes[i].shape, generator=rng)
+        off = bound(coarse, i, a, pieces).double() - bound(fine, i, a.double(), precise)
+        may = (a.double().abs() * errors[i].unsqueeze(1)).flatten(2).sum(2)
+        assert (off.abs() <= may).all()
+        assert (may <= 0.05 * (1 + bound(fine, i, a.double(), precise).abs().max())).all(), "of use"
+
+
+@pytest.mark.parametrize("kind", [Linf, L2])
+@pytest.mark.parametrize("image", [True, False])
+def test_limits_found_in_float32_are_nearly_those_found_in_float64(kind, image) -> None:
+    net = residual(1) if image else perceptron((30, 40, 20, 3), 1)
+    problem = Problem(net, examples(net, 4, 0), kind(0.05, UNIT), margins(torch.arange(4) % 3, 3), 2**24, nothing)
+    fine, coarse = (relax(problem, "adaptive", True, dtype).intervals for dtype in (torch.float64, torch.float32))
+    for here, there in zip(fine, coarse, strict=True):
+        torch.testing.assert_close(here, there, rtol=0, atol=2e-3)
+    first = min(net.bent - net.single)
+    assert (coarse[first][0] <= fine[first][0]).all()
+    assert (coarse[first][1] >= fine[first][1]).all()
+    assert (coarse[first][0] < fine[first][0]).any()
+
+
+def test_an_outward_interval_holds_the_interval() -> None:
+    x = torch.tensor([0.1, -0.1, 1.0, 0.0], dtype=torch.float64)
+    low, high = outward((x, x), torch.float32)
+    assert low.dtype is torch.float32
+    assert (low.double() < x).all()
+    assert (x < high.double()).all()
+    assert outward((x, x), torch.float64) == (x, x)
+
+
+def test_float32_is_not_trusted_where_it_may_be_something_coarser() -> None:
+    assert trusted("float32") is torch.float32
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+    try:
+        assert trusted("float32") is torch.float64
+    finally:
+        torch.backends.mkldnn.matmul.fp32_precision = before
+
+
+@pytest.mark.parametrize("verifier", [CROWN, AlphaCROWN])
+def test_another_precision_is_refused(verifier) -> None:
+    with pytest.raises(UsageError, match="precision is 'float16'"):
+        verifier(precision="float16")
