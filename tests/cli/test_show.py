@@ -43,8 +43,8 @@ def step(stage="PGD(x=[/red])", done=1):
 def test_a_log_has_one_line_a_stage(capsys):
     with Bar() as bar:
         for done in range(5):
-            bar.update(step(done=done))
-        bar.update(step("IBP", 6))
+            bar.step(step(done=done))
+        bar.step(step("IBP", 6))
     out, err = capsys.readouterr()
     assert out == ""
     assert [line.split("s  ")[1] for line in err.splitlines()] == [
@@ -57,5 +57,5 @@ def test_a_terminal_has_a_bar(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     with Bar() as bar:
-        bar.update(step())
+        bar.step(step())
     assert "5 open" in capsys.readouterr().err

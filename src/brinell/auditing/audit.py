@@ -19,7 +19,7 @@ from brinell import __version__
 from brinell.auditing.board import Board
 from brinell.auditing.clock import Clock
 from brinell.auditing.drive import Driver, Progress, Question
-from brinell.auditing.ledger import Ledger, write_atomically
+from brinell.auditing.ledger import FILE, Ledger, write_atomically
 from brinell.auditing.plan import Plan, load_plan
 from brinell.auditing.preflight import answers
 from brinell.auditing.result import Diagnosis, Finding, Result, summarise
@@ -123,6 +123,14 @@ class Audit:
             f"<table><caption>{self.result.n} examples, clean {_percent(self.result.clean)}, {self.result.status}"
             f"</caption><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>{body}</table>"
         )
+
+
+def diagnosed(path: str | Path) -> bool:
+    """Whether there is a run at this path that has been given its diagnosis: going on with it needs no other."""
+    if not (Path(path) / FILE).is_file():
+        return False
+    with Ledger(Path(path), write=False) as ledger:
+        return ledger.manifest().get("diagnosis") is not None
 
 
 def audit(
