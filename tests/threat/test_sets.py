@@ -52,6 +52,18 @@ def test_samples_are_contained(case: Case) -> None:
 
 
 @given(cases())
+def test_what_leads_out_of_the_hull_is_taken_off_a_gradient_and_nothing_else(case: Case) -> None:
+    """At points of the set, and at the ends of its hull, where everything outward goes."""
+    low, high = case.set.hull(case.x0)
+    g = torch.randn(case.x0.shape, dtype=case.x0.dtype, generator=case.rng)
+    for x in (case.set.project(case.x0, case.x), low, high):
+        kept = case.set.inward(case.x0, x, g)
+        out = ((x >= high) & (g > 0)) | ((x <= low) & (g < 0))
+        assert (kept[out] == 0).all()
+        assert torch.equal(kept[~out], g[~out])
+
+
+@given(cases())
 def test_points_of_the_set_stay_within_its_hull(case: Case) -> None:
     low, high = case.set.hull(case.x0)
     for z in (case.x0, case.set.sample(case.x0, case.rng), case.set.project(case.x0, case.x)):

@@ -42,6 +42,21 @@ def test_a_black_box_is_asked_twice_and_the_source_as_often_as_it_takes(threat) 
     assert found.gradients.max() == 0
 
 
+def test_searches_that_take_all_their_steps_carry_over_more_often() -> None:
+    """Between networks that differ, of the same inputs: the first point that fools one is no good to the other."""
+    nets = [relu_net((20,), classes=4, seed=s) for s in (1, 2)]
+    middle = target(nets[0]), target(nets[1])
+    x = torch.rand(600, 20, generator=generator(3))
+    y = middle[0].labels(x)
+    both = middle[1].labels(x) == y
+    x, y = x[both], y[both]
+    fooled = {}
+    for lead in (0.0, torch.inf):
+        made = Transfer(middle[0], BIM(steps=10), lead)
+        fooled[lead] = int(attack(made, middle[1], x, y, Threat(Linf(0.3))).broken.sum())
+    assert fooled[torch.inf] > fooled[0.0]
+
+
 def test_an_attack_that_the_source_cannot_serve_is_refused() -> None:
     with pytest.raises(UsageError, match="PGD needs GRADIENTS; the source shows SCORES"):
         Transfer(target(affine(6), access=Access.SCORES), FGSM())

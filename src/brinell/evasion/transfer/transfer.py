@@ -21,13 +21,15 @@ from brinell.types import Inputs, Labels
 class Transfer(Attack):
     """An attack on a source, whose candidates are shown to the target: one query an example.
 
-    source: the adversary's own model; what it is asked does not count. attack: what searches on it. On the source a
-    hit ends the search for an example; the candidate shown is the source's witness where there is one, and else the
-    last point of the search.
+    source: the adversary's own model; what it is asked does not count. attack: what searches on it. lead: by how much
+    a point must fool the source, in its scores, for the search to end; 0 ends it at the first that does, inf lets it
+    take all of its steps, and more of what it finds then carries over. The candidate shown is the source's witness where
+    there is one, and else the last point of the search.
     """
 
     source: Target
     attack: Attack
+    lead: float = 0.0
     needs: ClassVar[Access] = Access.LABELS
 
     def __post_init__(self) -> None:
@@ -39,21 +41,23 @@ class Transfer(Attack):
         hunt.begin()
         if not len(hunt):
             return
-        x, _ = crafted(self.attack, self.source, hunt.x0, hunt.y, Threat(hunt.set, Given(hunt.aim)), hunt.rng)
+        threat = Threat(hunt.set, Given(hunt.aim))
+        x, _ = crafted(self.attack, self.source, hunt.x0, hunt.y, threat, hunt.rng, self.lead)
         hunt.move(x)
         hunt.settle()
 
 
 def crafted(
-    attack: Attack, source: Target, x0: Inputs, y: Labels, threat: Threat, rng: torch.Generator
+    attack: Attack, source: Target, x0: Inputs, y: Labels, threat: Threat, rng: torch.Generator, lead: float = 0.0
 ) -> tuple[Inputs, Labels | None]:
     """(what an attack makes of each example on a source, the classes aimed at).
 
-    The source's witness where there is one, and else the last point of the search; where the source is wrong about the
+    The source's witness, by this lead, where there is one, and else the last point of the search; where the source is wrong about the
     example to begin with, that is the example itself.
     """
     hunt = Hunt(source, x0, y, threat, rng)
     aims = hunt.goal_aims
+    hunt.demand(lead)
     attack(hunt)
     hunt.settle()
     x = hunt.candidates.clone()
