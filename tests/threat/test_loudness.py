@@ -28,3 +28,9 @@ def test_decibels_are_those_of_the_change_less_those_of_the_sound():
     assert decibels(Loudness(1.0).distance(x0, x)).item() == pytest.approx(-20, abs=1e-5)
     assert Loudness.of_decibels(-31).decibels == pytest.approx(-31)
     assert Loudness(0.0).decibels == -torch.inf
+
+
+def test_no_loudness_reaches_a_change_of_silence():
+    silence, sound = torch.zeros(1, 8), torch.full((1, 8), 0.1)
+    assert not Loudness(torch.inf, Box(-1.0, 1.0)).contains(silence, sound).item()
+    assert Loudness(torch.inf, Box(-1.0, 1.0)).contains(silence, silence).item()

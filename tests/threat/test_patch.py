@@ -76,3 +76,9 @@ def test_everywhere_every_valid_input_is_contained_and_none_else():
     assert everywhere.contains(x0, x).all()
     assert torch.equal(everywhere.project(x0, x), x)
     assert not everywhere.contains(x0, x + 1.5).any()
+
+
+def test_no_radius_reaches_outside_the_mask():
+    set, x0 = Patch(MASK, torch.inf).within(UNIT), torch.zeros(1, 6)
+    assert set.contains(x0, MASK.float()[None]).item()
+    assert not set.contains(x0, torch.ones(1, 6)).item()

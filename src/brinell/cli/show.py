@@ -114,13 +114,17 @@ def catalog_table(rows: "Sequence[Row]") -> RenderableType:
     return _table(
         ("engine", "kind", "family", "needs", "paper"),
         [(r.name, r.kind, r.family, r.access.name, r.paper) for r in rows],
+        whole=(0, 3),
     )
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[int] = ()) -> Table:
+def _table(
+    heads: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[int] = (), whole: Sequence[int] = ()
+) -> Table:
+    """right: columns of numbers. whole: columns whose words are never broken."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for i, head in enumerate(heads):
-        table.add_column(head, justify="right" if i in right else "left", overflow="fold")
+        table.add_column(head, justify="right" if i in right else "left", overflow="fold", no_wrap=i in whole)
     for row in rows:
         table.add_row(*map(_text, row))
     return table
