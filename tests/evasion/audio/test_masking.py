@@ -65,7 +65,8 @@ def test_what_is_added_is_never_heard_more_than_the_largest_parameter_says(seed,
     added = FrequencyMasking(EAR)
     p = radius * (2 * torch.rand(3, added.count((1024,)), generator=generator(seed), dtype=dtype) - 1)
     loudness = EAR.loudness(x, added(x, p))
-    assert (loudness <= radius * (1 + (1e-2 if dtype is torch.float32 else 1e-6))).all()
+    rounding = 0.03 if dtype is torch.float32 else 1e-6  # of the sound itself, which is far louder
+    assert (loudness <= radius + rounding).all()
     assert (loudness >= radius / 10).all()
 
 
