@@ -23,6 +23,7 @@ from brinell.errors import UsageError
 from brinell.evasion import APGD, FGSM, Attack, Found, Hunt, Noise, Square, margin
 from brinell.evasion.attack import finite_radius
 from brinell.evasion.attack import run as run_attack
+from brinell.evasion.hunt import of_rows
 from brinell.evidence.judge import decides
 from brinell.targets import Target, TargetError
 from brinell.targets.examples import check_examples
@@ -230,7 +231,7 @@ def _dynamic(trial: _Trial) -> Iterator[Finding]:
 
 def _masked(trial: _Trial) -> Iterator[Finding]:
     """The gradient foretells what a small step does; where it does not, an attack that follows it is blind."""
-    _, _, g = trial.target.gradient(trial.x, _margins(trial))
+    _, _, g = trial.target.gradient(trial.x, of_rows(margin, trial.y, trial.aims))
     g = g.nan_to_num(0.0, 0.0, 0.0)
     step = trial.radius / 20
     x = trial.threat.set.resized(step).project(trial.x, trial.x + step * trial.threat.set.steepest(g))
@@ -528,13 +529,6 @@ def _right(target: Target, data: Dataset, threat: Threat) -> Dataset | None:
     if not len(rows):
         return None
     return replace(some, x=some.x[rows], y=some.y[rows], ids=some.ids[rows])
-
-
-def _margins(trial: _Trial) -> Callable[[Any, slice], Scores]:
-    def of_chunk(scores: Any, rows: slice) -> Scores:
-        return margin(scores, trial.y[rows], None if trial.aims is None else trial.aims[rows])
-
-    return of_chunk
 
 
 def _of(rows: Mask) -> str:

@@ -328,14 +328,11 @@ class Hunt:
         y = self.y.repeat(points)
         aim = None if self.aim is None else self.aim.repeat(points)
 
-        def of_chunk(scores: Logits, rows: slice) -> Scores:
-            if not isinstance(objective, Relative):
-                return objective(scores, y[rows], _some(aim, rows))
-            assert clean is not None  # scores are seen, and so were those of the clean input
-            return objective.to(clean[rows])(scores, y[rows], _some(aim, rows))
-
-        clean = self.clean.repeat(points, 1) if isinstance(objective, Relative) and self.clean is not None else None
-        return of_chunk
+        if not isinstance(objective, Relative):
+            return of_rows(objective, y, aim)
+        assert self.clean is not None  # scores are seen, and so were those of the clean input
+        clean = self.clean.repeat(points, 1)
+        return lambda scores, rows: of_rows(objective.to(clean[rows]), y, aim)(scores, rows)
 
     def _over_points(self, points: int) -> tuple[Labels, Labels | None]:
         """Label and goal's aim of each row of `points` batches, one after the other."""
@@ -354,6 +351,11 @@ def _rows(values: Tensor, keep: Mask) -> Tensor:
 def _finite(g: Tensor) -> Tensor:
     """Zero where it is not finite, without a copy where it is: a sum is finite only if all its parts are."""
     return g if g.sum().isfinite() else torch.nan_to_num(g, 0.0, 0.0, 0.0)
+
+
+def of_rows(objective: Objective, y: Labels, aim: Labels | None) -> Callable[[Logits, slice], Scores]:
+    """The objective as `Target.gradient` asks for it: of the scores of a chunk, and the rows they belong to."""
+    return lambda scores, rows: objective(scores, y[rows], _some(aim, rows))
 
 
 def _some(rows: Tensor | None, keep: Tensor | slice) -> Tensor | None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from brinell.errors import UsageError
-from brinell.evasion.hunt import Objective
+from brinell.evasion.hunt import Objective, of_rows
 from brinell.targets import Target
 from brinell.threat import Box
 from brinell.types import Inputs, Labels, Scores
@@ -30,10 +30,7 @@ def pull_back(
     with torch.enable_grad():
         x = render(leaf)
 
-    def of_chunk(scores: Tensor, rows: slice) -> Tensor:
-        return objective(scores, y[rows], None if aim is None else aim[rows])
-
-    _, values, g = target.gradient(x.detach(), of_chunk)
+    _, values, g = target.gradient(x.detach(), of_rows(objective, y, aim))
     (pulled,) = torch.autograd.grad(x, leaf, torch.nan_to_num(g, 0.0, 0.0, 0.0) / len(x))
     return values, pulled
 
