@@ -87,7 +87,8 @@ class FrequencyMasking(Transformation):
     Parameters: real and imaginary part of its spectrum, each as a share of what may not be heard. Where frames overlap
     the shares add up, so the whole is made fainter until no place of it exceeds the largest share. The paper has a
     penalty for what is heard; here it is a limit: parameters up to 10 ** (-6 / 20) are 6 dB below the threshold
-    everywhere. The sound that results may leave the box, which cuts it.
+    everywhere. Where the sound that results leaves the box
+    it is cut, which is heard: leave some room, such as a peak of 0.9.
     """
 
     ear: Ear = Ear(16000, 2048)
