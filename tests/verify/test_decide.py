@@ -11,7 +11,7 @@ from brinell.verify import Case, Climb, Property, decide
 from brinell.verify.branch import BranchAndBound
 from brinell.verify.builder import Builder
 from brinell.verify.graph import graph
-from brinell.verify.inputs import InputSplit, Regions, clip
+from brinell.verify.inputs import InputSplit, Queue, Regions, clip
 from brinell.verify.operators import Linear
 from brinell.verify.problem import Problem
 from brinell.verify.verifier import nothing
@@ -113,6 +113,38 @@ def test_clipping_loses_no_point_that_is_open(seed, rows):
     x = low + size * torch.rand(2000, 4, generator=rng, dtype=torch.float64)
     open_ = x[(x @ slope[0].T + constant[0] <= 0).all(1)]
     assert ((open_ >= kept.low) & (open_ <= kept.high)).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=6), st.integers(1, 8))
+def test_a_queue_gives_back_each_region_once_in_full_pieces(counts, size):
+    queue, start = Queue(size), 0
+    for count in counts:
+        place = torch.arange(start, start + count).double()
+        value = place.unsqueeze(1)
+        queue.put(Regions(value, value + 1, place.long(), (place * 7) % 11, {3: (value, -value)}))
+        start += count
+    taken = []
+    while (piece := queue.take()) is not None:
+        assert len(piece.case) == min(size, start - sum(len(other.case) for other in taken))
+        taken.append(piece)
+        assert (piece.low[:, 0].long() == piece.case).all()
+        assert (piece.known[3][1][:, 0].long() == -piece.case).all()
+    assert sorted(torch.cat([piece.case for piece in taken]).tolist()) == list(range(start))
+    assert taken[0].bound.min() == min((i * 7) % 11 for i in range(start))
+
+
+def test_diversified_starts_stay_in_their_boxes_and_go_far():
+    network = perceptron((30, 20, 20, 4), 5)
+    four = torch.eye(4, dtype=torch.float64)
+    goal = Property(tuple(box([0] * 30, [1] * 30, four[:1] - four[j : j + 1], [0.0]) for j in (1, 2, 3)))
+    margins, places = goal.margins(network)
+    search = Search(goal, margins, places, runs(network), torch.float32)
+    rng = torch.Generator().manual_seed(0)
+    x, case = search.scatter(20, rng)
+    far = search.diversify(x, case, 10, rng)
+    assert ((far >= 0) & (far <= 1)).all()
+    assert margins(far).std(0).min() > 2 * margins(x).std(0).min()
 
 
 def test_images_are_decided_by_splitting_neurons():

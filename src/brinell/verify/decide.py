@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 import torch
+from torch import Tensor
 
 from brinell.errors import CannotRun, UsageError
 from brinell.threat import Linf
@@ -97,25 +98,59 @@ def _decided(search: Search, rng: torch.Generator, checkpoint: Checkpoint) -> tu
         regions = Regions(low, high, torch.arange(len(cases)), torch.full((len(cases),), -torch.inf, dtype=low.dtype))
         proved, found = InputSplit()(search, regions, checkpoint)
         return ("sat", found) if found is not None else ("unsat" if proved else "unknown", None)
-    return _by_neurons(search, low, high, checkpoint)
+    try:
+        return ("unsat" if _by_neurons(search, low, high, _Rounds(search, rng, checkpoint)) else "unknown"), None
+    except _Found as success:
+        return "sat", success.witness
 
 
 def _attacked(search: Search, rng: torch.Generator, few: bool) -> Witness | None:
-    """Descents from random points of each case; for few inputs from the best of many."""
-    points, case = search.scatter(1000 if few else 4, rng)
-    if few:
-        found = search.look(points, case)
-        if found is not None:
-            return found
-        best = search.worst(points, case).argsort()[:64]
-        points, case = points[best], case[best]
-    return search.look(search.descend(points, case, 50), case)
+    """Descents from each centre, and then from starts far apart: for few inputs the best of many random points."""
+    found = search.look(*_descended(search, search.scatter(1, rng)))
+    if found is not None or not few:
+        return found or _diversified(search, rng)
+    points, case = search.scatter(1000, rng)
+    best = search.worst(points, case).argsort()[:64]
+    return search.look(*_descended(search, (points[best], case[best])))
 
 
-def _by_neurons(
-    search: Search, low: torch.Tensor, high: torch.Tensor, checkpoint: Checkpoint
-) -> tuple[Verdict, Witness | None]:
-    """Cases of equal boxes at once; a case is excluded where one of its rows is positive throughout."""
+def _diversified(search: Search, rng: torch.Generator) -> Witness | None:
+    points, case = search.scatter(16, rng)
+    return search.look(*_descended(search, (search.diversify(points, case, 10, rng), case)))
+
+
+def _descended(search: Search, start: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return search.descend(*start, 50), start[1]
+
+
+class _Found(Exception):
+    def __init__(self, witness: Witness) -> None:
+        super().__init__()
+        self.witness = witness
+
+
+@final
+class _Rounds:
+    """A prover's checkpoint that goes on searching for a witness, for a share of the time; one it finds is raised."""
+
+    share = 0.2
+
+    def __init__(self, search: Search, rng: torch.Generator, checkpoint: Checkpoint) -> None:
+        self._search, self._rng, self._checkpoint = search, rng, checkpoint
+        self._began, self._spent = time.monotonic(), 0.0
+
+    def __call__(self) -> None:
+        self._checkpoint()
+        now = time.monotonic()
+        if self._spent < self.share * (now - self._began):
+            found = _diversified(self._search, self._rng)
+            self._spent += time.monotonic() - now
+            if found is not None:
+                raise _Found(found)
+
+
+def _by_neurons(search: Search, low: Tensor, high: Tensor, checkpoint: Checkpoint) -> bool:
+    """Whether all is proved. Cases of equal boxes at once; one is excluded where a row of it is positive throughout."""
     identity = torch.eye(search.graph.classes, dtype=torch.float64)
     prover = BranchAndBound(nodes=10**9, root=Climb(steps=20), leaf=Climb(steps=10))
     shape = search.graph.nodes[0].shape
@@ -130,5 +165,5 @@ def _by_neurons(
         )
         bounds = prover.bound(problem).reshape(rows.shape)
         if not (bounds > 0).any(1).all():
-            return "unknown", None
-    return "unsat", None
+            return False
+    return True

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+import numpy as np
 import torch
 from jaxtyping import Float64
 from torch import Tensor
@@ -29,7 +30,7 @@ class Deployed:
 
     def __call__(self, x: Float64[Tensor, "rows inputs"]) -> Float64[Tensor, "rows outputs"]:
         """What onnxruntime answers; inputs and outputs in flat order."""
-        rows = x.reshape(len(x), *self.graph.nodes[0].shape).numpy().astype(self.session.type)
+        rows: np.ndarray = x.reshape(len(x), *self.graph.nodes[0].shape).numpy().astype(self.session.type)
         return torch.from_numpy(self.session(rows, self.output)).double().flatten(1)
 
 

@@ -5,8 +5,10 @@ clipped to where its own linear bounds leave the property open, which is most of
 (relaxed clipping, Zhou et al. 2025, arXiv:2512.11087).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import heapq
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import torch
@@ -31,25 +33,63 @@ _POLISHED = 16
 @final
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """Boxes still to be proved. case: the case of the property each is of. bound: the best of its rows, so far."""
+    """Boxes still to be proved. case: the case of the property each is of. bound: the best of its rows, so far.
+
+    known: intervals of nodes inside the network that hold over the box.
+    """
 
     low: Float64[Tensor, "regions inputs"]
     high: Float64[Tensor, "regions inputs"]
     case: Int64[Tensor, " regions"]
     bound: Float64[Tensor, " regions"]
+    known: Mapping[int, Interval] = field(default_factory=dict)
 
     def only(self, chosen: Tensor) -> "Regions":
         """Some of them."""
-        return Regions(self.low[chosen], self.high[chosen], self.case[chosen], self.bound[chosen])
+        known = {i: (low[chosen], high[chosen]) for i, (low, high) in self.known.items()}
+        return Regions(self.low[chosen], self.high[chosen], self.case[chosen], self.bound[chosen], known)
 
     def plus(self, other: "Regions") -> "Regions":
-        """Both."""
+        """Both; what is known of one of them alone is forgotten."""
+        both = self.known.keys() & other.known.keys()
         return Regions(
             torch.cat((self.low, other.low)),
             torch.cat((self.high, other.high)),
             torch.cat((self.case, other.case)),
             torch.cat((self.bound, other.bound)),
+            {
+                i: (torch.cat((self.known[i][0], other.known[i][0])), torch.cat((self.known[i][1], other.known[i][1])))
+                for i in both
+            },
         )
+
+
+@final
+class Queue:
+    """Regions in pieces, those of the least bounds first, about."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._heap: list[tuple[float, int, Regions]] = []
+        self._put = itertools.count()
+
+    def put(self, regions: Regions) -> None:
+        """Add some."""
+        for piece in regions.bound.argsort().split(self._size):
+            if len(piece):
+                worst = float(regions.bound[piece[0]])
+                heapq.heappush(self._heap, (worst, next(self._put), regions.only(piece)))
+
+    def take(self) -> Regions | None:
+        """A full piece, if there are as many; None where there is nothing left."""
+        if not self._heap:
+            return None
+        taken = heapq.heappop(self._heap)[2]
+        while self._heap and len(taken.case) < self._size:
+            taken = taken.plus(heapq.heappop(self._heap)[2])
+        place = torch.arange(len(taken.case))
+        self.put(taken.only(place[self._size :]))
+        return taken.only(place[: self._size])
 
 
 @final
@@ -62,16 +102,16 @@ class InputSplit:
 
     def __call__(self, search: Search, regions: Regions, checkpoint: Checkpoint) -> tuple[bool, Witness | None]:
         """(whether every region is proved, a witness). Neither where what is left is too thin to be cut."""
-        while len(regions.case):
+        queue = Queue(self.batch)
+        queue.put(regions)
+        while (asked := queue.take()) is not None:
             checkpoint()
-            worst = regions.bound.argsort()
-            asked, rest = regions.only(worst[: self.batch]), regions.only(worst[self.batch :])
             found, left, axis = self._bounded(search, asked, checkpoint)
             if found is not None:
                 return False, found
             if not _divisible(left.low, left.high).any(1).all():
                 return False, None
-            regions = rest.plus(halves(left, axis))
+            queue.put(halves(left, axis))
         return True, None
 
     def _bounded(
@@ -84,7 +124,7 @@ class InputSplit:
         part = asked.low.reshape(shape), asked.high.reshape(shape)
         centre = (part[0] + part[1]) / 2
         problem = Problem(graph, centre, Linf(1.0), identity[search.rows[asked.case]], self.memory, checkpoint, part)
-        relaxed = relax(problem, "adaptive", substituted=True)
+        relaxed = relax(problem, "adaptive", substituted=True, known=asked.known)
         held, constant = substitute(graph, graph.output, problem.spec, relaxed.pieces)
         slope = written(held[0]).flatten(2) if 0 in held else problem.spec.new_zeros(*problem.spec.shape[:2], 1)
         slope = slope.expand(-1, -1, asked.low.shape[1])
@@ -95,7 +135,8 @@ class InputSplit:
         left = (~(bound > 0)).nonzero().squeeze(1)
         witness = _met(search, asked, slope)
         open_ = asked.only(left)
-        open_ = Regions(open_.low, open_.high, open_.case, torch.maximum(open_.bound, bound[left]))
+        known = {i: (relaxed.intervals[i][0][left], relaxed.intervals[i][1][left]) for i in graph.bent}
+        open_ = replace(open_, bound=torch.maximum(open_.bound, bound[left]), known=known)
         clipped = clip(open_, slope[left], constant.expand(problem.spec.shape[:2])[left])
         kept = (clipped.low <= clipped.high).all(1).nonzero().squeeze(1)
         error = passed_on(problem, relaxed)[left[kept]]
@@ -114,7 +155,7 @@ def clip(regions: Regions, slope: Float64[Tensor, "regions rows inputs"], consta
         known = limit.isfinite()
         low = torch.where(known & (a < 0), torch.maximum(low, limit), low)
         high = torch.where(known & (a > 0), torch.minimum(high, limit), high)
-    return Regions(low, high, regions.case, regions.bound)
+    return replace(regions, low=low, high=high)
 
 
 def passed_on(problem: Problem, relaxed: Relaxation) -> Float64[Tensor, "regions inputs"]:
@@ -142,8 +183,8 @@ def halves(regions: Regions, axis: Int64[Tensor, " regions"]) -> Regions:
     """Both sides of each."""
     axis = axis.unsqueeze(1)
     middle = ((regions.low + regions.high) / 2).gather(1, axis)
-    below = Regions(regions.low, regions.high.scatter(1, axis, middle), regions.case, regions.bound)
-    above = Regions(regions.low.scatter(1, axis, middle), regions.high, regions.case, regions.bound)
+    below = replace(regions, high=regions.high.scatter(1, axis, middle))
+    above = replace(regions, low=regions.low.scatter(1, axis, middle))
     return below.plus(above)
 
 

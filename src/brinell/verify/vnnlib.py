@@ -92,7 +92,7 @@ class _Reader:
         always: Clause = []
         either: list[list[Clause]] = []
         for command in self._parse(text):
-            head, line = self._head(command)
+            head, line, _ = self._head(command)
             if head == "declare-const":
                 self._declare(command, line)
             elif head == "assert":
@@ -170,8 +170,7 @@ class _Reader:
 
     def _formula(self, formula: Expression) -> list[Clause]:
         """Its disjunctive normal form."""
-        head, line = self._head(formula)
-        parts = list(formula[1:])
+        head, line, parts = self._head(formula)
         if head in ("<=", ">=", "<", ">"):
             if len(parts) != 2:
                 raise self._wrong(line, f"{head} compares two expressions, here {len(parts)}")
@@ -204,8 +203,8 @@ class _Reader:
             if word in self._declared:
                 return {word: 1.0}
             return {"": self._number(word, line)}
-        head, line = self._head(expression)
-        terms = [self._linear(part, line) for part in expression[1:]]
+        head, line, parts = self._head(expression)
+        terms = [self._linear(part, line) for part in parts]
         if head in ("+", "-") and terms:
             signs = [1.0] + [1.0 if head == "+" else -1.0] * (len(terms) - 1)
             signs = [-1.0] if head == "-" and len(terms) == 1 else signs
@@ -254,12 +253,13 @@ class _Reader:
         if open_:
             raise self._wrong(self._declared[f"X_{open_[0]}"], f"X_{open_[0]} is not bounded from below and above")
 
-    def _head(self, expression: Expression) -> Atom:
+    def _head(self, expression: Expression) -> tuple[str, int, list[Expression]]:
+        """(its first word, the line, the rest)."""
         if isinstance(expression, tuple):
             raise self._wrong(expression[1], f"{expression[0][:40]!r} where a list in parentheses was expected")
         if not expression or not isinstance(expression[0], tuple):
             raise self._wrong(_line(expression), "a list that does not begin with a word")
-        return expression[0]
+        return *expression[0], expression[1:]
 
     def _word(self, expression: Expression, line: int) -> str:
         if not isinstance(expression, tuple):

@@ -85,6 +85,24 @@ class Search:
             x = (x.detach() - step * (high - low) * slope.sign()).clamp(low, high)
         return best
 
+    def diversify(
+        self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"], steps: int, rng: torch.Generator
+    ) -> Float64[Tensor, "points inputs"]:
+        """Points whose margins have moved far, each in a random direction of all margins: starts in other valleys.
+
+        Output diversified initialisation (Tashiro et al. 2020, arXiv:2003.06878, section 3), by signs, a quarter of
+        the box a step.
+        """
+        low, high = self.low[case], self.high[case]
+        direction = torch.randn(len(x), self.graph.classes, generator=rng, dtype=torch.float64)
+        for _ in range(steps):
+            x = x.detach().requires_grad_()
+            with torch.enable_grad():
+                aim = (self.graph(x.reshape(len(x), *self.graph.nodes[0].shape)) * direction).sum()
+                (slope,) = torch.autograd.grad(aim, x)
+            x = (x.detach() + (high - low) / 4 * slope.sign()).clamp(low, high)
+        return x
+
     def scatter(
         self, points: int, rng: torch.Generator
     ) -> tuple[Float64[Tensor, "points inputs"], Int64[Tensor, " points"]]:
