@@ -81,6 +81,81 @@ def small_cnn(weights: Path | None = None) -> nn.Module:
     return net.eval()
 
 
+class Normalised(nn.Module):
+    """A network of images (n, 3, height, width) whose channels are shifted and scaled first."""
+
+    def __init__(self, inner: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.inner = inner
+        self.register_buffer("mean", torch.tensor(mean).reshape(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).reshape(-1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner((x - self.mean) / self.std)  # type: ignore[no-any-return]
+
+
+def cnn_a() -> nn.Module:
+    """The shared CNN-A for CIFAR-10, adversarially trained for linf 2/255."""
+    net = nn.Sequential(
+        nn.Conv2d(3, 16, 4, 2, 1),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 4, 2, 1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(2048, 100),
+        nn.ReLU(),
+        nn.Linear(100, 10),
+    )
+    net.load_state_dict(_shared_weights("cifar10_cnna_at_sdp_eps2_255"))
+    return Normalised(net, (0.4914, 0.4824, 0.4467), (0.2471, 0.2435, 0.2616)).eval()
+
+
+def resnet_2b() -> nn.Module:
+    """The shared ResNet-2B for CIFAR-10, adversarially trained for linf 2/255."""
+    net = _ResNet2B()
+    net.load_state_dict(_shared_weights("cifar10_resnet2b_at_eps2_255"))
+    return Normalised(net, (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)).eval()
+
+
+class _Block(nn.Module):
+    def __init__(self, old: int, new: int, stride: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(old, new, 3, stride, 1), nn.Conv2d(new, new, 3, 1, 1)
+        self.shortcut = nn.Sequential(*([nn.Conv2d(old, new, 1, stride)] if old != new else []))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.conv2(functional.relu(self.conv1(x))) + self.shortcut(x))
+
+
+class _ResNet2B(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 8, 3, 2, 1)
+        self.layer1 = nn.Sequential(_Block(8, 16, 2), _Block(16, 16, 1))
+        self.linear1, self.linear2 = nn.Linear(1024, 100), nn.Linear(100, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.layer1(functional.relu(self.conv1(x)))
+        return self.linear2(functional.relu(self.linear1(x.flatten(1))))  # type: ignore[no-any-return]
+
+
+def cifar(n: int) -> tuple[Tensor, Tensor]:
+    """The first n shared CIFAR-10 test images (n, 3, 32, 32) in [0, 1], lossless, and their labels."""
+    file = SHARED / "data" / "images" / "cifar10_test_lossless1403.npz"
+    if not file.exists():
+        raise Skipped(f"{file} is missing; set BRINELL_SHARED to the shared folder")
+    with np.load(file, allow_pickle=False) as z:
+        x, y = z["images"][:n], z["labels"][:n]
+    return torch.from_numpy(x).permute(0, 3, 1, 2).contiguous().float() / 255, torch.from_numpy(y.astype(np.int64))
+
+
+def right(net: nn.Module, x: Tensor, y: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """The first n of these examples that the network gets right."""
+    with torch.no_grad():
+        chosen = (net(x).argmax(1) == y).nonzero().flatten()[:n]
+    return x[chosen], y[chosen]
+
+
 def robust_cnn(radius: float = 0.1) -> nn.Module:
     """small_cnn after two epochs of PGD-7 adversarial training on 20,000 images of Fashion-MNIST; kept once trained."""
     file = CACHE / f"fashion_at_{radius:g}.safetensors"
@@ -121,6 +196,14 @@ def accuracy(net: nn.Module, x: Tensor, y: Tensor) -> float:
     """Plain accuracy."""
     with torch.no_grad():
         return float((net(x).argmax(1) == y).float().mean())
+
+
+def _shared_weights(name: str) -> dict[str, Tensor]:
+    file = SHARED / "data" / "weights" / f"{name}.safetensors"
+    if not file.exists():
+        raise Skipped(f"{file} is missing; set BRINELL_SHARED to the shared folder")
+    weights: dict[str, Tensor] = load_file(file)
+    return weights
 
 
 def _idx(file: Path) -> np.ndarray:

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from scipy.optimize import minimize
 
-from brinell.threat import Box
+from brinell.threat import REALS, Box, PerturbationSet
 from threat.strategies import Case, cases
 
 
@@ -65,3 +65,11 @@ def test_a_rise_beyond_the_box_goes_as_far_as_it_can(case: Case) -> None:
         x0 = case.x0.double().clamp(0, 1)
         z = set.toward_plane(x0, case.g.double(), torch.full((len(x0),), 1e9, dtype=torch.float64))
         torch.testing.assert_close(z, (case.g > 0).double())
+
+
+@given(cases(norms=("l2", "linf")))
+def test_without_a_box_the_nearest_way_is_the_steepest(case: Case) -> None:
+    """What a set does that knows no better."""
+    set, x0, rise = case.set.within(REALS), case.x0.double(), torch.full((len(case.x0),), 0.3, dtype=torch.float64)
+    w = case.g.double()
+    torch.testing.assert_close(PerturbationSet.toward_plane(set, x0, w, rise), set.toward_plane(x0, w, rise))

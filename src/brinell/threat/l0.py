@@ -67,8 +67,9 @@ class Sparse(PerturbationSet):
         rise = rise.double().abs()
         room = torch.minimum(torch.where(w > 0, high - x, x - low), over_features(rise, w) / w.abs()).where(w != 0, 0)
         gain, order = self.places(w.abs() * room).sum(1).sort(dim=1, descending=True)
-        before = gain.cumsum(1) - gain
-        share = ((rise.unsqueeze(1) - before) / gain).where(gain > 0, 0).clamp(0, 1)
+        rise = rise.unsqueeze(1)
+        missing = rise - (gain.cumsum(1) - gain)
+        share = (missing / gain).where((gain > 0) & (missing > 1e-12 * rise), 0).clamp(0, 1)
         share = torch.zeros_like(share).scatter(1, order, share)
         return self.box.clamp(x + (self._spread(share, x) * w.sign() * room).to(x.dtype))
 

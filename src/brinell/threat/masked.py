@@ -62,6 +62,12 @@ class Masked(PerturbationSet):
     def project(self, x0: Inputs, x: Inputs) -> Inputs:
         return self._inside(self.inner.project(x0, self._inside(x, x0)), x0)
 
+    def project_each(self, x0: Inputs, x: Inputs, radii: Scores) -> Inputs:
+        return self._inside(self.inner.project_each(x0, self._inside(x, x0), radii), x0)
+
+    def toward_plane(self, x: Inputs, w: Inputs, rise: Scores) -> Inputs:
+        return self.inner.toward_plane(x, self._inside(w, torch.zeros_like(w)), rise)
+
     def sample(self, x0: Inputs, rng: torch.Generator) -> Inputs:
         """A sample of the inner set over the values within the mask alone, or it would be short."""
         mask = self.mask.to(x0.device).expand(x0.shape[1:])

@@ -72,8 +72,13 @@ class PerturbationSet(ABC):
         return torch.lerp(x0, x, over_features(share.to(x.dtype), x))
 
     def toward_plane(self, x: Inputs, w: Inputs, rise: Scores) -> Inputs:
-        """The point z of the box with <w, z - x> = rise that is nearest to x; where none is, the box's nearest end."""
-        raise UsageError(f"the set {self.name!r} has no way to a plane; use another attack")
+        """The point z of the box with <w, z - x> = rise that is nearest to x; where none is, the box's nearest end.
+
+        This one goes along the steepest direction, which is the nearest way where no value meets the end of the box.
+        """
+        direction = self.steepest(w)
+        length = (rise / (w * direction).flatten(1).sum(1)).nan_to_num(0.0, 0.0, 0.0).to(x.dtype)
+        return self.box.clamp(x + over_features(length, x) * direction)
 
     @abstractmethod
     def sample(self, x0: Inputs, rng: torch.Generator) -> Inputs:

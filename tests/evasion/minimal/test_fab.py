@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from brinell.errors import UsageError
-from brinell.evasion import FAB, attack
-from brinell.threat import L1, L2, REALS, Linf, Threat
-from brinell.threat.loudness import Loudness
+from brinell.evasion import FAB, FMN, attack
+from brinell.threat import L1, L2, REALS, Linf, Masked, Threat
 from models import affine, generator, relu_net, target
 
 SETS = [Linf(math.inf), L2(math.inf), L1(math.inf)]
@@ -55,11 +54,19 @@ def test_a_step_costs_two_questions_and_a_gradient(set) -> None:
     assert (found.gradients == 5).all()
 
 
-def test_a_set_without_planes_is_refused() -> None:
-    model = relu_net((8,))
-    x = torch.rand(4, 8, generator=generator(2))
-    with pytest.raises(UsageError, match="no way to a plane in the set 'loudness'"):
-        attack(FAB(), target(model), x, target(model).labels(x), Threat(Loudness(0.2)))
+@pytest.mark.parametrize("made", [FAB(steps=60), FMN(steps=60)], ids=lambda made: type(made).__name__)
+def test_inside_a_mask_the_nearest_point_inside_it_is_found(made) -> None:
+    model = affine(8, dtype=torch.float64)
+    mask = torch.arange(8) < 5
+    x = torch.rand(30, 8, generator=generator(2), dtype=torch.float64)
+    asked = target(model, REALS)
+    y = asked.labels(x)
+    found = attack(made, asked, x, y, Threat(Masked(mask, L2(math.inf))))
+    scores, w = asked.scores(x), model.weight.detach()[:, mask]
+    best = (scores[:, 0] - scores[:, 1]).abs() / (w[0] - w[1]).norm()
+    assert torch.equal(found.x[:, ~mask], x[:, ~mask])
+    assert (found.distance / best).median() <= 1.006
+    assert (found.distance / best).min() >= 1 - 1e-9
 
 
 @pytest.mark.parametrize("about", [{"steps": 0}, {"restarts": 0}, {"targets": 0}, {"bias": 2}, {"overshoot": 0.5}])

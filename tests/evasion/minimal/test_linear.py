@@ -13,8 +13,8 @@ from brinell.threat import L0, L1, L2, Box, Linf, PerturbationSet, Targeted, Thr
 from models import Affine, affine, generator, relu_net, target
 
 FREE = {"linf": Linf(math.inf), "l2": L2(math.inf), "l1": L1(math.inf)}
-ENDS = {"DeepFool": 1.0205, "PDPGD": 1.02}
-"""What does not end at the boundary: DeepFool at 1 + overshoot, and PDPGD as near as its last steps are long."""
+ENDS = {"DeepFool": 1.0205, "FAB": 1.006, "PDPGD": 1.05}
+"""What does not end at the boundary: DeepFool ends at 1 + overshoot, FAB near its own, PDPGD about a step away."""
 
 ASKED = [
     (row.resolve()(), FREE[set], ENDS.get(row.name, 1.005))
@@ -65,8 +65,9 @@ def fewest(model: Affine, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("made", [FMN(), SigmaZero(steps=300)], ids=lambda made: type(made).__name__)
 def test_no_fewer_features_would_do(made) -> None:
-    model = affine(12)
-    x = torch.rand(60, 12, generator=generator(7))
+    w = 1 + 0.5 * torch.rand(12, generator=generator(1))
+    model = Affine(torch.stack([-w, w]), torch.stack([w.sum() / 2, -w.sum() / 2]))
+    x = 0.4 * torch.rand(60, 12, generator=generator(7))
     y = model(x).argmax(1)
     found = attack(made, target(model), x, y, Threat(L0(math.inf)))
     best = fewest(model, x, y)
@@ -102,12 +103,12 @@ def test_values_on_the_edge_of_the_box_do_not_stop_fmn(set: PerturbationSet) -> 
     "made", [DeepFool(), FMN(steps=20), DDN(steps=20), FAB(steps=10)], ids=lambda m: type(m).__name__
 )
 def test_what_an_example_costs_does_not_depend_on_the_others(made: Attack) -> None:
-    model = relu_net((8,))
-    x = torch.rand(20, 8, generator=generator(2))
+    model = relu_net((8,)).double()
+    x = torch.rand(20, 8, generator=generator(2), dtype=torch.float64)
     asked = target(model)
     y = asked.labels(x)
     together = attack(made, asked, x, y, Threat(L2(math.inf)))
-    for i in range(len(x)):
+    for i in range(0, len(x), 3):
         alone = attack(made, asked, x[i : i + 1], y[i : i + 1], Threat(L2(math.inf)))
         assert alone.queries.item() == together.queries[i].item()
         assert alone.gradients.item() == together.gradients[i].item()
@@ -134,8 +135,8 @@ def test_settings_that_pdpgd_cannot_have_are_refused(about) -> None:
 
 
 def test_fmn_aimed_at_every_class_is_exact_for_every_example() -> None:
-    model = affine(8, 12)
+    model = affine(8, 8)
     x, y = examples(model)
-    found = attack(FMN(targets=11), target(model, Box(-9.0, 9.0)), x, y, Threat(FREE["linf"]))
+    found = attack(FMN(targets=7), target(model, Box(-9.0, 9.0)), x, y, Threat(FREE["linf"]))
     assert (found.distance / model.distances(x, y, "linf")).max() <= 1.005
-    assert (found.gradients == 11 * 100).all()
+    assert (found.gradients == 7 * 100).all()

@@ -16,6 +16,10 @@ from brinell.threat import Access
 from brinell.threat.sets import over_features
 from brinell.types import Inputs, Jacobian, Logits
 
+LEAST = 3e-3
+"""Of the way come so far, the share that each step goes beyond its face at least: where steps shrink, 2 % of one may
+not cross the boundary."""
+
 
 @final
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class DeepFool(Attack):
     steps: linearisations, of which an example takes as many as it needs. classes: how many rivals are weighed, those
     that score highest at x0; each step costs a gradient for each. overshoot: the paper's eta. Each step is lengthened
     by it, so that the boundary is crossed, and on a linear model the distance is 1 + overshoot times the smallest.
-    Under a goal with an aim each step makes up the aim's arrears on the class on top.
+    Under a goal with an aim each step makes up the aim's arrears on the class on top. A deviation from the authors'
+    code, which adds 0.0001 to each step: here it is three thousandths of the way come so far.
     """
 
     steps: int = 50
@@ -45,7 +50,10 @@ class DeepFool(Attack):
             lead, normals = rivals.ask(hunt)
             onward = ~hunt.hit
             hunt.dismiss(hunt.hit)
-            hunt.move(hunt.x + (1 + self.overshoot) * _to_face(hunt, lead[onward], normals[onward]))
+            step = _to_face(hunt, lead[onward], normals[onward])
+            come, length = hunt.set.distance(hunt.x0, hunt.x), hunt.set.distance(hunt.x, hunt.x + step)
+            stretch = 1 + self.overshoot + (LEAST * come / length).nan_to_num(0.0, 0.0, 0.0)
+            hunt.move(hunt.x + over_features(stretch.to(step.dtype), step) * step)
 
 
 def _to_face(hunt: Hunt, lead: Logits, normals: Jacobian) -> Inputs:

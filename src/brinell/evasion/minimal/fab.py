@@ -66,7 +66,8 @@ class FAB(Attack):
             home = hunt.set.toward_plane(x0, w, (w * (x - x0)).flatten(1).sum(1) - lead) - x0
             near, far = (hunt.set.distance(x, x + d).clamp(min=1e-8) for d in (here, home))
             alpha = over_features((near / (near + far)).clamp(max=self.bias).to(x.dtype), x)
-            hunt.roam((1 - alpha) * (x + self.overshoot * here) + alpha * (x0 + self.overshoot * home))
+            onward, homeward = self.overshoot * here, x0 - x + self.overshoot * home
+            hunt.roam(x + (1 - alpha) * onward + alpha * homeward)
             hunt.look()
             back = hunt.x0 + self.backward * (hunt.x - hunt.x0)
             hunt.roam(torch.where(over_features(hunt.hit, back), back, hunt.x))
