@@ -1,6 +1,6 @@
 """The constant that weighs the goal against the length of a perturbation, found by bisection for each example.
 
-Source: Szegedy et al. 2014, arXiv:1312.6199, section 4.1; Carlini and Wagner 2017, arXiv:1608.04644, section V.B.
+Source: Szegedy et al. 2014, arXiv:1312.6199, section 4.1; Carlini and Wagner 2017, arXiv:1608.04644.
 """
 
 from dataclasses import dataclass

@@ -29,8 +29,8 @@ class EAD(Attack):
     the gradient, falling to zero like a square root over each search. beta: the price of l1. momentum: 1 for FISTA, 0
     for ISTA. confidence: the margin that a witness must have (kappa).
 
-    The paper shrinks by beta whatever the length of the step, and so at a price that grows as steps get shorter: its
-    0.001 is 0.1 to begin with. Here beta is the price itself, and high enough by default for l1 to outweigh the rest.
+    The paper shrinks by beta whatever the length of the step, and so at a price that grows as steps get shorter: 0.001
+    at steps of 0.01 is 0.1. Here beta is the price itself, and high enough by default for l1 to outweigh the rest.
     The paper returns the witness of least elastic-net or of least l1 length; here it is the one nearest in the set's
     own length, so under `L1` the rule is the second. Each search goes on from where the last one ended, and the first
     constant is the one that would do if the model were linear.

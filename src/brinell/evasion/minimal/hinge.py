@@ -11,7 +11,7 @@ from brinell.types import Labels, Logits, Scores
 @final
 @dataclass(frozen=True)
 class Hinge:
-    """min(margin, confidence): the f_6 of Carlini and Wagner 2017 (arXiv:1608.04644, section IV.A), sign turned.
+    """min(margin, confidence): the f_6 of Carlini and Wagner 2017 (arXiv:1608.04644, section V.A), sign turned.
 
     confidence: the paper's kappa, in units of the scores. There is nothing to gain, and no gradient, beyond it.
     """

@@ -2,7 +2,7 @@
 
 Source: Papernot, McDaniel, Jha, Fredrikson, Celik & Swami 2016, arXiv:1511.07528, algorithms 2 and 3. With
 `together=1` and a step that only adds it is the attack on feature vectors of Grosse, Papernot, Manoharan, Backes &
-McDaniel 2016, arXiv:1606.04435, section 3.3.
+McDaniel 2016, arXiv:1606.04435.
 """
 
 from dataclasses import dataclass
@@ -34,8 +34,8 @@ class JSMA(Attack):
     lowered. share: of the features that may change at most (gamma). together: how many are chosen at a time, 2 or 1.
     steps: choices at most. A step costs two gradients, of the score aimed at and of the sum of all others.
 
-    Without an aim it is headed for the rival that scores highest at each point. Scores are taken as they are; the
-    paper takes them before the softmax.
+    Without an aim it is headed for the rival that scores highest at each point. An example is let go once it is
+    adversarial, or no choice is left.
     """
 
     step: float = 1.0

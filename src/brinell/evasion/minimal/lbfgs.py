@@ -66,7 +66,8 @@ class LBFGS(Attack):
     def __call__(self, hunt: Hunt) -> None:
         hunt.begin()
         lead, g = hunt.gradient(margin)
-        constant = hunt.carry(Constant.begun(linear_constant(-lead, g)))
+        # Where two classes tie, the log chance has half of the margin's slope.
+        constant = hunt.carry(Constant.begun(2 * linear_constant(-lead, g)))
         value, g = hunt.gradient(self.objective)
         descent = hunt.carry(_Descent.begun(hunt, value, g, self.memory))
         for k in hunt.steps(self.searches * self.steps):
