@@ -76,11 +76,13 @@ def noise(scores, x):
 X, Y = examples(network(), 200)
 HONEST = network()(X).argmax(1)
 BATCHY = Batchy()(X).argmax(1)
+PIXELS = torch.arange(256, dtype=torch.uint8).reshape(64, 1, 2, 2)
 
 PLANTED = {
     "outside-box": (network(), (2 * X, HONEST), "severe"),
     "narrow-range": (Of(before=lambda x: 100 * (x - 0.5) + 0.5), (0.5 + (X - 0.5) / 100, HONEST), "warning"),
     "small-sample": (network(), (X[:20], HONEST[:20]), "note"),
+    "pixels": (nn.Flatten(), (PIXELS, PIXELS.flatten(1).argmax(1)), "note"),
     "training-mode": (network().train(), (X, HONEST), "note"),
     "raises": (Of(before=raising(0.99)), (X, HONEST), "warning"),
     "random": (Of(noise), (X, HONEST), "severe"),

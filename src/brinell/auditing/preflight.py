@@ -13,6 +13,7 @@ import torch
 from brinell.access import Access
 from brinell.auditing.result import Finding
 from brinell.data import Dataset
+from brinell.data.pixels import SCALED
 from brinell.errors import CannotRun, Inconclusive, UsageError
 from brinell.evasion import Objective, cross_entropy, margin
 from brinell.evidence import wilson
@@ -115,6 +116,8 @@ def _on_data(target: Target, data: Dataset) -> Iterator[Finding]:
             f"the inputs span [{low:g}, {high:g}], a small part of the box [{box.low}, {box.high}]",
             "check the scale: a radius is in the units of the input",
         )
+    if data.scaling == SCALED:
+        yield _note("pixels", "pixels of 0 to 255 were divided by 255", "give the radius as a fraction, such as 8/255")
     if len(data) < 100:
         yield _note(
             "small-sample",

@@ -11,6 +11,10 @@ CHANNELS = (1, 3, 4)
 """Greyscale, colour, colour with transparency."""
 
 
+SCALED = "uint8 / 255"
+"""What is done to pixels."""
+
+
 def as_floats(x: NDArray[Any]) -> tuple[Floats, str | None]:
     """(a copy of real numbers as float32 or float64, what was done to them).
 
@@ -18,7 +22,7 @@ def as_floats(x: NDArray[Any]) -> tuple[Floats, str | None]:
     Two axes are a table: its numbers stay, in float32 if that holds every value of the type, else in float64.
     """
     if x.ndim >= 3 and x.dtype == np.uint8:
-        return x.astype(np.float32) / np.float32(255), "uint8 / 255"
+        return x.astype(np.float32) / np.float32(255), SCALED
     exact = np.promote_types(x.dtype, np.float32)
     # A value too large for its new type becomes infinite, which the data set then reports with its row.
     with np.errstate(over="ignore"):
