@@ -105,10 +105,15 @@ def _decided(search: Search, rng: torch.Generator, checkpoint: Checkpoint) -> tu
 
 
 def _attacked(search: Search, rng: torch.Generator, few: bool) -> Witness | None:
-    """Descents from each centre, and then from starts far apart: for few inputs the best of many random points."""
-    found = search.look(*_descended(search, search.scatter(1, rng)))
-    if found is not None or not few:
-        return found or _diversified(search, rng)
+    """Descents from each centre, for few inputs from the best of many random points, and from starts far apart."""
+    return (
+        search.look(*_descended(search, search.scatter(1, rng)))
+        or (_sampled(search, rng) if few else None)
+        or _diversified(search, rng)
+    )
+
+
+def _sampled(search: Search, rng: torch.Generator) -> Witness | None:
     points, case = search.scatter(1000, rng)
     best = search.worst(points, case).argsort()[:64]
     return search.look(*_descended(search, (points[best], case[best])))
