@@ -73,10 +73,9 @@ def test_a_point_outside_the_set_is_answered_and_is_no_witness() -> None:
 def test_what_is_carried_for_a_block_shrinks_in_it_and_is_left_alone_after_it() -> None:
     x = torch.tensor([[0.1, 0.1], [0.2, 0.2], [0.3, 0.3]])
     hunt = hunt_on(x, Threat(Linf(0.35), access=Access.LABELS))
-    with hunt.carrying(Names(hunt.rows.clone())) as outer:
-        with hunt.carrying(Names(hunt.rows.clone())) as inner:
-            hunt.decide(torch.full((1, 3, 2), 0.52))
-            assert inner.name.tolist() == outer.name.tolist() == hunt.rows.tolist() == [0]
+    with hunt.carrying(Names(hunt.rows.clone())) as outer, hunt.carrying(Names(hunt.rows.clone())) as inner:
+        hunt.decide(torch.full((1, 3, 2), 0.52))
+        assert inner.name.tolist() == outer.name.tolist() == hunt.rows.tolist() == [0]
     hunt.limit(int(hunt.queries[0]))
     hunt.decide(torch.full((1, 1, 2), 0.45))
     assert len(hunt) == 0

@@ -113,8 +113,9 @@ def test_one_sided_decisions_sum_to_the_directions_and_mixed_ones_lose_their_mea
     across = x + model.distances(x, y, "l2").float().unsqueeze(1) * w
     hunt = hunt_on(model, x, y)
     sum = signed_sum(hunt, 30, places(across))
-    signs = torch.where(target(model).labels(inside(hunt, across.unsqueeze(1) + 1e-4 * drawn[1]).flatten(0, 1)).reshape(
-        len(x), 30) != y.unsqueeze(1), 1.0, -1.0)  # fmt: skip
+    asked = inside(hunt, across.unsqueeze(1) + 1e-4 * drawn[1]).flatten(0, 1)
+    served = target(model).labels(asked).reshape(len(x), 30) != y.unsqueeze(1)
+    signs = torch.where(served, 1.0, -1.0)
     mixed = signs.mean(1).abs() < 1
     centred = torch.einsum("bk,bkd->bd", signs - signs.mean(1, keepdim=True), drawn[1])
     assert mixed.any()

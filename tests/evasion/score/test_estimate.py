@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from brinell.evasion import NES, SPSA, Bandits, Hunt, attack
-from brinell.evasion.score import population
 from brinell.evasion.adam import Adam
+from brinell.evasion.score import population
 from brinell.evasion.score.estimate import estimator, gaussian, rademacher
 from brinell.threat import REALS, Linf, Threat
 from models import Of, constant, generator, target

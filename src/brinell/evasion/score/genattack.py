@@ -1,6 +1,6 @@
 """GenAttack: a small population of perturbed examples, bred by score.
 
-Source: Alzantot et al. 2019, arXiv:1805.11090, algorithm 1, and section 4.3 for its adaptive parameters.
+Source: Alzantot et al. 2019, arXiv:1805.11090, algorithm 1, with the adaptive parameters of the authors' code.
 """
 
 from dataclasses import dataclass
