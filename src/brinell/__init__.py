@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from brinell.threat import L2 as L2
     from brinell.threat import LEAST_LIKELY as LEAST_LIKELY
     from brinell.threat import Box as Box
+    from brinell.threat import Features as Features
     from brinell.threat import Linf as Linf
     from brinell.threat import Masked as Masked
     from brinell.threat import Pixels as Pixels
+    from brinell.threat import Rules as Rules
     from brinell.threat import Targeted as Targeted
     from brinell.threat import Threat as Threat
 
@@ -48,6 +50,7 @@ _HOMES = {
     "load": "brinell.targets",
     "target": "brinell.targets",
     "Box": "brinell.threat",
+    "Features": "brinell.threat",
     "L0": "brinell.threat",
     "L1": "brinell.threat",
     "L2": "brinell.threat",
@@ -55,6 +58,7 @@ _HOMES = {
     "Linf": "brinell.threat",
     "Masked": "brinell.threat",
     "Pixels": "brinell.threat",
+    "Rules": "brinell.threat",
     "Targeted": "brinell.threat",
     "Threat": "brinell.threat",
 }

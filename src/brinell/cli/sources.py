@@ -12,9 +12,24 @@ from brinell.data import load as load_data
 from brinell.errors import UsageError
 from brinell.targets import Target
 from brinell.targets import load as load_target
-from brinell.threat import L0, L1, L2, LEAST_LIKELY, UNTARGETED, Box, Goal, Linf, PerturbationSet, Pixels, Targeted
+from brinell.threat import (
+    L0,
+    L1,
+    L2,
+    LEAST_LIKELY,
+    UNTARGETED,
+    Box,
+    Features,
+    Goal,
+    Linf,
+    PerturbationSet,
+    Pixels,
+    Targeted,
+)
+from brinell.threat.rules import read_rules
 
 DIGITS = "digits"
+FEATURES = "features"
 
 _SETS: dict[str, Callable[[float], PerturbationSet]] = {
     "linf": Linf,
@@ -66,10 +81,17 @@ class Sources(BaseModel):
     def sets(self) -> tuple[PerturbationSet, tuple[float, ...]]:
         """(the set at its largest radius, all radii). An infinite one is for attacks that seek the smallest change."""
         name, _, rest = self.set.partition(":")
-        if name not in _SETS or not rest:
-            raise UsageError(f"--set {self.set!r} is not understood; write e.g. linf:8/255 or l2:0.25,0.5")
-        radii = tuple(sorted({float("inf") if r == "inf" else parse_radius(r) for r in rest.split(",")}))
-        return _SETS[name](radii[-1]), radii
+        rules, _, numbers = rest.rpartition(":")
+        if name not in (*_SETS, FEATURES) or not numbers or (name == FEATURES) != bool(rules):
+            raise UsageError(
+                f"--set {self.set!r} is not understood; write e.g. linf:8/255 or l2:0.25,0.5, or for a table "
+                "features:RULES.toml:0.5"
+            )
+        radii = tuple(sorted({float("inf") if r == "inf" else parse_radius(r) for r in numbers.split(",")}))
+        if name != FEATURES:
+            return _SETS[name](radii[-1]), radii
+        data = load_data(self.data, label=self.label)  # its columns have the names and the spread that rules speak of
+        return Features(radii[-1], *read_rules(Path(rules), data.features, data.x)), radii
 
     def goals(self) -> Goal:
         """What the adversary wants."""
@@ -100,6 +122,13 @@ def absolute(name: str) -> str:
     if name.partition(":")[0] == DIGITS:
         return name
     return str(Path(name).absolute()) if Path(name).exists() else name
+
+
+def absolute_set(text: str) -> str:
+    """The same set, its file of rules named independently of the working folder."""
+    name, _, rest = text.partition(":")
+    rules, colon, numbers = rest.rpartition(":")
+    return f"{name}:{Path(rules).absolute()}:{numbers}" if name == FEATURES and colon else text
 
 
 def _box(text: str | None, data: Dataset) -> Box:

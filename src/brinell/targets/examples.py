@@ -25,6 +25,12 @@ def check_examples(target: Target, x: Inputs, y: Labels, threat: Threat) -> None
             f"{int(outside.sum())} of {len(x)} examples leave the box [{target.box.low}, {target.box.high}]: "
             f"x ranges over [{float(x.min()):g}, {float(x.max()):g}]; " + _box_hint(x)
         )
+    lawless = ~threat.set.contains(x, x)
+    if lawless.any():
+        raise UsageError(
+            f"{int(lawless.sum())} of {len(x)} examples break the rules of the set {threat.set.name!r} as they are, "
+            f"first in row {int(lawless.nonzero()[0])}; mend the rules or leave those rows out"
+        )
     if threat.set.radius < float("inf") and float(threat.set.radius) > _widest(target, x, threat):
         raise UsageError(f"radius {threat.set.radius:g} is larger than the box allows; give a smaller one")
     classes = len(target.classes) if target.classes else _count_classes(target, x)

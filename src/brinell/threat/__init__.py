@@ -3,6 +3,7 @@
 from brinell.access import Access as Access
 from brinell.threat.box import REALS as REALS
 from brinell.threat.box import Box as Box
+from brinell.threat.features import Features as Features
 from brinell.threat.goal import LEAST_LIKELY as LEAST_LIKELY
 from brinell.threat.goal import UNTARGETED as UNTARGETED
 from brinell.threat.goal import Given as Given
@@ -16,5 +17,6 @@ from brinell.threat.l1 import L1 as L1
 from brinell.threat.l2 import L2 as L2
 from brinell.threat.linf import Linf as Linf
 from brinell.threat.masked import Masked as Masked
+from brinell.threat.rules import Rules as Rules
 from brinell.threat.sets import PerturbationSet as PerturbationSet
 from brinell.threat.threat import Threat as Threat
