@@ -22,6 +22,7 @@ NAMES = (
     "decision",
     "minimal",
     "provable",
+    "trees",
     "vnncomp",
     "kills",
     "page",
