@@ -19,13 +19,11 @@ def test_every_share_is_written_in_its_cell() -> None:
     assert text.index(">25 %<") < text.index(">75 %<")
 
 
-def test_names_keep_their_order_and_cannot_act() -> None:
+def test_names_cannot_act() -> None:
     text = drawn(["z", "<b>\x1b[31ma\n"], ["y", "x"], [[0.1, 0.2], [0.3, 0.4]])
     assert "\x1b" not in text
     assert "<b>" not in text
     assert "&lt;b&gt;a" in text
-    assert text.index(">y<") < text.index(">x<")
-    assert text.index(">z<") < text.index("&lt;b&gt;a")
 
 
 @pytest.mark.parametrize("name", ["map.pdf", "map", "map.svg.txt"])
