@@ -72,7 +72,7 @@ def _exported(module: nn.Module, batch: Inputs) -> tuple[Iterable[fx.Node], dict
 
 def _recorded(module: nn.Module, batch: Inputs) -> tuple[Iterable[fx.Node], dict[str, Any]] | None:
     """The same of a module that an importer wrote down in PyTorch's operators, which needs no export."""
-    if not isinstance(module, fx.GraphModule):
+    if not isinstance(module, fx.GraphModule) or not module.meta.get("recorded"):
         return None
     nodes = list(module.graph.nodes)
     inputs = [node for node in nodes if node.op == "placeholder"]

@@ -47,7 +47,9 @@ class Tape:
         """The module that computes `output`."""
         self.graph.output(self._node(output))
         self.graph.eliminate_dead_code()
-        return fx.GraphModule(self.root, self.graph, "OnnxModule").eval()
+        module = fx.GraphModule(self.root, self.graph, "OnnxModule").eval()
+        module.meta["recorded"] = True
+        return module
 
     def _record(self, node: fx.Node, value: Tensor) -> Tensor:
         value = value.detach()
