@@ -21,7 +21,7 @@ class Soundness(StrEnum):
     """The bound was computed in float64 and holds for the network in exact arithmetic, up to float64 rounding."""
 
     FLOAT = "float"
-    """It holds for the model as it is computed, and every input of the type of the examples: rounding is allowed for."""
+    """It holds for the model as it is computed, and any input of the type of the examples: rounding is allowed for."""
 
 
 @final

@@ -23,8 +23,8 @@ class Transfer(Attack):
 
     source: the adversary's own model; what it is asked does not count. attack: what searches on it. lead: by how much
     a point must fool the source, in its scores, for the search to end; 0 ends it at the first that does, inf lets it
-    take all of its steps, and more of what it finds then carries over. The candidate shown is the source's witness where
-    there is one, and else the last point of the search.
+    take all of its steps, and more of what it finds then carries over. The candidate shown is the source's witness
+    where there is one, and else the last point of the search.
     """
 
     source: Target
@@ -52,8 +52,8 @@ def crafted(
 ) -> tuple[Inputs, Labels | None]:
     """(what an attack makes of each example on a source, the classes aimed at).
 
-    The source's witness, by this lead, where there is one, and else the last point of the search; where the source is wrong about the
-    example to begin with, that is the example itself.
+    The source's witness, by this lead, where there is one, and else the last point of the search; where the source is
+    wrong about the example to begin with, that is the example itself.
     """
     hunt = Hunt(source, x0, y, threat, rng)
     aims = hunt.goal_aims
