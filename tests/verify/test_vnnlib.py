@@ -133,7 +133,9 @@ def test_a_damaged_file_is_refused_or_read_and_never_anything_else(data):
     assert all(case.low.isfinite().all() and case.high.isfinite().all() for case in goal.cases)
 
 
-@pytest.mark.parametrize("content", [b"\x1f\x8b broken", b"\xff\xfe\x00", gzip.compress(b"(assert")[:-4]])
+@pytest.mark.parametrize(
+    "content", [b"\x1f\x8b broken", b"\xff\xfe\x00", gzip.compress(b"(assert")[:-4]], ids=["head", "utf-16", "cut"]
+)
 def test_a_file_that_is_no_text_is_refused(content, tmp_path):
     (tmp_path / "p.vnnlib").write_bytes(content)
     with pytest.raises(CannotRun, match=r"p\.vnnlib"):

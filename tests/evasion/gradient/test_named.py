@@ -181,7 +181,11 @@ def test_averaged_passes_break_a_noisy_target_that_single_ones_do_not() -> None:
     assert left(EOTPGD(draws=16, steps=6)) < left(EOTPGD(draws=1, steps=6))
 
 
-@pytest.mark.parametrize("made", [MIFGSM(), NIFGSM(), SINIFGSM(), DIFGSM(), VMIFGSM(neighbours=4)], ids=repr)
+@pytest.mark.parametrize(
+    "made",
+    [MIFGSM(), NIFGSM(), SINIFGSM(), DIFGSM(), VMIFGSM(neighbours=4)],
+    ids=["momentum", "nesterov", "scaled", "diverse", "tuned"],
+)
 def test_a_given_class_is_headed_for(made) -> None:
     model, x, y = stubborn()
     x, y = x[y != 2], y[y != 2]
