@@ -25,9 +25,12 @@ class Best:
 
     def note(self, x: Inputs, g: Inputs, value: Scores) -> None:
         """Keep what is better than all before."""
-        rows = (value > self.value).nonzero().flatten()
-        for kept, new in ((self.x, x), (self.gradient, g), (self.value, value.to(self.value.dtype))):
+        better = value > self.value
+        rows = better.nonzero().flatten()
+        for kept, new in ((self.x, x), (self.gradient, g)):
             kept.index_copy_(0, rows, new.index_select(0, rows))
+        # A new tensor: whoever holds the value of an earlier moment keeps it.
+        self.value = torch.where(better, value.to(self.value.dtype), self.value)
 
     def back(self, rows: Mask, x: Inputs, g: Inputs) -> tuple[Inputs, Inputs]:
         """(x, g), with these rows at their best."""
