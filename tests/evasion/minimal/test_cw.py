@@ -7,7 +7,7 @@ from brinell.errors import UsageError
 from brinell.evasion import CW, CWL0, EAD, LBFGS, CWLinf, attack, margin
 from brinell.evasion.minimal.lbfgs import log_chance
 from brinell.threat import L0, L1, L2, REALS, Box, Linf, Targeted, Threat
-from models import Affine, affine, generator, relu_net, target
+from models import Affine, Of, affine, generator, relu_net, target
 
 INF = float("inf")
 WIDE = Box(-9.0, 9.0)
@@ -15,10 +15,10 @@ CONFIDENT = [(CW, L2(INF)), (CWLinf, Linf(INF)), (CWL0, L0(INF)), (EAD, L1(INF))
 each_confident = pytest.mark.parametrize(("kind", "set"), CONFIDENT, ids=[kind.__name__ for kind, _ in CONFIDENT])
 
 EXACT = [
-    (CW(), L2(INF)),
+    (CW(searches=9), L2(INF)),
     (LBFGS(searches=14), L2(INF)),
-    (CWLinf(rounds=24), Linf(INF)),
-    (EAD(beta=100.0, searches=12, steps=100), L1(INF)),
+    (CWLinf(), Linf(INF)),
+    (EAD(beta=100.0, searches=20, steps=60), L1(INF)),
 ]
 each_exact = pytest.mark.parametrize(("made", "set"), EXACT, ids=[type(made).__name__ for made, _ in EXACT])
 
@@ -42,6 +42,9 @@ def smallest(model, x, y, name):
 @each_exact
 @pytest.mark.parametrize("classes", [2, 5])
 def test_on_a_linear_model_the_distance_is_the_smallest(made, set, classes) -> None:
+    """To half a percent of most. Of five classes the one that scores next is not always the nearest, and it is the one
+    that a margin follows: about a fifth of these examples may end further away.
+    """
     if type(made) is LBFGS and classes > 2:
         pytest.skip("its loss weighs every rival, not the nearest alone")
     model = affine(8, classes)
@@ -61,10 +64,20 @@ def test_scores_a_thousand_times_as_large_change_nothing(made, set) -> None:
     torch.testing.assert_close(near, far, rtol=1e-3, atol=0)
 
 
+def test_more_searches_bring_c_and_w_nearer() -> None:
+    """Each search is Adam's first: what it remembered of a larger constant once made nine searches worse than six."""
+    model = affine(8)
+    x, y = examples(model)
+    few, more = (attack(CW(searches=n), target(model, WIDE), x, y, Threat(L2(INF))).distance for n in (6, 9))
+    assert (more < few).all()
+
+
 def test_few_features_are_as_few_as_can_be() -> None:
     """On two classes each feature gains its weight times its way to the box; the largest gains first is exact."""
-    model = affine(15)
-    x = torch.rand(60, 15, generator=generator(5))
+    model = affine(40)
+    side = (model.weight[0] - model.weight[1]).detach().sign()  # each deep in its own class: one feature will not do
+    depth = 0.45 * torch.rand(60, 40, generator=generator(5))
+    x = 0.5 + side * torch.where(torch.arange(60) % 2 == 0, 1, -1).unsqueeze(1) * depth
     y = target(model).labels(x)
     w = (model.weight[1 - y] - model.weight[y]).detach()
     gains = torch.where(w > 0, w * (1 - x), -w * x).sort(dim=1, descending=True).values
@@ -109,15 +122,20 @@ def test_values_on_the_edge_of_the_box_are_no_trouble(made, set) -> None:
 
 @pytest.mark.parametrize("made", [CW(), CWLinf(), LBFGS(), EAD(), CWL0()], ids=lambda made: type(made).__name__)
 def test_no_example_depends_on_its_company(made) -> None:
-    """Each has a constant, a step, a memory and an end of its own. In float64, so that rounding decides nothing."""
-    model = relu_net((9,)).double()
+    """Each has a constant, a step, a memory and an end of its own.
+
+    The model takes one row at a time: a matrix product of several rounds otherwise than that of one, and a line search
+    makes 1e-4 of the last bit.
+    """
+    inner = relu_net((9,)).double()
+    model = Of(lambda x: torch.cat([inner(row) for row in x.double().split(1)]) if len(x) else inner(x.double()))
     x = torch.rand(12, 9, generator=generator(6), dtype=torch.float64)
     y = target(model).labels(x)
     set = {CWLinf: Linf(INF), EAD: L1(INF), CWL0: L0(INF)}.get(type(made), L2(INF))
     together = attack(made, target(model), x, y, Threat(set))
     for row in range(0, 12, 4):
         alone = attack(made, target(model), x[row : row + 1], y[row : row + 1], Threat(set))
-        torch.testing.assert_close(alone.distance, together.distance[row : row + 1], rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(alone.distance, together.distance[row : row + 1], rtol=1e-9, atol=1e-12)
         assert alone.gradients.item() == together.gradients[row]
 
 

@@ -9,14 +9,13 @@ from typing import ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.constant import Constant
 from brinell.evasion.hunt import Hunt
 from brinell.evasion.minimal.climb import Climb
 from brinell.evasion.minimal.hinge import Hinge
 from brinell.evasion.minimal.linear import linear_constant, linear_distance
-from brinell.evasion.minimal.schedule import cosine
+from brinell.evasion.minimal.schedule import check_rounds, cosine
 from brinell.threat import Access
 from brinell.threat.sets import over_features
 from brinell.types import Mask, Scores
@@ -43,11 +42,7 @@ class CW(Attack):
     needs: ClassVar[Access] = Access.GRADIENTS
 
     def __post_init__(self) -> None:
-        if self.searches < 1 or self.steps < 2 or not self.step > 0:
-            raise UsageError(
-                f"searches is {self.searches}, steps {self.steps} and step {self.step}; "
-                "searches must be at least 1, steps at least 2 and step > 0"
-            )
+        check_rounds("searches", self.searches, self.steps, self.step, fewest=2)
         Hinge(self.confidence)
 
     def __call__(self, hunt: Hunt) -> None:
@@ -71,6 +66,8 @@ class CW(Attack):
             climb.step(uphill, cosine(k, total, 1, 0.01) * search.length)
             if (k + 1) % self.steps == 0:
                 constant.bisect()
+                # What Adam has seen under a larger constant would hold it back under this one.
+                climb.begin(climb.x)
                 search.length = torch.where(search.met, search.length, 2 * search.length)
 
 

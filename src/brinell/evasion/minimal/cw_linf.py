@@ -14,7 +14,7 @@ from brinell.evasion.hunt import Hunt
 from brinell.evasion.minimal.climb import Climb
 from brinell.evasion.minimal.hinge import Hinge
 from brinell.evasion.minimal.linear import linear_distance
-from brinell.evasion.minimal.schedule import cosine
+from brinell.evasion.minimal.schedule import check_rounds, cosine
 from brinell.threat import Access
 from brinell.threat.sets import over_features
 from brinell.types import Mask, Scores
@@ -46,11 +46,7 @@ class CWLinf(Attack):
     needs: ClassVar[Access] = Access.GRADIENTS
 
     def __post_init__(self) -> None:
-        if self.rounds < 1 or self.steps < 1 or not self.step > 0:
-            raise UsageError(
-                f"rounds is {self.rounds}, steps {self.steps} and step {self.step}; "
-                "rounds and steps must be at least 1 and step > 0"
-            )
+        check_rounds("rounds", self.rounds, self.steps, self.step)
         if not 0 < self.factor < 1:
             raise UsageError(f"factor is {self.factor}; it must lie between 0 and 1")
         Hinge(self.confidence)

@@ -15,6 +15,7 @@ from brinell.evasion.constant import Constant
 from brinell.evasion.hunt import Hunt
 from brinell.evasion.minimal.hinge import Hinge
 from brinell.evasion.minimal.linear import linear_constant
+from brinell.evasion.minimal.schedule import check_rounds
 from brinell.threat import Access
 from brinell.threat.sets import over_features
 from brinell.types import Inputs
@@ -45,14 +46,10 @@ class EAD(Attack):
     needs: ClassVar[Access] = Access.GRADIENTS
 
     def __post_init__(self) -> None:
-        if self.searches < 1 or self.steps < 2:
+        check_rounds("searches", self.searches, self.steps, self.step, fewest=2)
+        if not (self.beta >= 0 and 0 <= self.momentum <= 1):
             raise UsageError(
-                f"searches is {self.searches} and steps {self.steps}; searches must be at least 1 and steps at least 2"
-            )
-        if not (self.step > 0 and self.beta >= 0 and 0 <= self.momentum <= 1):
-            raise UsageError(
-                f"step is {self.step}, beta {self.beta} and momentum {self.momentum}; "
-                "step must be > 0, beta >= 0 and momentum in [0, 1]"
+                f"beta is {self.beta} and momentum {self.momentum}; beta must be >= 0 and momentum in [0, 1]"
             )
         Hinge(self.confidence)
 
