@@ -105,9 +105,10 @@ def run(
     broken = tried.clone()
     distance = hunt.distance
     rows = tried.nonzero().flatten()
+    unpushed = hunt.candidates.clone()
     witness = target.restrict(threat.access)
     for push in PUSHES:
-        hunt.candidates[rows] = threat.set.box.clamp(torch.lerp(x[rows], hunt.candidates[rows], 1 + push))
+        hunt.candidates[rows] = threat.set.box.clamp(torch.lerp(x[rows], unpushed[rows], 1 + push))
         broken[rows], distance[rows] = judge(
             witness, threat.set, x[rows], hunt.candidates[rows], y[rows], None if aims is None else aims[rows]
         )

@@ -46,20 +46,22 @@ def bundle(model, x: Tensor, count: int) -> Tensor:
     )
 
 
-def test_the_shortest_of_several_is_the_one_of_least_length_and_costs_less_than_measuring_all() -> None:
+@pytest.mark.parametrize(("above", "part"), [(1.001, 0.25), (1.01, 0.5), (1.5, 0.75)])
+def test_the_shortest_of_several_costs_less_than_measuring_all_and_the_less_the_nearer_the_guess(above, part) -> None:
     model, x, y = middling()
     directions = bundle(model, x, 9)
     true = lengths(model, x, directions)
     assert true.isfinite().all()
     hunt = hunt_on(model, x, y)
-    chosen, length = shortest(hunt, directions, 1.5 * true.amin(1), 1e-4)
+    guess = above * true.amin(1)
+    chosen, length = shortest(hunt, directions, guess, 1e-4)
     assert torch.allclose(length, true.amin(1), rtol=1e-3)
     assert torch.allclose(lengths(model, x, chosen.unsqueeze(1)).squeeze(1), true.amin(1), rtol=1e-3)
     race = hunt.queries.clone()
     hunt = hunt_on(model, x, y)
-    each = measure(hunt, directions, true.amin(1, keepdim=True).expand_as(true), 10 * true.amax(1), 1e-4)
+    each = measure(hunt, directions, guess.unsqueeze(1).expand_as(true), 10 * true.amax(1), 1e-4)
     assert torch.allclose(each, true, rtol=1e-3)
-    assert (race < hunt.queries / 2).all()
+    assert (race < part * hunt.queries).all()
 
 
 def test_nothing_is_shortest_where_all_exceed_what_is_asked() -> None:

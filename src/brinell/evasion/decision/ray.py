@@ -75,8 +75,9 @@ def measure(hunt: Hunt, directions: Rows, guess: Lengths, most: Scores, toleranc
 def shortest(hunt: Hunt, directions: Rows, most: Scores, tolerance: float) -> tuple[Inputs, Scores]:
     """The direction among several along which the length is least, and that length; inf where all exceed `most`.
 
-    All are asked about at one length, and those that fail where another serves are never asked again: it costs hardly
-    more than the length along one of them.
+    All are asked about at one length, and those that fail where another serves are never asked again. So the cost
+    depends on `most`, where the search begins: just above the least length few are asked twice; far above it all serve,
+    and all are asked again until some fail.
     """
     with hunt.carrying(_Search.at(most.unsqueeze(1), most)) as held, hunt.carrying(_Field.of(directions)) as field:
         while held.open(tolerance).any():
