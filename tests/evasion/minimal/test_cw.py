@@ -64,8 +64,8 @@ def test_scores_a_thousand_times_as_large_change_nothing(made, set) -> None:
     torch.testing.assert_close(near, far, rtol=1e-3, atol=0)
 
 
-def test_more_searches_bring_c_and_w_nearer() -> None:
-    """Each search is Adam's first: what it remembered of a larger constant once made nine searches worse than six."""
+def test_more_searches_bring_c_and_w_nearer_on_a_linear_model() -> None:
+    """Adam begins anew in each: its memory of larger constants made nine searches worse than six."""
     model = affine(8)
     x, y = examples(model)
     few, more = (attack(CW(searches=n), target(model, WIDE), x, y, Threat(L2(INF))).distance for n in (6, 9))
