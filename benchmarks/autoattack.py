@@ -19,6 +19,7 @@ def run() -> list[Figure]:
     """Robust accuracy and seconds: AutoAttack, our attacking stages alone, our whole plan."""
     plan = load_plan("standard")
     net, (x, y) = robust_cnn(), fashion("t10k", 1000)
+    first, _ = clock(lambda: ours(net, x[:8], y[:8], 0.1, plan))  # imports what a first proof needs, as theirs has been
     attacks(net, x, y, 0.1)  # warm
     attack_seconds, attacked = clock(lambda: attacks(net, x, y, 0.1))
     plan_seconds, audited = clock(lambda: ours(net, x, y, 0.1, plan))
@@ -37,7 +38,7 @@ def run() -> list[Figure]:
         Figure(
             "seconds of the whole plan with its proofs over AutoAttack's",
             "<= 1/15",
-            f"1/{seconds / plan_seconds:.0f} ({plan_seconds:.1f} s)",
+            f"1/{seconds / plan_seconds:.0f} ({plan_seconds:.1f} s, after a first run on 8 images of {first:.1f} s)",
         ),
         Figure("bracket of the whole plan", "", f"[{audited.bracket.certified:.3f}, {audited.bracket.unbroken:.3f}]"),
     ]
