@@ -33,7 +33,7 @@ class AlphaCROWN(Verifier):
     climb: Climb = Climb(steps=20, patience=2)
     reach: float | None = None
     precision: Precision = "float64"
-    memory: int = 2**24
+    memory: int = 2**25
 
     def __post_init__(self) -> None:
         if self.reach is not None and not self.reach >= 0:

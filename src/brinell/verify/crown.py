@@ -29,7 +29,7 @@ class CROWN(Verifier):
     slope: Slope = "adaptive"
     intermediate: Literal["crown", "interval"] = "crown"
     precision: Precision = "float64"
-    memory: int = 2**24
+    memory: int = 2**25
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
