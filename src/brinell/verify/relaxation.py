@@ -44,12 +44,14 @@ def relax(
     graph, inner = problem.graph, problem.cast(inside)
     exact = graph.single if problem.is_box else frozenset({0})
     worth = (graph.bent if substituted else graph.bent & graph.straight) - exact
+    last = max(worth, default=0)  # rounding matters up to there
     intervals, errors = [problem.hull], [at_input(graph, problem.hull, inside)]
     pieces: dict[int, Linearised] = {}
     for i, node in enumerate(graph.nodes[1:], 1):
         inputs = [intervals[j] for j in node.inputs]
         pieces.update(_piece(inner.graph, i, [outward(x, inside) for x in inputs], slope))
-        errors.append(at_node(graph, i, inputs, [errors[j] for j in node.inputs], inside))
+        if i <= last:
+            errors.append(at_node(graph, i, inputs, [errors[j] for j in node.inputs], inside))
         interval = graph.operator(i).interval(*inputs)
         if i in known:
             interval = _met(interval, known[i])
