@@ -168,6 +168,12 @@ class _Trial:
         """The same at twice the radius."""
         return self.hunt(self.attack, 2 * self.radius)
 
+    @property
+    def witnesses(self) -> tuple[Inputs, Labels, Labels | None]:
+        """What the attack that is put to the test found, with labels and aims; rows for the broken alone."""
+        won = self.strong.broken
+        return self.strong.found.x[won], self.y[won], None if self.aims is None else self.aims[won]
+
     @cached_property
     def values(self) -> Scores:
         """The margins of the clean examples."""
@@ -297,10 +303,9 @@ def _fresh(trial: _Trial) -> Iterator[Finding]:
     won = trial.strong.broken
     if not won.any():
         return
-    x, y, aims = trial.strong.found.x[won], trial.y[won], None if trial.aims is None else trial.aims[won]
+    x, y, aims = trial.witnesses
     share = torch.stack([decides(trial.target, x, y, aims) for _ in range(PASSES)]).double().mean(0)
-    loose = torch.zeros_like(won)
-    loose[won] = share < 1
+    loose = _spread(share < 1, won)
     if not trial.few(loose):
         yield _finding(
             "chance",
@@ -393,11 +398,10 @@ def _weaker(code: str, what: str, weaker: Attack, remedy: str) -> Callable[[_Tri
     """The checklist: an attack that sees or does less breaks nothing that the one put to the test leaves."""
 
     def compare(trial: _Trial) -> Iterator[Finding]:
-        only = trial.hunt(weaker, trial.radius, ~trial.strong.broken).broken if not trial.strong.broken.all() else None
-        if only is None:
+        left = ~trial.strong.broken
+        if not left.any():
             return
-        alone = torch.zeros_like(trial.strong.broken)
-        alone[~trial.strong.broken] = only
+        alone = _spread(trial.hunt(weaker, trial.radius, left).broken, left)
         if not trial.few(alone):
             severity: Literal["severe", "warning"] = "severe" if float(alone.sum()) > 0.1 * trial.n else "warning"
             yield _finding(
@@ -442,9 +446,8 @@ def _eight_bit(trial: _Trial) -> Iterator[Finding]:
     won = trial.strong.broken
     if not won.any():
         return
-    x, y, aims = trial.strong.found.x[won], trial.y[won], None if trial.aims is None else trial.aims[won]
-    lost = torch.zeros_like(won)
-    lost[won] = ~decides(trial.target, _stored(trial, x), y, aims)
+    x, y, aims = trial.witnesses
+    lost = _spread(~decides(trial.target, _stored(trial, x), y, aims), won)
     if int(lost.sum()) > max(1, 0.1 * trial.n):  # where it would move the figure, as for incomplete search
         yield _finding(
             "eight-bit",
@@ -529,6 +532,13 @@ def _right(target: Target, data: Dataset, threat: Threat) -> Dataset | None:
     if not len(rows):
         return None
     return replace(some, x=some.x[rows], y=some.y[rows], ids=some.ids[rows])
+
+
+def _spread(some: Mask, rows: Mask) -> Mask:
+    """An answer about these rows as one about all; False for the others."""
+    whole = torch.zeros_like(rows)
+    whole[rows] = some
+    return whole
 
 
 def _of(rows: Mask) -> str:
