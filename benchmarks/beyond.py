@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import brinell
-from benchmarks.figure import Figure, shared_images
+from benchmarks.figure import Figure, cifar, shared_images
 from benchmarks.networks import Spoken, resnet20, seeded, shared, train
 from brinell.evasion import PGD, Clean, Grid, Noise, margin
 from brinell.evasion.audio.masking import Ear, FrequencyMasking
@@ -155,10 +155,3 @@ def spoken_digits(length: int = 4096) -> tuple[Tensor, Tensor, Tensor]:
             part = audio[begin : min(end, begin + length)].astype(np.float32)
             clip[: len(part)] = 0.9 * part / np.abs(part).max()
         return torch.from_numpy(clips), torch.from_numpy(z["labels"].astype(np.int64)), torch.from_numpy(z["index"] < 5)
-
-
-def cifar(n: int) -> tuple[Tensor, Tensor]:
-    """The first n test images of CIFAR-10, lossless."""
-    with np.load(shared("data/images/cifar10_test_lossless1403.npz"), allow_pickle=False) as z:
-        x, y = z["images"][:n], z["labels"][:n]
-    return torch.from_numpy(x).movedim(-1, 1).float() / 255, torch.from_numpy(y.astype(np.int64))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import brinell
-from benchmarks.figure import SHARED, Skipped
+from benchmarks.figure import SHARED, Normalised, Skipped
 from brinell.targets import Target
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -24,9 +24,18 @@ def shared(name: str) -> Path:
 
 def resnet20() -> Target:
     """For CIFAR-10, plainly trained."""
+    return brinell.target(_resnet20(), mean=MEAN, std=STD)
+
+
+def normalised_resnet20() -> nn.Module:
+    """The same as a module of images in [0, 1]."""
+    return Normalised(_resnet20(), MEAN, STD).eval()
+
+
+def _resnet20() -> nn.Module:
     net = ResNet20()
     net.load_state_dict(load_file(shared("data/weights/cifar10_resnet20_clean.safetensors")), strict=False)
-    return brinell.target(net.eval(), mean=MEAN, std=STD)
+    return net.eval()
 
 
 def efficientnet_lite0() -> Target:

@@ -7,8 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import brinell
-from benchmarks.beyond import cifar
-from benchmarks.figure import CACHE, Figure
+from benchmarks.figure import CACHE, Figure, cifar
 from benchmarks.networks import recogniser, resnet20, seeded, shared, train
 from brinell.evasion import PGD, margin
 from brinell.evasion.physical.eyeglasses import Eyeglasses

@@ -12,12 +12,12 @@ from unittest import mock
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 import brinell
-from benchmarks.figure import SHARED, Figure, Skipped, accuracy
+from benchmarks.figure import Figure, cifar, cnn_a, right
+from benchmarks.networks import normalised_resnet20
 from brinell.evasion import (
     NES,
     SPSA,
@@ -51,8 +51,8 @@ a ResNet of 92.3 % accuracy, 75 generations of 400."""
 
 def run() -> list[Figure]:
     """Success and queries of each, on images that the network gets right."""
-    robust = _robust()
-    x, y = _right(robust, EXAMPLES)
+    robust = cnn_a()
+    x, y = right(robust, *cifar(1000), EXAMPLES)
     target = brinell.target(robust)
     threat = brinell.Threat(brinell.Linf(2 / 255), queries=QUERIES)
     figures = _square(robust, x, y, 2 / 255)
@@ -60,8 +60,8 @@ def run() -> list[Figure]:
         found = brinell.attack(made, target, x, y, threat)
         figures.append(Figure(f"{name}, linf 2/255, {QUERIES} queries", "", _told([found])))
         print(figures[-1])
-    clean = _resnet20()
-    x, y = _right(clean, PIXEL_EXAMPLES)
+    clean = normalised_resnet20()
+    x, y = right(clean, *cifar(1000), PIXEL_EXAMPLES)
     for pixels, published in PIXELS.items():
         made = OnePixel(pixels=pixels, generations=20)
         found = brinell.attack(made, brinell.target(clean), x, y, brinell.Threat(Pixels(pixels)))
@@ -148,76 +148,3 @@ def _square(net: nn.Module, x: Tensor, y: Tensor, radius: float) -> list[Figure]
         figures.append(Figure(what, asked, _counted(broken, spent)))
     print(*figures, sep="\n")
     return figures
-
-
-def _right(net: nn.Module, n: int) -> tuple[Tensor, Tensor]:
-    """The first n shared CIFAR-10 test images, lossless, that the network gets right."""
-    file = SHARED / "data" / "images" / "cifar10_test_lossless1403.npz"
-    if not file.exists():
-        raise Skipped(f"{file} is missing; set BRINELL_SHARED to the shared folder")
-    with np.load(file, allow_pickle=False) as z:
-        x = torch.from_numpy(z["images"][:1000]).permute(0, 3, 1, 2).contiguous().float() / 255
-        y = torch.from_numpy(z["labels"][:1000].astype(np.int64))
-    print(f"accuracy on 1000: {accuracy(net, x, y):.3f}")
-    with torch.no_grad():
-        right = (net(x).argmax(1) == y).nonzero().flatten()[:n]
-    return x[right], y[right]
-
-
-class _Normalised(nn.Module):
-    def __init__(self, inner: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        super().__init__()
-        self.inner = inner
-        self.register_buffer("mean", torch.tensor(mean).reshape(3, 1, 1))
-        self.register_buffer("std", torch.tensor(std).reshape(3, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.inner((x - self.mean) / self.std)  # type: ignore[no-any-return]
-
-
-def _robust() -> nn.Module:
-    """CNN-A, adversarially trained for linf 2/255."""
-    net = nn.Sequential(
-        nn.Conv2d(3, 16, 4, 2, 1),
-        nn.ReLU(),
-        nn.Conv2d(16, 32, 4, 2, 1),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(2048, 100),
-        nn.ReLU(),
-        nn.Linear(100, 10),
-    )
-    net.load_state_dict(load_file(SHARED / "data" / "weights" / "cifar10_cnna_at_sdp_eps2_255.safetensors"))
-    return _Normalised(net, (0.4914, 0.4824, 0.4467), (0.2471, 0.2435, 0.2616)).eval()
-
-
-class _Block(nn.Module):
-    def __init__(self, old: int, new: int) -> None:
-        super().__init__()
-        self.stride, self.pad = (1, 0) if old == new else (2, (new - old) // 2)
-        self.conv1, self.bn1 = nn.Conv2d(old, new, 3, self.stride, 1, bias=False), nn.BatchNorm2d(new)
-        self.conv2, self.bn2 = nn.Conv2d(new, new, 3, 1, 1, bias=False), nn.BatchNorm2d(new)
-
-    def forward(self, x: Tensor) -> Tensor:
-        short = functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.pad, self.pad))
-        return functional.relu(self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x))))) + short)
-
-
-class _ResNet20(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
-        self.layer1 = nn.Sequential(_Block(16, 16), _Block(16, 16), _Block(16, 16))
-        self.layer2 = nn.Sequential(_Block(16, 32), _Block(32, 32), _Block(32, 32))
-        self.layer3 = nn.Sequential(_Block(32, 64), _Block(64, 64), _Block(64, 64))
-        self.linear = nn.Linear(64, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.layer3(self.layer2(self.layer1(functional.relu(self.bn1(self.conv1(x))))))
-        return self.linear(x.mean((2, 3)))  # type: ignore[no-any-return]
-
-
-def _resnet20() -> nn.Module:
-    net = _ResNet20()
-    net.load_state_dict(load_file(SHARED / "data" / "weights" / "cifar10_resnet20_clean.safetensors"), strict=False)
-    return _Normalised(net, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).eval()

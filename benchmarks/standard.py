@@ -4,8 +4,8 @@ AUTOATTACK_SRC: a checkout of fra31/auto-attack. Ours is the attacking stages al
 """
 
 from benchmarks.autoattack import attacks, theirs
-from benchmarks.figure import Figure, Normalised, cifar, clock, cnn_a, resnet_2b
-from benchmarks.networks import MEAN, STD, resnet20
+from benchmarks.figure import Figure, cifar, clock, cnn_a, resnet_2b
+from benchmarks.networks import normalised_resnet20
 
 EXAMPLES, RADIUS = 200, 2 / 255
 
@@ -16,7 +16,7 @@ def run() -> list[Figure]:
     networks = {
         "CNN-A, adversarially trained": cnn_a(),
         "ResNet-2B, adversarially trained": resnet_2b(),
-        "ResNet-20, plainly trained": Normalised(resnet20().backend.module(), MEAN, STD).eval(),
+        "ResNet-20, plainly trained": normalised_resnet20(),
     }
     figures = []
     for name, net in networks.items():
