@@ -73,3 +73,13 @@ def test_bounds_given_up_are_no_worse_than_those_of_the_root() -> None:
     x0, spec = examples(net, 4, 0), margins(torch.tensor([0, 1, 2, 0]), 3)
     root = BranchAndBound(nodes=0, root=Climb(steps=5))(net, x0, set, spec)
     assert (BranchAndBound(nodes=12, root=Climb(steps=5))(net, x0, set, spec) >= root - 1e-12).all()
+
+
+def test_a_bound_climbs_also_where_no_gradients_are_recorded() -> None:
+    net, set = perceptron((4, 12, 12, 3), 2), Linf(0.3, UNIT)
+    x0 = examples(net, 4, 0)
+    spec = margins(torch.tensor([0, 1, 2, 0]), 3)
+    with_them = BranchAndBound(nodes=20)(net, x0, set, spec)
+    with torch.no_grad():
+        without = BranchAndBound(nodes=20)(net, x0, set, spec)
+    torch.testing.assert_close(without, with_them)

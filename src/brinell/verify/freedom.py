@@ -158,11 +158,11 @@ def ascend(problem: Problem, state: State, climb: Climb) -> tuple[Margins, Int64
         state = {i: _at(bent, slopes[i], multipliers.get(i)) for i, bent in state.items()}
         with torch.enable_grad():
             now = bound(problem, problem.graph.output, problem.spec, pieces(problem.graph, state))
-        bounds[left] = torch.where(now > bounds[left], now.detach(), bounds[left])
+            bounds[left] = torch.where(now > bounds[left], now, bounds[left]).detach()
+            unproved = bounds[left] <= 0
+            aim = now.where(unproved, 0.0).sum()
         if taken == 0:
             start = bounds.clone()
-        unproved = bounds[left] <= 0
-        aim = now.where(unproved, 0.0).sum()
         if taken < climb.steps and aim.requires_grad:
             gradients = torch.autograd.grad(aim, [p.values for p in parameters], allow_unused=True)
             rise(parameters, gradients, taken, climb.decay)
