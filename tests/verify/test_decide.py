@@ -11,9 +11,10 @@ from brinell.verify import Case, Climb, Property, decide
 from brinell.verify.branch import BranchAndBound
 from brinell.verify.builder import Builder
 from brinell.verify.graph import graph
-from brinell.verify.inputs import InputSplit, Queue, Regions, clip
+from brinell.verify.inputs import InputSplit, Regions, clip
 from brinell.verify.operators import Linear
 from brinell.verify.problem import Problem
+from brinell.verify.queue import Queue
 from brinell.verify.verifier import nothing
 from brinell.verify.witness import Search, rounded_inward
 from verify.networks import perceptron, residual

@@ -8,17 +8,23 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from brinell.threat import PerturbationSet
 from brinell.types import Inputs
 from brinell.verify.branching import choose, split
-from brinell.verify.freedom import Climb, State, ascend, first, holding
+from brinell.verify.cases import Cases, Shelf
+from brinell.verify.freedom import Climb, ascend, first, holding
 from brinell.verify.graph import Graph
 from brinell.verify.problem import Problem, solve, sound
+from brinell.verify.queue import Queue
+from brinell.verify.refine import refined
 from brinell.verify.relaxation import relax
 from brinell.verify.verifier import Checkpoint, Margins, Spec, Verifier, nothing
+
+_SHELF = 2**31
+"""Bytes of cases that may wait at one time; beyond, rows are given up."""
 
 
 @final
@@ -26,14 +32,16 @@ from brinell.verify.verifier import Checkpoint, Margins, Spec, Verifier, nothing
 class BranchAndBound(Verifier):
     """Splits ReLUs until every case of a row is positive, or the row has had its cases.
 
-    nodes: cases bounded a row, at most, about. root: the climb of the whole; leaf: that of a case, which starts
-    where its parent's ended. A row that is given up keeps the least bound of its cases, no worse than the root's.
-    Other bends than ReLUs are not split. memory: bytes, about, that it may take.
+    nodes: cases bounded a row, at most, about. inner: the climb of each neuron inside, once, at the root; None leaves
+    them as CROWN bounds them. root: the climb of the whole; leaf: that of a case, which starts where its parent's
+    ended. A row that is given up keeps the least bound of its cases, no worse than the root's. Other bends than ReLUs
+    are not split. memory: bytes, about, that it may take, beside those of the cases that wait.
     """
 
     nodes: int = 200
+    inner: Climb | None = None
     root: Climb = Climb(steps=30)
-    leaf: Climb = Climb(steps=10)
+    leaf: Climb = Climb(steps=10, precision="float32")
     memory: int = 2**24
 
     def __call__(
@@ -45,60 +53,42 @@ class BranchAndBound(Verifier):
         """The bounds of one chunk."""
         graph = problem.graph
         relaxed = relax(problem, "adaptive", substituted=True)
+        inside = relaxed.intervals if self.inner is None else refined(problem, relaxed, self.inner)
         examples, rows = problem.spec.shape[:2]
         owner = torch.arange(examples).repeat_interleave(rows)
         problem = problem.only(owner).asking(problem.spec.reshape(examples * rows, 1, -1))
-        intervals = [(low[owner], high[owner]) for low, high in relaxed.intervals]
+        intervals = [(low[owner], high[owner]) for low, high in inside]
         bounds, left, state = ascend(problem, first(graph, intervals, 1), self.root)
         state = holding(graph, state)
         if any(bent.hold is not None for bent in state.values()):
-            finite = bounds[left, 0].isfinite().nonzero().squeeze(1)
-            cases = Cases(left, bounds[left, 0], state).only(finite)
-            bounds = self._branch(problem, bounds[:, 0], cases)
-        return sound(relaxed.intervals, bounds.reshape(examples, rows))
+            shelf = Shelf(graph, intervals)
+            cases = shelf.put(left, bounds[left, 0], state)
+            cases = cases.only(bounds[left, 0].isfinite().nonzero().squeeze(1))
+            bounds = self._branch(problem, bounds[:, 0], shelf, cases)
+        return sound(inside, bounds.reshape(examples, rows))
 
-    def _branch(self, problem: Problem, bounds: Float[Tensor, " rows"], cases: "Cases") -> Float[Tensor, " rows"]:
+    def _branch(
+        self, problem: Problem, bounds: Float[Tensor, " rows"], shelf: Shelf, cases: Cases
+    ) -> Float[Tensor, " rows"]:
         """The bounds of all rows, once the cases of the open ones are dealt with."""
         least = bounds.index_fill(0, cases.owner, torch.inf)  # of the cases that are done with
         spent = torch.zeros(len(bounds), dtype=torch.int64)
-        wide = max(1, problem.rows(problem.graph.width) * len(bounds) // 2)
-        while len(cases.owner):
+        queue: Queue[Cases] = Queue(max(1, problem.rows(problem.graph.width) * len(bounds) // 2))
+        queue.put(cases)
+        while (batch := queue.take()) is not None:
             problem.checkpoint()
-            worst = cases.bound.argsort()
-            batch, rest = cases.only(worst[:wide]), cases.only(worst[wide:])
-            asked = problem.only(batch.owner)
-            choice = choose(asked, batch.state)
-            parent, state = split(batch.state, choice)
+            lost = spent[batch.owner] >= (self.nodes if len(queue) * shelf.size < _SHELF else 0)
+            least = least.scatter_reduce(0, batch.owner[lost], batch.bound[lost], "amin")
+            batch = batch.only((~lost).nonzero().squeeze(1))
+            if not len(batch.owner):
+                continue
+            asked, state = problem.only(batch.owner), shelf.take(batch)
+            parent, state = split(state, choose(asked, state))
             owner = batch.owner[parent]
             found, left, state = ascend(asked.only(parent), state, self.leaf)
             bound = torch.maximum(found[:, 0], batch.bound[parent])
             spent += torch.bincount(owner, minlength=len(spent))
-            cases = rest.plus(Cases(owner[left], bound[left], state))
-            lost = spent[cases.owner] >= self.nodes
             done = torch.ones(len(owner), dtype=torch.bool).index_fill(0, left, False)
             least = least.scatter_reduce(0, owner[done], bound[done], "amin")
-            least = least.scatter_reduce(0, cases.owner[lost], cases.bound[lost], "amin")
-            cases = cases.only((~lost).nonzero().squeeze(1))
+            queue.put(shelf.put(owner[left], bound[left], state))
         return least
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Cases:
-    """Parts of the rows' regions that are still to be proved. owner: the row each belongs to."""
-
-    owner: Int64[Tensor, " cases"]
-    bound: Float[Tensor, " cases"]
-    state: State
-
-    def only(self, chosen: Tensor) -> "Cases":
-        """Some of them."""
-        return Cases(self.owner[chosen], self.bound[chosen], {i: bent.only(chosen) for i, bent in self.state.items()})
-
-    def plus(self, other: "Cases") -> "Cases":
-        """Both."""
-        return Cases(
-            torch.cat((self.owner, other.owner)),
-            torch.cat((self.bound, other.bound)),
-            {i: bent.plus(other.state[i]) for i, bent in self.state.items()},
-        )

@@ -4,7 +4,7 @@ The intercept score of Bunel et al. 2020, arXiv:1909.06588, section 5.2 (BaBSR).
 trying the best few candidates (De Palma et al. 2021, arXiv:2104.06718), were measured here and gained nothing.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import torch
@@ -12,8 +12,9 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from brinell.verify.freedom import Bent, State, pieces
+from brinell.verify.operators import Coefficients, Constants, Linearised
 from brinell.verify.problem import Problem
-from brinell.verify.substitution import substitute, written
+from brinell.verify.substitution import substitute
 
 
 @final
@@ -63,11 +64,24 @@ def _half(bent: Bent, bend: int, choice: Choice, side: float) -> Bent:
 def _scores(problem: Problem, state: State) -> dict[int, Float[Tensor, " cases neurons"]]:
     """-[a]_- u (-l) / (u - l): the most that the upper line of a neuron with coefficient a can take from the bound."""
     graph, linear = problem.graph, pieces(problem.graph, state)
+    noted = {i: Noted(linear[i]) for i, bent in state.items() if bent.hold is not None}
+    substitute(graph, graph.output, problem.spec, {**linear, **noted})
     scores = {}
-    for i, bent in state.items():
-        if bent.hold is not None:
-            above = {j: piece for j, piece in linear.items() if j > i}
-            held, _ = substitute(graph, graph.output, problem.spec, above)
-            rise = torch.where((bent.low < 0) & (bent.high > 0), -bent.low * bent.high / (bent.high - bent.low), 0.0)
-            scores[i] = (rise * -written(held[i]).squeeze(1).clamp(max=0)).flatten(1)
+    for i, note in noted.items():
+        low, high = state[i].low, state[i].high
+        rise = torch.where((low < 0) & (high > 0), -low * high / (high - low), 0.0)
+        scores[i] = (rise * -note.seen[0].squeeze(1).clamp(max=0)).flatten(1)
     return scores
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Noted(Linearised):
+    """A linear bound that keeps the coefficients it was given."""
+
+    piece: Linearised
+    seen: list[Coefficients] = field(default_factory=list)
+
+    def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
+        self.seen.append(a)
+        return self.piece.backward(a)

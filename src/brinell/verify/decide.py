@@ -157,7 +157,7 @@ class _Rounds:
 def _by_neurons(search: Search, low: Tensor, high: Tensor, checkpoint: Checkpoint) -> bool:
     """Whether all is proved. Cases of equal boxes at once; one is excluded where a row of it is positive throughout."""
     identity = torch.eye(search.graph.classes, dtype=torch.float64)
-    prover = BranchAndBound(nodes=10**9, root=Climb(steps=20), leaf=Climb(steps=10))
+    prover = BranchAndBound(nodes=10**9, inner=Climb(steps=20), root=Climb(steps=20))
     shape = search.graph.nodes[0].shape
     boxes, which = torch.cat((low, high), 1).unique(dim=0, return_inverse=True)
     for place in range(len(boxes)):

@@ -26,6 +26,7 @@ from brinell.verify.operators import (
 )
 from brinell.verify.problem import Problem
 from brinell.verify.relaxation import bound
+from brinell.verify.rounding import Precision, check_precision, trusted
 from brinell.verify.verifier import Margins
 
 
@@ -36,7 +37,8 @@ class Climb:
     bounds, rising twice as fast as they did, would still not be positive at the end; None gives up none.
 
     slope_rate: length of the first step of a slope, which is in [0, 1]. multiplier_rate: the same of a multiplier,
-    in the units of a score by a neuron. Both fall by `decay` a step.
+    in the units of a score by a neuron. Both fall by `decay` a step. precision: of the climb; the bound of where it
+    led is computed in float64 whatever it was.
     """
 
     steps: int
@@ -44,6 +46,10 @@ class Climb:
     multiplier_rate: float = 0.1
     decay: float = 0.98
     patience: int | None = None
+    precision: Precision = "float64"
+
+    def __post_init__(self) -> None:
+        check_precision(self.precision)
 
 
 @final
@@ -85,6 +91,23 @@ class Bent:
         """The state of some of the examples."""
         hold = None if self.hold is None else self.hold.only(chosen)
         return Bent(self.low[chosen], self.high[chosen], self.slopes[chosen], hold)
+
+    def cast(self, dtype: torch.dtype) -> "Bent":
+        """The same in this precision."""
+        hold = None
+        if self.hold is not None:
+            hold = Hold(self.hold.side.to(dtype), self.hold.multipliers.to(dtype))
+        return Bent(self.low.to(dtype), self.high.to(dtype), self.slopes.to(dtype), hold)
+
+    def where(self, examples: Tensor, rows: Tensor, other: "Bent") -> "Bent":
+        """The slopes and multipliers of the other in these rows of these examples, which are all that it has."""
+        chosen = rows.any(1).nonzero().squeeze(1)
+        examples, rows = examples[chosen], rows[chosen]
+        slopes = _moved(self.slopes, examples, rows, other.slopes[chosen])
+        if self.hold is None or other.hold is None:
+            return replace(self, slopes=slopes)
+        multipliers = _moved(self.hold.multipliers, examples, rows, other.hold.multipliers[chosen])
+        return replace(self, slopes=slopes, hold=replace(self.hold, multipliers=multipliers))
 
     def plus(self, other: "Bent") -> "Bent":
         """The states of the examples of both."""
@@ -140,12 +163,26 @@ def pieces(graph: Graph, state: State) -> dict[int, Linearised]:
 
 
 def ascend(problem: Problem, state: State, climb: Climb) -> tuple[Margins, Int64[Tensor, " left"], State]:
-    """(the best bound of each row, the examples with a row that is not positive, their state at the end).
+    """(the best bound of each row, the examples with a row that is not positive, their state there).
 
     An example that was given up is not among those left.
     """
+    reached, left, top = _climbed(problem.cast(trusted(climb.precision)), state, climb)
+    if climb.precision == "float64":
+        return reached, left, {i: bent.only(left) for i, bent in top.items()}
+    bounds = bound(problem, problem.graph.output, problem.spec, pieces(problem.graph, top))
+    going = torch.zeros(len(bounds), dtype=torch.bool).index_fill(0, left, True)
+    left = ((going | (reached > 0).all(1)) & ~(bounds > 0).all(1)).nonzero().squeeze(1)
+    return bounds, left, {i: bent.only(left) for i, bent in top.items()}
+
+
+def _climbed(problem: Problem, state: State, climb: Climb) -> tuple[Margins, Int64[Tensor, " left"], State]:
+    """(the best bound of each row, the examples left, the state of all where each row was best), as precise as the
+    problem is.
+    """
     bounds = torch.full(problem.spec.shape[:2], -torch.inf, dtype=torch.float64)
-    left = torch.arange(len(bounds))
+    left, top = torch.arange(len(bounds)), state
+    state = {i: bent.cast(problem.spec.dtype) for i, bent in state.items()}
     slopes = {i: Parameter(bent.slopes, 1.0, climb.slope_rate) for i, bent in state.items()}
     multipliers = {
         i: Parameter(bent.hold.multipliers, torch.inf, climb.multiplier_rate)
@@ -158,11 +195,14 @@ def ascend(problem: Problem, state: State, climb: Climb) -> tuple[Margins, Int64
         state = {i: _at(bent, slopes[i], multipliers.get(i)) for i, bent in state.items()}
         with torch.enable_grad():
             now = bound(problem, problem.graph.output, problem.spec, pieces(problem.graph, state))
-            bounds[left] = torch.where(now > bounds[left], now, bounds[left]).detach()
+            better = now.detach() > bounds[left]
+            bounds[left] = torch.where(better, now.detach().double(), bounds[left])
             unproved = bounds[left] <= 0
             aim = now.where(unproved, 0.0).sum()
         if taken == 0:
             start = bounds.clone()
+        else:
+            top = {i: bent.where(left, better, state[i]) for i, bent in top.items()}
         if taken < climb.steps and aim.requires_grad:
             gradients = torch.autograd.grad(aim, [p.values for p in parameters], allow_unused=True)
             rise(parameters, gradients, taken, climb.decay)
@@ -178,7 +218,7 @@ def ascend(problem: Problem, state: State, climb: Climb) -> tuple[Margins, Int64
                 parameter.only(staying)
         if not len(left):
             break
-    return bounds, left, state
+    return bounds, left, top
 
 
 def _at(bent: Bent, slopes: Parameter, multipliers: Parameter | None) -> Bent:
@@ -188,3 +228,8 @@ def _at(bent: Bent, slopes: Parameter, multipliers: Parameter | None) -> Bent:
         return replace(bent, slopes=slopes.values)
     multipliers.values = multipliers.values.detach().requires_grad_()
     return replace(bent, slopes=slopes.values, hold=replace(bent.hold, multipliers=multipliers.values))
+
+
+def _moved(values: Tensor, examples: Tensor, rows: Tensor, others: Tensor) -> Tensor:
+    rows = rows.reshape(*rows.shape, *(1,) * (values.dim() - 2))
+    return values.index_copy(0, examples, torch.where(rows, others.detach().to(values.dtype), values[examples]))

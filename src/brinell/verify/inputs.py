@@ -5,8 +5,6 @@ clipped to where its own linear bounds leave the property open, which is most of
 (relaxed clipping, Zhou et al. 2025, arXiv:2512.11087).
 """
 
-import heapq
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import final
@@ -18,6 +16,7 @@ from torch import Tensor
 from brinell.threat import Linf
 from brinell.verify.operators import Affine, Bend, Constants, Interval, ReLU, Values
 from brinell.verify.problem import Problem
+from brinell.verify.queue import Queue
 from brinell.verify.relaxation import Relaxation, relax
 from brinell.verify.substitution import substitute, written
 from brinell.verify.verifier import Checkpoint
@@ -65,34 +64,6 @@ class Regions:
 
 
 @final
-class Queue:
-    """Regions in pieces, those of the least bounds first, about."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._heap: list[tuple[float, int, Regions]] = []
-        self._put = itertools.count()
-
-    def put(self, regions: Regions) -> None:
-        """Add some."""
-        for piece in regions.bound.argsort().split(self._size):
-            if len(piece):
-                worst = float(regions.bound[piece[0]])
-                heapq.heappush(self._heap, (worst, next(self._put), regions.only(piece)))
-
-    def take(self) -> Regions | None:
-        """A full piece, if there are as many; None where there is nothing left."""
-        if not self._heap:
-            return None
-        taken = heapq.heappop(self._heap)[2]
-        while self._heap and len(taken.case) < self._size:
-            taken = taken.plus(heapq.heappop(self._heap)[2])
-        place = torch.arange(len(taken.case))
-        self.put(taken.only(place[self._size :]))
-        return taken.only(place[: self._size])
-
-
-@final
 @dataclass(frozen=True, kw_only=True)
 class InputSplit:
     """Cuts boxes until each is proved, or a witness is met. batch: boxes bounded at once."""
@@ -102,7 +73,7 @@ class InputSplit:
 
     def __call__(self, search: Search, regions: Regions, checkpoint: Checkpoint) -> tuple[bool, Witness | None]:
         """(whether every region is proved, a witness). Neither where what is left is too thin to be cut."""
-        queue = Queue(self.batch)
+        queue: Queue[Regions] = Queue(self.batch)
         queue.put(regions)
         while (asked := queue.take()) is not None:
             checkpoint()
@@ -220,9 +191,9 @@ def _shares(problem: Problem, relaxed: Relaxation) -> dict[int, Float64[Tensor, 
 
 def _turned(bend: Bend, interval: Interval, moved: Values, inputs: int) -> Values:
     """By the chord of a ReLU; by another bend as if each axis moved alone."""
-    if not isinstance(bend, ReLU):
-        return bend.forward(moved.abs())
     low, high = interval
+    if not isinstance(bend, ReLU):
+        return bend.carried(low.repeat_interleave(inputs, 0), high.repeat_interleave(inputs, 0), moved.abs(), 0.0, 0.0)
     chord = ((high.clamp(min=0) - low.clamp(min=0)) / (high - low).clamp(min=1e-300)).where(high > low, 0.0)
     return moved * chord.repeat_interleave(inputs, 0)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import final
+from typing import Literal, final
 
 import torch
 from jaxtyping import Int64
@@ -15,6 +15,9 @@ from brinell.verify.operators import Affine, Constants, Interval, Linearised, Ne
 from brinell.verify.problem import Problem
 from brinell.verify.rounding import at_input, at_node, outward
 from brinell.verify.substitution import Functional, substitute, widest, written
+
+Intermediate = Literal["crown", "interval"]
+"""What bounds the neurons inside: substitution, where it is of use, or intervals alone."""
 
 
 @final
@@ -53,8 +56,11 @@ def relax(
         if i <= last:
             errors.append(at_node(graph, i, inputs, [errors[j] for j in node.inputs], inside))
         interval = graph.operator(i).interval(*inputs)
+        if i <= last:  # it is computed in float64, whose errors are the smaller by the ratio of the precisions
+            slack = errors[i] * (torch.finfo(torch.float64).eps / torch.finfo(inside).eps)
+            interval = (interval[0] - slack, interval[1] + slack)
         if i in known:
-            interval = _met(interval, known[i])
+            interval = met(interval, known[i])
         if i in worth:
             # Below the first bend every neuron gains, also one that is stable: intervals are carried on from it.
             everywhere = torch.ones_like(interval[0], dtype=torch.bool)
@@ -75,7 +81,7 @@ def _piece(graph: Graph, i: int, inputs: Sequence[Interval], slope: Slope | None
     return {} if slope is None else {i: operator.relax(*inputs[0], operator.choices(*inputs[0], slope).unsqueeze(1))}
 
 
-def _met(interval: Interval, other: Interval) -> Interval:
+def met(interval: Interval, other: Interval) -> Interval:
     """Both at once; as it was where they do not meet."""
     low, high = torch.maximum(interval[0], other[0]), torch.minimum(interval[1], other[1])
     meet = low <= high
@@ -124,7 +130,7 @@ def tighten(
     """
     low, high = (end.flatten(1) for end in interval)
     most = problem.rows(widest(problem.graph, node, pieces))
-    for neurons, unit in _units(wanted, most, problem.x0.dtype):
+    for neurons, unit in units(wanted, most, problem.x0.dtype):
         problem.checkpoint()
         slack = error.flatten(1).gather(1, neurons)
         lower = bound(problem, node, unit, pieces) - slack
@@ -138,7 +144,7 @@ def tighten(
     return low.reshape(interval[0].shape), high.reshape(interval[1].shape)
 
 
-def _units(wanted: Neurons, most: int, dtype: torch.dtype) -> Iterator[tuple[Int64[Tensor, "batch rows"], Functional]]:
+def units(wanted: Neurons, most: int, dtype: torch.dtype) -> Iterator[tuple[Int64[Tensor, "batch rows"], Functional]]:
     """(flat positions of some neurons of each example, the functionals that are their values), up to `most` at a time.
 
     An example with fewer wanted neurons than another fills up with others. Those of an image are taken place by place,
