@@ -215,6 +215,15 @@ CATALOG: tuple[Row, ...] = (
         Access.WEIGHTS,
         "Gowal et al. 2018, arXiv:1810.12715",
     ),
+    Row("GloRo", "brinell.verify:GloRo", "proof", "lipschitz", Access.WEIGHTS, "Leino et al. 2021, arXiv:2102.08452"),
+    Row(
+        "LocalLipschitz",
+        "brinell.verify:LocalLipschitz",
+        "proof",
+        "lipschitz",
+        Access.WEIGHTS,
+        "Weng et al. 2018, arXiv:1804.09699",
+    ),
     Row(
         "CROWN",
         "brinell.verify:CROWN",

@@ -9,14 +9,27 @@ from hypothesis import strategies as st
 
 from brinell.errors import UsageError
 from brinell.threat import L2, Box, Linf
-from brinell.verify import CROWN, IBP, AlphaCROWN, BranchAndBound, Climb, Verifier, certified, margins
+from brinell.verify import (
+    CROWN,
+    IBP,
+    AlphaCROWN,
+    BranchAndBound,
+    Climb,
+    GloRo,
+    LocalLipschitz,
+    Verifier,
+    certified,
+    margins,
+)
 from brinell.verify.builder import Builder
 from brinell.verify.graph import Graph, Node, graph
 from brinell.verify.operators import Linear
-from verify.networks import UNIT, examples, inside, perceptron, residual, sets
+from verify.networks import UNIT, examples, inside, mixed, perceptron, residual, sets
 
 CASES: dict[str, Verifier] = {
     "ibp": IBP(),
+    "gloro": GloRo(),
+    "local": LocalLipschitz(),
     "crown": CROWN(),
     "crown-ibp": CROWN(intermediate="interval"),
     "same": CROWN(slope="same"),
@@ -28,11 +41,17 @@ VERIFIERS = pytest.mark.parametrize("verifier", CASES.values(), ids=CASES.keys()
 SLACK = 1e-9
 
 
+def any_network(name: str, seed: int) -> Graph:
+    if name == "mlp":
+        return perceptron((4, 7, 6, 3), seed)
+    return mixed(seed) if name == "mixed" else residual(seed, name == "maximum")
+
+
 @VERIFIERS
 @settings(max_examples=12)
-@given(seed=st.integers(0, 999), set=sets(), network=st.sampled_from(["mlp", "residual", "maximum"]))
+@given(seed=st.integers(0, 999), set=sets(), network=st.sampled_from(["mlp", "residual", "maximum", "mixed"]))
 def test_no_point_of_the_set_goes_below_the_bound(verifier, seed, set, network) -> None:
-    net = perceptron((4, 7, 6, 3), seed) if network == "mlp" else residual(seed, network == "maximum")
+    net = any_network(network, seed)
     x0 = examples(net, 2, seed)
     spec = margins(torch.tensor([seed % 3, 1]), 3)
     bounds = verifier(net, x0, set, spec)
@@ -99,9 +118,9 @@ def test_chunks_change_nothing(name, kind) -> None:
 
 
 @settings(max_examples=25)
-@given(seed=st.integers(0, 999), set=sets(), image=st.booleans())
-def test_a_dearer_proof_is_never_worse(seed: int, set, image: bool) -> None:
-    net = residual(seed) if image else perceptron((4, 8, 8, 3), seed)
+@given(seed=st.integers(0, 999), set=sets(), network=st.sampled_from(["mlp", "residual", "mixed"]))
+def test_a_dearer_proof_is_never_worse(seed: int, set, network: str) -> None:
+    net = any_network(network, seed)
     x0, spec = examples(net, 3, seed), margins(torch.tensor([0, 1, 2]), 3)
     bounds = [CASES[name](net, x0, set, spec) for name in ("ibp", "crown", "alpha")]
     assert (bounds[0] <= bounds[1] + SLACK).all()

@@ -13,6 +13,7 @@ from brinell.threat.sets import (
     Bounds,
     Coefficients,
     PerturbationSet,
+    ball_extent,
     check_radius,
     interval_hull,
     least_over_box,
@@ -79,6 +80,9 @@ class L2(PerturbationSet):
 
     def hull(self, x0: Inputs) -> tuple[Inputs, Inputs]:
         return interval_hull(x0, self.radius, self.box)
+
+    def extent(self, x0: Inputs, norm: float) -> Scores:
+        return ball_extent(self, 2, x0, norm)
 
     def minimum(self, x0: Inputs, a: Coefficients) -> Bounds:
         """The better of two bounds: over the ball (Cauchy-Schwarz), and over the interval hull."""

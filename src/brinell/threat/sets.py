@@ -103,6 +103,13 @@ class PerturbationSet(ABC):
     def hull(self, x0: Inputs) -> tuple[Inputs, Inputs]:
         """(lowest, highest) value of each input over set ∩ box, rounded outward: for verifiers."""
 
+    def extent(self, x0: Inputs, norm: float) -> Scores:
+        """No less than the length of x - x0, by the norm of this order, of any x in set ∩ box: for verifiers.
+
+        This one is the length of the hull; float64.
+        """
+        return hull_extent(self, x0, norm)
+
     @abstractmethod
     def minimum(self, x0: Inputs, a: Coefficients) -> Bounds:
         """A lower bound on <a, x> over every x in set ∩ box, for each row of a: for verifiers."""
@@ -133,6 +140,25 @@ def interval_hull(x0: Inputs, radius: float, box: Box) -> tuple[Inputs, Inputs]:
     low = torch.nextafter(low, torch.full_like(low, -torch.inf))
     high = torch.nextafter(high, torch.full_like(high, torch.inf))
     return box.clamp(low), box.clamp(high)
+
+
+def hull_extent(set: PerturbationSet, x0: Inputs, norm: float) -> Scores:
+    """The length of the largest change of each value, rounded outward."""
+    low, high = set.hull(x0)
+    change = torch.maximum(high.double() - x0.double(), x0.double() - low.double()).flatten(1)
+    length: Scores = torch.linalg.vector_norm(change, norm, dim=1)
+    return length * (1 + change.shape[1] * torch.finfo(change.dtype).eps)
+
+
+def ball_extent(set: PerturbationSet, own: float, x0: Inputs, norm: float) -> Scores:
+    """The same for a ball of the norm of order `own`, which is often shorter than its hull.
+
+    Of n values, |x|_norm <= n^(1 / norm - 1 / own) |x|_own, or |x|_own where that is less.
+    """
+    features = torch.Size(x0.shape[1:]).numel()
+    stretch = features ** max(0.0, 1 / norm - 1 / own)
+    reach = set.radius * stretch * (1 + 4 * torch.finfo(torch.float64).eps)
+    return hull_extent(set, x0, norm).clamp(max=reach)
 
 
 def least_over_box(low: Inputs, high: Inputs, a: Coefficients) -> Bounds:

@@ -1,6 +1,8 @@
 """Proofs: lower bounds on margins that hold for every allowed input."""
 
 from brinell.verify.alpha import AlphaCROWN as AlphaCROWN
+from brinell.verify.arithmetic import graded as graded
+from brinell.verify.arithmetic import shortfall as shortfall
 from brinell.verify.branch import BranchAndBound as BranchAndBound
 from brinell.verify.crown import CROWN as CROWN
 from brinell.verify.decide import Answer as Answer
@@ -14,6 +16,16 @@ from brinell.verify.freedom import Climb as Climb
 from brinell.verify.graph import Graph as Graph
 from brinell.verify.graph import Unsupported as Unsupported
 from brinell.verify.ibp import IBP as IBP
+from brinell.verify.lipschitz.constants import Constants as Constants
+from brinell.verify.lipschitz.constants import constants as constants
+from brinell.verify.lipschitz.gloro import GloRo as GloRo
+from brinell.verify.lipschitz.gloro import certified_radius as certified_radius
+from brinell.verify.lipschitz.gloro import with_bottom as with_bottom
+from brinell.verify.lipschitz.local import LocalLipschitz as LocalLipschitz
+from brinell.verify.lipschitz.relaxed import Ahead as Ahead
+from brinell.verify.lipschitz.relaxed import affinity as affinity
+from brinell.verify.lipschitz.relaxed import top_k as top_k
+from brinell.verify.milp import MILP as MILP
 from brinell.verify.property import Case as Case
 from brinell.verify.property import Property as Property
 from brinell.verify.trees import ExactTrees as ExactTrees

@@ -1,0 +1,59 @@
+"""Local constants: within the global ones, and exact where no neuron switches."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from brinell.threat import L1, L2, Box, Linf
+from brinell.verify import GloRo, LocalLipschitz, Unsupported, margins
+from brinell.verify.builder import Builder
+from brinell.verify.graph import graph
+from brinell.verify.lipschitz.local import jacobian
+from brinell.verify.problem import Problem
+from brinell.verify.relaxation import relax
+from brinell.verify.verifier import nothing
+from verify.lipschitz.mystery import Mystery
+from verify.networks import dense, examples, inside, perceptron, residual, sets
+
+FAR = Box(-9.0, 9.0)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 999), set=sets(), image=st.booleans(), pooled=st.booleans())
+def test_the_gradient_keeps_to_its_limits_everywhere_in_the_set(seed: int, set, image: bool, pooled: bool) -> None:
+    net = residual(seed, pooled) if image else perceptron((4, 8, 6, 3), seed)
+    x0, spec = examples(net, 1, seed), margins(torch.tensor([seed % 3]), 3)
+    problem = Problem(net, x0, set, spec, 2**20, nothing)
+    low, high = jacobian(problem, relax(problem, None, False).intervals)
+    points = inside(set, x0, 10, torch.Generator().manual_seed(seed)).flatten(0, 1)
+    seen = torch.func.vmap(torch.func.jacrev(lambda x: spec[0] @ net(x[None])[0]))(points)
+    assert (seen >= low - 1e-12).all()
+    assert (seen <= high + 1e-12).all()
+
+
+@pytest.mark.parametrize(("kind", "dual"), [(Linf, 1), (L2, 2), (L1, torch.inf)])
+def test_where_no_neuron_switches_it_is_exact(kind, dual) -> None:
+    net, radius = perceptron((4, 8, 3), 0), 1e-7
+    x0, spec = examples(net, 5, 1), margins(torch.tensor([0, 1, 2, 0, 1]), 3)
+    gradient = torch.func.vmap(torch.func.jacrev(lambda x, s: s @ net(x[None])[0]))(x0, spec)
+    held = torch.einsum("nrc,nc->nr", spec, net(x0))
+    expected = held - radius * torch.linalg.vector_norm(gradient, dual, dim=2)
+    found = LocalLipschitz()(net, x0, kind(radius, FAR), spec)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def test_near_an_example_it_shows_more_than_the_whole_space_does() -> None:
+    net = perceptron((6, 20, 20, 3), 4)
+    x0, spec = examples(net, 30, 0), margins(torch.arange(30) % 3, 3)
+    for set in (L2(0.05, FAR), Linf(0.02, FAR)):
+        near, everywhere = LocalLipschitz()(net, x0, set, spec), GloRo()(net, x0, set, spec)
+        assert (near > everywhere).double().mean() > 0.95
+        assert (LocalLipschitz(intermediate="crown")(net, x0, set, spec) >= near - 1e-9).all()
+
+
+def test_an_operator_without_slopes_is_named() -> None:
+    build = Builder()
+    dense(build, build.add(Mystery(), build.input((3,))), 3, torch.Generator().manual_seed(0))
+    with pytest.raises(Unsupported, match="Mystery has no Lipschitz rule"):
+        LocalLipschitz()(graph(build.nodes), torch.zeros(1, 3), Linf(0.1), margins(torch.tensor([0]), 3))
