@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from brinell.auditing import Board
 from brinell.auditing.plan import LOOK
 from brinell.errors import Contradiction
-from brinell.evidence import Certificate, Evidence, Failure, State, Witness
+from brinell.evidence import Certificate, Evidence, Failure, Soundness, State, Witness
 
 RADII = (0.1, 0.2, 0.3, 0.4)
 
@@ -81,7 +81,7 @@ def test_a_witness_within_a_certificate_is_a_contradiction(order):
     pair = [Certificate(3, "CROWN()", 0.2, 0.5), Witness(3, "PGD()", 0.2)][::order]
     board = Board(5)
     board.add(pair[0])
-    with pytest.raises(Contradiction, match=r"example 3 is certified by CROWN\(\) at radius 0.2 and broken by PGD"):
+    with pytest.raises(Contradiction, match=r"example 3 is certified by CROWN\(\) at radius 0.2 \(real\) and broken by PGD"):
         board.add(pair[1])
 
 
@@ -102,3 +102,31 @@ def test_only_the_first_look_makes_an_error():
     assert [v.state for v in board.verdicts(0.1)] == [State.ERROR, State.OPEN]
     assert board.bracket(0.1).errors == 1
     assert board.bracket(0.1, [1]).open == 1
+
+
+def test_an_example_counts_at_the_strongest_level_that_reaches_the_radius():
+    board = Board(4)
+    board.add(Certificate(0, "a", 0.3, 1.0, Soundness.REAL))
+    board.add(Certificate(0, "b", 0.1, 1.0, Soundness.FLOAT32))
+    board.add(Certificate(1, "a", 0.2, 1.0, Soundness.FLOAT64))
+    board.add(Certificate(2, "a", 0.2, 1.0, Soundness.FLOAT32))
+    counts = {radius: tuple(board.soundness(radius).values()) for radius in (0.1, 0.2, 0.3)}
+    assert counts == {0.1: (2, 1, 0), 0.2: (1, 1, 1), 0.3: (0, 0, 1)}
+    assert list(board.soundness(0.1)) == [Soundness.FLOAT32, Soundness.FLOAT64, Soundness.REAL]
+    assert board.soundness(0.1, [1, 3]) == {Soundness.FLOAT32: 0, Soundness.FLOAT64: 1, Soundness.REAL: 0}
+
+
+def test_a_contradiction_says_what_the_certificate_assumes():
+    board = Board(1)
+    board.add(Certificate(0, "CROWN()", 0.2, 1.0, Soundness.REAL))
+    with pytest.raises(Contradiction, match=r"certified by CROWN\(\) at radius 0.2 \(real\) and broken"):
+        board.add(Witness(0, "PGD()", 0.1))
+
+
+@given(evidence())
+def test_levels_add_up_to_what_is_certified(found):
+    board = Board(5)
+    for e in found:
+        board.add(e)
+    for radius in RADII:
+        assert sum(board.soundness(radius).values()) == board.bracket(radius).certified_count

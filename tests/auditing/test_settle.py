@@ -57,7 +57,7 @@ def test_a_witness_and_a_certificate_of_one_example_are_both_kept():
         witness, certificate = run._board.witnesses[item], run._board.certificates[item]
         assert isinstance(witness, Witness)
         assert isinstance(certificate, Certificate)
-        assert certificate.soundness is Soundness.FLOAT
+        assert certificate.soundness is Soundness.FLOAT64
         assert certificate.bound > 0
         assert witness.distance * (1 - 1e-9) <= certificate.radius < witness.distance
     reopened = brinell.auditing.Audit.open(run.path)

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brinell.report.words import duration, line, number, percent, plain
+from brinell.auditing.result import RadiusResult
+from brinell.report.words import arithmetic, duration, line, number, percent, plain
 
 
 @pytest.mark.parametrize(
@@ -65,3 +66,14 @@ def test_nothing_is_left_that_acts(text: str) -> None:
     left.encode()
     assert plain(left) == left
     assert "\n" not in line(text)
+
+
+def test_certificates_are_told_apart_by_what_they_assume_of_arithmetic() -> None:
+    figures = {"certified": 0.5, "unbroken": 1.0, "open": 0.5, "errors": 0, "counts": {}}
+    edges = {"certified_interval": (0.0, 1.0), "unbroken_interval": (0.0, 1.0)}
+    some = {"float32-any-order": 1200, "float64-any-order": 0, "real": 3}
+    told = arithmetic(RadiusResult(set="linf", radius=0.1, soundness=some, **figures, **edges))
+    assert told.startswith("Of 1,203 certificates at linf 0.1: 1,200 hold for the model as float32 computes it")
+    assert told.endswith("; 3 hold in exact arithmetic, and say nothing of rounding.")
+    assert "float64" not in told
+    assert arithmetic(RadiusResult(set="linf", radius=0.1, **figures, **edges)) == ""

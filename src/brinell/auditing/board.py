@@ -8,7 +8,7 @@ import numpy as np
 
 from brinell.auditing.plan import LOOK
 from brinell.errors import Contradiction
-from brinell.evidence import Bracket, Certificate, Evidence, Failure, State, Verdict, Witness
+from brinell.evidence import Bracket, Certificate, Evidence, Failure, Soundness, State, Verdict, Witness
 
 
 @final
@@ -18,7 +18,8 @@ class Board:
 
     A witness serves every radius from its distance on, a certificate every radius up to its own, so one run answers
     for many radii, and the worst case over all engines is taken example by example. An example fails where the target
-    cannot be asked about it as it is; where it cannot be asked about a changed one, nothing was shown.
+    cannot be asked about it as it is; where it cannot be asked about a changed one, nothing was shown. sound: the
+    farthest certificate of each level or of one that covers it.
     """
 
     n: int
@@ -26,11 +27,13 @@ class Board:
     certified: np.ndarray = field(init=False)
     witnesses: dict[int, Witness] = field(default_factory=dict, init=False)
     certificates: dict[int, Certificate] = field(default_factory=dict, init=False)
+    sound: dict[Soundness, np.ndarray] = field(init=False)
     failures: dict[int, Failure] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.distance = np.full(self.n, np.inf)
         self.certified = np.full(self.n, -np.inf)
+        self.sound = {level: np.full(self.n, -np.inf) for level in Soundness}
 
     def add(self, evidence: Evidence) -> None:
         """Take one piece of evidence into account. Raises Contradiction where a witness meets a certificate."""
@@ -40,7 +43,9 @@ class Board:
                 if distance < self.distance[item]:
                     self.distance[item] = distance
                     self.witnesses[item] = evidence
-            case Certificate(radius=radius):
+            case Certificate(radius=radius, soundness=soundness):
+                for level in filter(soundness.covers, Soundness):
+                    self.sound[level][item] = max(radius, self.sound[level][item])
                 if radius > self.certified[item]:
                     self.certified[item] = radius
                     self.certificates[item] = evidence
@@ -49,8 +54,9 @@ class Board:
         if self.distance[item] <= self.certified[item]:
             witness, certificate = self.witnesses[item], self.certificates[item]
             raise Contradiction(
-                f"example {item} is certified by {certificate.engine} at radius {certificate.radius:g} and broken by "
-                f"{witness.engine} at distance {witness.distance:g}: one of them is wrong"
+                f"example {item} is certified by {certificate.engine} at radius {certificate.radius:g} "
+                f"({certificate.soundness}) and broken by {witness.engine} at distance {witness.distance:g}: one of "
+                "them is wrong"
             )
 
     def open(self, radius: float) -> np.ndarray:
@@ -68,6 +74,15 @@ class Board:
     def proved(self, radius: float) -> np.ndarray:
         """The examples certified at this radius, as indices."""
         return np.flatnonzero(self.certified >= radius)
+
+    def soundness(self, radius: float, items: Sequence[int] | None = None) -> dict[Soundness, int]:
+        """The examples certified at this radius, by the strongest level that some certificate has there."""
+        at = np.arange(self.n) if items is None else np.asarray(items, dtype=np.int64)
+        counts, left = {}, ~(self.distance[at] <= radius)
+        for level in reversed(Soundness):
+            held = left & (self.sound[level][at] >= radius)
+            counts[level], left = int(held.sum()), left & ~held
+        return counts
 
     def verdict(self, item: int, radius: float) -> Verdict:
         """The state of one example at one radius, and who settled it."""

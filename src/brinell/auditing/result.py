@@ -16,7 +16,7 @@ from brinell.auditing.board import Board
 from brinell.auditing.ledger import Item, Ledger, Work
 from brinell.auditing.plan import LOOK, Plan
 from brinell.catalog import CATALOG
-from brinell.evidence import Bracket, State, wilson
+from brinell.evidence import State, wilson
 
 Fraction = float | None
 """0 to 1; None where no example could be asked."""
@@ -82,6 +82,9 @@ class RadiusResult(_Record):
     counts: dict[str, int] = Field(description="examples by state")
     certified_interval: Interval
     unbroken_interval: Interval
+    soundness: dict[str, int] = Field(
+        default={}, description="certified examples by what the proof assumes of arithmetic"
+    )
 
 
 class ClassResult(_Record):
@@ -173,7 +176,7 @@ def summarise(ledger: Ledger, board: Board) -> Result:
         clean_count=(correct, len(asked)),
         clean_interval=wilson(correct, len(asked)),
         goal=about["goal"],
-        radii=tuple(_radius(board.bracket(r), identity["set"], r) for r in identity["radii"]),
+        radii=tuple(_radius(board, identity["set"], r) for r in identity["radii"]),
         curve=_curve(board, len(asked)) if any(w.radius == math.inf for w in ledger.work()) else None,
         classes=tuple(_classes(board, items, identity["set"], identity["radii"], about["classes"])),
         engines=tuple(_engines(plan, ledger.work())),
@@ -198,7 +201,8 @@ def _curve(board: Board, asked: int) -> Curve:
     return Curve(asked=asked, distances=tuple(np.sort(found).tolist()))
 
 
-def _radius(bracket: Bracket, set: str, radius: float) -> RadiusResult:
+def _radius(board: Board, set: str, radius: float, items: Sequence[int] | None = None) -> RadiusResult:
+    bracket = board.bracket(radius, items)
     return RadiusResult(
         set=set,
         radius=radius,
@@ -214,6 +218,7 @@ def _radius(bracket: Bracket, set: str, radius: float) -> RadiusResult:
         },
         certified_interval=bracket.certified_interval(),
         unbroken_interval=bracket.unbroken_interval(),
+        soundness={level.value: count for level, count in board.soundness(radius, items).items()},
     )
 
 
@@ -233,7 +238,7 @@ def _classes(
                 name=names[label] if names and label < len(names) else str(label),
                 n=len(own),
                 clean=_fraction(sum(i.predicted == i.label for i in asked), len(asked)),
-                radii=tuple(_radius(board.bracket(r, numbers), set, r) for r in radii),
+                radii=tuple(_radius(board, set, r, numbers) for r in radii),
             )
         )
     return results

@@ -50,7 +50,7 @@ def settling(exact: ExactTrees, forest: Forest, label: str) -> Engine:
             ]
             outcome.tensors = {"x": x, "x0": shard.x[rows]}
         outcome.evidence += [
-            Certificate(item, label, radius, margin, Soundness.FLOAT)
+            Certificate(item, label, radius, margin, Soundness.FLOAT64)
             for item, radius, margin in zip(
                 shard.items, nearest.certified.tolist(), nearest.margin.tolist(), strict=True
             )

@@ -16,7 +16,7 @@ from brinell.evidence import Certificate, Evidence, Failure, Witness
 from brinell.targets import Target, TargetError
 from brinell.threat import Access, Threat
 from brinell.types import Inputs, Labels, Logits
-from brinell.verify import Graph, Verifier, margins
+from brinell.verify import Graph, Verifier, graded, margins
 
 Checkpoint = Callable[[], None]
 
@@ -140,10 +140,11 @@ def proving(verifier: Verifier, graph: Graph, label: str) -> Engine:
         if aims is not None:
             others = aims - (aims > shard.y).long()
             spec = spec[torch.arange(len(aims)), others].unsqueeze(1)
-        bounds = verifier(graph, shard.x, threat.set, spec, checkpoint).amin(1)
+        bounds = verifier(graph, shard.x, threat.set, spec, checkpoint)
+        grades = graded(verifier, graph, shard.x, threat.set, spec, bounds, checkpoint)
         proved = [
-            Certificate(item, label, threat.set.radius, bound)
-            for item, bound in zip(shard.items, bounds.tolist(), strict=True)
+            Certificate(item, label, threat.set.radius, bound, soundness)
+            for item, (bound, soundness) in zip(shard.items, grades, strict=True)
             if bound > 0
         ]
         return Outcome(list(proved), forwards=len(shard.items))

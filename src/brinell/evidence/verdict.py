@@ -4,6 +4,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import final
 
+from jaxtyping import Float
+from torch import Tensor
+
+from brinell.errors import UsageError
+
 
 class State(StrEnum):
     """Exactly three verdicts; `error` says that the target could not be asked."""
@@ -15,13 +20,21 @@ class State(StrEnum):
 
 
 class Soundness(StrEnum):
-    """What a certificate assumes about arithmetic. An estimate has no place here: it is not a certificate."""
+    """What a certificate assumes about arithmetic, the most first. An estimate has no place here: it is none."""
 
     REAL = "real"
     """The bound was computed in float64 and holds for the network in exact arithmetic, up to float64 rounding."""
 
-    FLOAT = "float"
-    """It holds for the model as it is computed, and any input of the type of the examples: rounding is allowed for."""
+    FLOAT64 = "float64-any-order"
+    """It holds for the model as float64 computes it, in whatever order it sums: all rounding is allowed for."""
+
+    FLOAT32 = "float32-any-order"
+    """It holds for the model as float32, or anything finer, computes it, in whatever order it sums."""
+
+    def covers(self, other: "Soundness") -> bool:
+        """Whether what holds at this level holds at the other."""
+        order = list(Soundness)
+        return order.index(self) >= order.index(other)
 
 
 @final
@@ -56,6 +69,39 @@ class Certificate:
 
 @final
 @dataclass(frozen=True)
+class ProbabilisticCertificate:
+    """A statement that no input within `radius` breaks an example, which the draws it rests on have made by a method
+    that is wrong with probability at most `alpha`.
+
+    It is about this example alone. Of n examples asked, all such statements are right at once with probability at least
+    1 - n alpha, whether or not a statement was made of each.
+    """
+
+    item: int
+    engine: str
+    radius: float
+    alpha: float
+    draws: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < 1:
+            raise UsageError(f"alpha is {self.alpha}; a probabilistic certificate fails with a probability from 0 to 1")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """What bounds seem to be: no evidence. Nothing that takes certificates or bounds takes it.
+
+    values: estimated lower bounds on margins, which may well lie above them. method: what they were estimated by.
+    """
+
+    values: Float[Tensor, "batch rows"]
+    method: str
+
+
+@final
+@dataclass(frozen=True)
 class Failure:
     """The target raised, or gave no finite scores, on the example itself."""
 
@@ -64,16 +110,27 @@ class Failure:
     message: str
 
 
-Evidence = Witness | Certificate | Failure
+Evidence = Witness | Certificate | ProbabilisticCertificate | Failure
+
+
+def check_evidence(evidence: object) -> None:
+    """Refuse what is no evidence, above all an estimate: where verdicts are made, types alone are not trusted."""
+    if not isinstance(evidence, Evidence):
+        what = f"an estimate ({evidence.method})" if isinstance(evidence, Estimate) else type(evidence).__name__
+        raise UsageError(f"{what} is no evidence; a verdict rests on witnesses and certificates")
 
 
 @final
 @dataclass(frozen=True)
 class Verdict:
-    """One example at one radius, with the engine that settled it."""
+    """One example at one radius, with the engine that settled it.
+
+    distance: of a witness. alpha: of a probabilistic certificate, where it is all there is.
+    """
 
     item: int
     radius: float
     state: State
     engine: str | None = None
     distance: float | None = None
+    alpha: float | None = None

@@ -39,6 +39,7 @@ def _environment() -> Environment:
             "number": _unbroken(words.number),
             "count": _unbroken(words.count),
             "duration": _unbroken(words.duration),
+            "arithmetic": words.arithmetic,
             "asked": words.asked,
         }
     )

@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 from brinell.auditing.result import Interval, RadiusResult, Result
-from brinell.evidence import State
+from brinell.evidence import Soundness, State
 
 _ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # ECMA-48 control sequences: colours, cursor moves
@@ -76,6 +76,23 @@ def outcome(result: Result) -> str:
     if result.goal == "untargeted":
         return "keep their correct answer"
     return f"resist an adversary with the goal “{result.goal}”"
+
+
+def arithmetic(radius: RadiusResult) -> str:
+    """What the certificates at a radius assume of arithmetic, in a sentence; nothing where there are none."""
+    known = [(n, _ARITHMETIC[Soundness(level)]) for level, n in radius.soundness.items() if n]
+    if not known:
+        return ""
+    total = sum(n for n, _ in known)
+    said = "; ".join(f"{count(n)} {what}" for n, what in known)
+    return f"Of {count(total)} certificates at {radius.set} {number(radius.radius)}: {said}."
+
+
+_ARITHMETIC = {
+    Soundness.FLOAT32: "hold for the model as float32 computes it, in any order of summation",
+    Soundness.FLOAT64: "hold for the model as float64 computes it, in any order of summation",
+    Soundness.REAL: "hold in exact arithmetic, and say nothing of rounding",
+}
 
 
 STATUS = {

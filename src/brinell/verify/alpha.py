@@ -4,11 +4,12 @@ Source: Xu et al. 2021, arXiv:2011.13824, section 3.
 """
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 
 from brinell.errors import UsageError
+from brinell.evidence import Soundness
 from brinell.threat import PerturbationSet
 from brinell.types import Inputs, Mask
 from brinell.verify.freedom import Climb, ascend, first
@@ -34,6 +35,7 @@ class AlphaCROWN(Verifier):
     reach: float | None = None
     precision: Precision = "float64"
     memory: int = 2**25
+    soundness: ClassVar[Soundness] = Soundness.FLOAT32
 
     def __post_init__(self) -> None:
         if self.reach is not None and not self.reach >= 0:

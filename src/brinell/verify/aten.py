@@ -76,9 +76,10 @@ def _batch_norm(
 ) -> Value:
     x = _value(x)
     factor = (constant(variance) + eps).rsqrt() * constant(1.0 if weight is None else weight)
-    shift = constant(0.0 if bias is None else bias) - constant(mean) * factor
+    shift = constant(0.0 if bias is None else bias).expand_as(factor)
     spread = (-1,) + (1,) * (len(x.shape) - 1)
-    return build.scale(x, factor.reshape(spread), shift.reshape(spread))
+    centred = build.scale(x, shift=-constant(mean).reshape(spread))  # apart, so that it is seen what may cancel
+    return build.scale(centred, factor.reshape(spread), shift.reshape(spread))
 
 
 def _convolution_2d(

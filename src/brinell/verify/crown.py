@@ -4,14 +4,15 @@ Source: Zhang et al. 2018, arXiv:1811.00866; for general graphs Xu et al. 2020, 
 """
 
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import ClassVar, final
 
+from brinell.evidence import Soundness
 from brinell.threat import PerturbationSet
 from brinell.types import Inputs
 from brinell.verify.graph import Graph
 from brinell.verify.operators import Slope
 from brinell.verify.problem import Problem, solve, sound
-from brinell.verify.relaxation import best, relax
+from brinell.verify.relaxation import Intermediate, best, relax
 from brinell.verify.rounding import Precision, check_precision, trusted
 from brinell.verify.verifier import Checkpoint, Margins, Spec, Verifier, nothing
 
@@ -27,9 +28,10 @@ class CROWN(Verifier):
     """
 
     slope: Slope = "adaptive"
-    intermediate: Literal["crown", "interval"] = "crown"
+    intermediate: Intermediate = "crown"
     precision: Precision = "float64"
     memory: int = 2**25
+    soundness: ClassVar[Soundness] = Soundness.FLOAT32
 
     def __post_init__(self) -> None:
         check_precision(self.precision)

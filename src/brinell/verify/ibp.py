@@ -4,8 +4,9 @@ Source: Gowal et al. 2018, arXiv:1810.12715, section 3.
 """
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
+from brinell.evidence import Soundness
 from brinell.threat import PerturbationSet
 from brinell.types import Inputs
 from brinell.verify.graph import Graph
@@ -23,6 +24,7 @@ class IBP(Verifier):
     """
 
     memory: int = 2**25
+    soundness: ClassVar[Soundness] = Soundness.FLOAT32
 
     def __call__(
         self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing

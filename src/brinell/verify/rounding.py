@@ -13,6 +13,7 @@ import torch
 from brinell.errors import UsageError
 from brinell.verify.graph import Graph
 from brinell.verify.operators import Affine, Interval, Values
+from brinell.verify.operators import magnitude as magnitude
 
 Precision = Literal["float64", "float32"]
 
@@ -32,7 +33,7 @@ def trusted(precision: Precision) -> torch.dtype:
 
 def at_input(graph: Graph, hull: Interval, dtype: torch.dtype) -> Values:
     """E with: <a, x> over the hull, bounded in this precision, is off by at most <|a|, E>."""
-    return _share(math.prod(graph.nodes[0].shape) + len(graph.nodes) + 8, dtype) * _size(hull)
+    return share(math.prod(graph.nodes[0].shape) + len(graph.nodes) + 8, dtype) * magnitude(hull)
 
 
 def at_node(graph: Graph, i: int, inputs: Sequence[Interval], errors: Sequence[Values], dtype: torch.dtype) -> Values:
@@ -43,15 +44,13 @@ def at_node(graph: Graph, i: int, inputs: Sequence[Interval], errors: Sequence[V
     hands on, |a| times the operator's absolute values. So E is carried forward like an interval, once for all neurons.
     """
     operator, few = graph.operator(i), len(graph.nodes) + 8  # roundings on the way, beside those of long sums
-    constant, step = _share(math.prod(graph.nodes[i].shape) + few, dtype), _share(operator.terms + few, dtype)
+    constant, step = share(math.prod(graph.nodes[i].shape) + few, dtype), share(operator.terms + few, dtype)
     if isinstance(operator, Affine):
-        carried = [(1 + step) * e + step * _size(x) for e, x in zip(errors, inputs, strict=True)]
+        carried = [(1 + step) * e + step * magnitude(x) for e, x in zip(errors, inputs, strict=True)]
         low, high = operator.interval(*((-e, e) for e in carried))
         return (high - low) / 2 + constant * ((high + low) / 2).abs()
     ((low, high),), (error,) = inputs, errors
-    size = _size((low, high))
-    e = (1 + step) * error + step * size + constant * size * operator.unknown(low, high)
-    return operator.interval((-e, e))[1]
+    return operator.carried(low, high, error, step, constant)
 
 
 def outward(interval: Interval, dtype: torch.dtype) -> Interval:
@@ -64,10 +63,7 @@ def outward(interval: Interval, dtype: torch.dtype) -> Interval:
     )
 
 
-def _share(terms: int, dtype: torch.dtype) -> float:
+def share(terms: int, dtype: torch.dtype) -> float:
+    """By what share of the sum of absolute values a sum of so many products may be off, in any order."""
     unit = terms * torch.finfo(dtype).eps / 2
     return unit / (1 - unit) if unit < 1 else math.inf
-
-
-def _size(interval: Interval) -> Values:
-    return torch.maximum(interval[0].abs(), interval[1].abs())

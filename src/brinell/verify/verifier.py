@@ -2,12 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
 from brinell.errors import UsageError
+from brinell.evidence import Soundness
 from brinell.threat import PerturbationSet
 from brinell.types import Inputs, Labels, Mask
 from brinell.verify.graph import Graph
@@ -26,7 +28,13 @@ def nothing() -> None:
 
 
 class Verifier(ABC):
-    """A search for a proof."""
+    """A search for a proof.
+
+    soundness: the strongest level that its bounds serve, once `shortfall` is taken off. `REAL` where rounding in them
+    is not accounted for.
+    """
+
+    soundness: ClassVar[Soundness] = Soundness.REAL
 
     @abstractmethod
     def __call__(
@@ -35,7 +43,8 @@ class Verifier(ABC):
         """Lower bounds on <spec row, scores(x)> over every x in set ∩ box; float64, on the device of x0.
 
         -inf where nothing is known: a bound that is not a number is never a proof. Exact arithmetic is
-        assumed of the network; rounding in the bounds, some 1e-12 of the scores, is not accounted for.
+        assumed of the network, and rounding in the bounds, some 1e-12 of the scores, is left in: `shortfall` is
+        what both may come to.
         """
 
 

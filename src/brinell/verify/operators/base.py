@@ -1,6 +1,6 @@
 """What an operator must know about itself, so that no algorithm has to know which operator it meets.
 
-An affine operator is its own linear bound. A bend (a ReLU, a maximum) has one only between two limits.
+An affine operator is its own linear bound. A bend (a ReLU, a maximum, a sigmoid) has one only between two limits.
 A new operator is a new small file with one of the two; a new algorithm asks only these questions.
 """
 
@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -44,6 +45,18 @@ class Linearised(ABC):
         """((a_1, …), c) with <a, f(x_1, …)> >= <a_1, x_1> + … + c; one a_i an input. Differentiable."""
 
 
+class Onward(Linearised):
+    """A function bounded by linear ones on both sides, so that linear forms can be carried forward through it."""
+
+    @abstractmethod
+    def ahead(self, *forms: Interval, offset: bool) -> Interval:
+        """Forms below and above the inputs, `rows` of them an example, as forms below and above the value.
+
+        offset: whether they are constants, which the function's own constants add to, or coefficients, which they
+        leave alone.
+        """
+
+
 @dataclass(frozen=True, eq=False)
 class Operator(ABC):
     """A function of one or more node values."""
@@ -61,18 +74,43 @@ class Operator(ABC):
         """How many products are added up into one coefficient, at most, as functionals are carried back."""
         return 1
 
+    @property
+    def summands(self) -> int | None:
+        """How many products are added up into one value, at most: 0 where values are only moved, None if not known."""
+        return None
 
-class Affine(Operator, Linearised):
+
+class Affine(Operator, Onward):
     """An affine operator; `backward` is exact: the transpose of the linear part, and <a, offset>.
 
-    mixes: whether an output depends on several input values, so that their bounds add up.
+    mixes: whether an output depends on several input values, so that their bounds add up. `interval` is affine in the
+    two ends together, W+ low + W- high + offset, whichever of them is larger.
     """
 
     mixes: ClassVar[bool]
 
+    def ahead(self, *forms: Interval, offset: bool) -> Interval:
+        low, high = self.interval(*((low.flatten(0, 1), high.flatten(0, 1)) for low, high in forms))
+        if not offset:
+            still = self.forward(*(low.new_zeros(1, *low.shape[2:]) for low, _ in forms))
+            low, high = low - still, high - still
+        shape = (*forms[0][0].shape[:2], *low.shape[1:])
+        return low.reshape(shape), high.reshape(shape)
+
+    def linear(self, *rows: Coefficients) -> Coefficients:
+        """What the value changes by where the inputs change by each of these rows."""
+        still = self.forward(*(part.new_zeros(1, *part.shape[2:]) for part in rows))
+        moved = self.forward(*(part.flatten(0, 1) for part in rows)) - still
+        return moved.reshape(*rows[0].shape[:2], *moved.shape[1:])
+
 
 class Bend(Operator):
-    """An operator of one input that is not affine."""
+    """An operator of one input that is not affine. One of two values, such as a product, reads them stacked.
+
+    exact: whether floats compute it without any rounding, as they do a maximum.
+    """
+
+    exact: ClassVar[bool] = False
 
     @abstractmethod
     def unknown(self, low: Values, high: Values) -> Neurons:
@@ -83,8 +121,21 @@ class Bend(Operator):
         """A first choice of the lower bound; every choice is valid. Empty where there is none."""
 
     @abstractmethod
-    def relax(self, low: Values, high: Values, choices: RowChoices) -> Linearised:
+    def relax(self, low: Values, high: Values, choices: RowChoices) -> Onward:
         """The linear bound valid for low <= x <= high. Differentiable by `choices`."""
+
+    @abstractmethod
+    def carried(self, low: Values, high: Values, error: Values, step: float, constant: float) -> Values:
+        """The error of the output's coefficients that stands for `error` of the input's: see `rounding.at_node`.
+
+        Slopes pass it on; what they make of the input is rounded by a share `step` of itself, and the sum of the
+        constants by a share `constant`. With neither, how far the output moves where the input moves by `error`.
+        """
+
+
+def magnitude(interval: Interval) -> Values:
+    """The largest absolute value of each."""
+    return torch.maximum(interval[0].abs(), interval[1].abs())
 
 
 def inner(a: Coefficients, values: Tensor) -> Constants:

@@ -36,6 +36,10 @@ class Convolution(Affine, Local):
     def terms(self) -> int:
         return len(self.weight) // self.groups * self.weight[0, 0].numel()
 
+    @property
+    def summands(self) -> int:
+        return self.weight[0].numel()
+
     def forward(self, *inputs: Values) -> Values:
         (x,) = inputs
         return self._slide(x, self.weight, self.bias)

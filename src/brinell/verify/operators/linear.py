@@ -22,6 +22,10 @@ class Linear(Affine):
     def terms(self) -> int:
         return len(self.weight)
 
+    @property
+    def summands(self) -> int:
+        return self.weight.shape[1]
+
     def forward(self, *inputs: Values) -> Values:
         (x,) = inputs
         return x @ self.weight.T + self.bias

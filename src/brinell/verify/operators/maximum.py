@@ -1,7 +1,7 @@
 """Max pooling."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 import torch.nn.functional as F
@@ -14,11 +14,12 @@ from brinell.verify.operators.base import (
     Coefficients,
     Constants,
     Interval,
-    Linearised,
     Neurons,
+    Onward,
     RowChoices,
     Slope,
     Values,
+    magnitude,
 )
 from brinell.verify.operators.convolution import Pair
 
@@ -27,6 +28,8 @@ from brinell.verify.operators.convolution import Pair
 @dataclass(frozen=True)
 class MaxPool(Bend):
     """The largest value of each window. Windows may overlap; what the padding adds never wins."""
+
+    exact: ClassVar[bool] = True
 
     kernel: Pair
     stride: Pair
@@ -64,7 +67,13 @@ class MaxPool(Bend):
         wins = floor >= rival
         ceiling = torch.where(wins, torch.zeros_like(rival), highs.amax(-1))
         source = members.expand_as(lows).gather(-1, leader.unsqueeze(-1)).squeeze(-1)
-        return Leader(source, wins, ceiling, tuple(low.shape[1:]))
+        height, width = self.forward(low[:1]).shape[2:]
+        return Leader(source, wins, ceiling, tuple(low.shape[1:]), (height, width))
+
+    def carried(self, low: Values, high: Values, error: Values, step: float, constant: float) -> Values:
+        """A window passes on what one of its members has."""
+        passed: Values = self.forward((1 + step) * error + (step + constant) * magnitude((low, high)))
+        return passed
 
     def _members(self, x: Values) -> Int64[Tensor, "windows members"]:
         """The flat positions each window sees; one past the last stands for the padding."""
@@ -78,13 +87,14 @@ class MaxPool(Bend):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Leader(Linearised):
+class Leader(Onward):
     """max >= x[source], and max <= x[source] where it wins, else max <= ceiling; windows in flat order."""
 
     source: Int64[Tensor, " batch channels windows"]
     wins: Bool[Tensor, " batch channels windows"]
     ceiling: Float[Tensor, " batch channels windows"]
     before: tuple[int, ...]
+    after: Pair
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         a = a.flatten(3)
@@ -94,6 +104,19 @@ class Leader(Linearised):
         back = a.new_zeros(*a.shape[:2], channels, height * width)
         back = back.scatter_add(3, self.source.unsqueeze(1).expand_as(a), followed)
         return (back.reshape(*a.shape[:2], *self.before),), constant
+
+    def ahead(self, *forms: Interval, offset: bool) -> Interval:
+        ((low, high),) = forms
+        below, above = self._led(low), self._led(high)
+        other = self.ceiling.unsqueeze(1) if offset else torch.zeros_like(above)
+        return self._shaped(below), self._shaped(torch.where(self.wins.unsqueeze(1), above, other))
+
+    def _led(self, form: Coefficients) -> Coefficients:
+        source = self.source.unsqueeze(1).expand(-1, form.shape[1], -1, -1)
+        return form.flatten(3).gather(3, source)
+
+    def _shaped(self, form: Coefficients) -> Coefficients:
+        return form.reshape(*form.shape[:3], *self.after)
 
 
 def _gather(x: Values, members: Tensor) -> Tensor:

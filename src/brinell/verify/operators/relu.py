@@ -1,7 +1,7 @@
 """ReLU: between l < 0 < u it lies above any line through the origin of slope 0 to 1, and below one chord."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Float
@@ -14,9 +14,11 @@ from brinell.verify.operators.base import (
     Constants,
     Interval,
     Neurons,
+    Onward,
     RowChoices,
     Slope,
     Values,
+    magnitude,
 )
 from brinell.verify.operators.windows import Local, Windows
 
@@ -25,6 +27,8 @@ from brinell.verify.operators.windows import Local, Windows
 @dataclass(frozen=True)
 class ReLU(Bend):
     """max(x, 0)."""
+
+    exact: ClassVar[bool] = True
 
     def forward(self, *inputs: Values) -> Values:
         (x,) = inputs
@@ -49,10 +53,14 @@ class ReLU(Bend):
         lower = torch.where(unstable, choices, chord)
         return Wedge(lower, chord, torch.where(unstable, -chord * low, torch.zeros_like(low)))
 
+    def carried(self, low: Values, high: Values, error: Values, step: float, constant: float) -> Values:
+        """Slopes are at most 1; a constant is at most the size of the input, and 0 where that is stable."""
+        return (1 + step) * error + (step + constant * self.unknown(low, high)) * magnitude((low, high))
+
 
 @final
 @dataclass(frozen=True, eq=False)
-class Wedge(Local):
+class Wedge(Local, Onward):
     """lower * x <= f(x) <= upper * x + rise, value by value.
 
     A coefficient takes the lower line if it is positive, the upper one if it is negative (Zhang et al. 2018,
@@ -76,6 +84,12 @@ class Wedge(Local):
 
     def reach(self, window: tuple[int, int]) -> tuple[int, int]:
         return window
+
+    def ahead(self, *forms: Interval, offset: bool) -> Interval:
+        ((low, high),) = forms
+        below = self.lower.clamp(min=0) * low + self.lower.clamp(max=0) * high
+        above = self.upper.clamp(min=0) * high + self.upper.clamp(max=0) * low
+        return below, above + self.rise if offset else above
 
 
 def _chord(low: Tensor, high: Tensor) -> Tensor:

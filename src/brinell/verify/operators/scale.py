@@ -19,6 +19,10 @@ class Scale(Affine, Local):
     factor: Float64[Tensor, "*#shape"]
     shift: Float64[Tensor, "*#shape"]
 
+    @property
+    def summands(self) -> int:
+        return 1
+
     def forward(self, *inputs: Values) -> Values:
         (x,) = inputs
         return x * self.factor + self.shift

@@ -18,6 +18,10 @@ class Reshape(Affine):
     before: tuple[int, ...]
     after: tuple[int, ...]
 
+    @property
+    def summands(self) -> int:
+        return 0
+
     def forward(self, *inputs: Values) -> Values:
         (x,) = inputs
         return x.reshape(len(x), *self.after)
@@ -37,6 +41,10 @@ class Permute(Affine):
 
     mixes: ClassVar[bool] = False
     order: tuple[int, ...]
+
+    @property
+    def summands(self) -> int:
+        return 0
 
     def forward(self, *inputs: Values) -> Values:
         (x,) = inputs
@@ -62,6 +70,10 @@ class Pick(Affine):
     step: int
     count: int
     total: int
+
+    @property
+    def summands(self) -> int:
+        return 0
 
     def forward(self, *inputs: Values) -> Values:
         (x,) = inputs
@@ -89,6 +101,10 @@ class Pad(Affine):
     mixes: ClassVar[bool] = False
     sides: tuple[tuple[int, int], ...]
 
+    @property
+    def summands(self) -> int:
+        return 0
+
     def forward(self, *inputs: Values) -> Values:
         (x,) = inputs
         return F.pad(x, [side for sides in self.sides for side in sides])
@@ -110,6 +126,10 @@ class Concatenate(Affine):
     axis: int
     counts: tuple[int, ...]
 
+    @property
+    def summands(self) -> int:
+        return 0
+
     def forward(self, *inputs: Values) -> Values:
         return torch.cat(inputs, self.axis + 1)
 
@@ -119,3 +139,30 @@ class Concatenate(Affine):
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         return torch.split(a, list(self.counts), self.axis + 2), a.new_zeros(a.shape[:2])
+
+
+@final
+@dataclass(frozen=True)
+class Expand(Affine):
+    """Values repeated along axes of length 1, as broadcasting does: from shape `before` to `after`, of as many axes."""
+
+    mixes: ClassVar[bool] = False
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+    @property
+    def terms(self) -> int:
+        return torch.Size(self.after).numel() // torch.Size(self.before).numel()
+
+    def forward(self, *inputs: Values) -> Values:
+        (x,) = inputs
+        return x.expand(len(x), *self.after)
+
+    def interval(self, *inputs: Interval) -> Interval:
+        ((low, high),) = inputs
+        return self.forward(low), self.forward(high)
+
+    def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
+        sizes = enumerate(zip(self.before, self.after, strict=True))
+        repeated = [axis + 2 for axis, (before, after) in sizes if before != after]
+        return (a.sum(repeated, keepdim=True) if repeated else a,), a.new_zeros(a.shape[:2])

@@ -18,6 +18,10 @@ class Total(Affine, Local):
     mixes: ClassVar[bool] = True
     weights: tuple[float, ...]
 
+    @property
+    def summands(self) -> int:
+        return len(self.weights)
+
     def forward(self, *inputs: Values) -> Values:
         return _add([weight * x for weight, x in zip(self.weights, inputs, strict=True)])
 
