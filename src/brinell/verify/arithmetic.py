@@ -12,7 +12,6 @@ from itertools import product
 from typing import final
 
 import torch
-from jaxtyping import Float64
 
 from brinell.errors import UsageError
 from brinell.evidence import Soundness
@@ -221,7 +220,7 @@ def _absolute(operator: Affine) -> Affine | None:
     return operator if operator.summands == 0 else None
 
 
-def _weight(centre: Coefficients, spread: Coefficients, error: Float64[Tensor, " batch ..."]) -> Constants:
+def _weight(centre: Coefficients, spread: Coefficients, error: Values) -> Constants:
     """Zero times an infinite error is zero: what has no weight does not count."""
     most = centre.abs() + spread
     return (most * error.unsqueeze(1)).where(most != 0, 0.0).flatten(2).sum(2)
