@@ -11,10 +11,11 @@ from typing import Any, Literal, final
 
 from brinell.access import Access
 
-Kind = Literal["attack", "proof", "exact", "learner", "transformation"]
+Kind = Literal["attack", "proof", "exact", "vote", "estimate", "learner", "transformation"]
 """What an engine leaves: witnesses, certificates, both at once, or what it learnt from examples, for attacks to use.
 
-A transformation leaves nothing: it is another space, in which attacks search.
+A vote leaves certificates too, of a smoothed classifier, which chance may spoil; an estimate leaves a number, and no
+evidence. A transformation leaves nothing: it is another space, in which attacks search.
 """
 
 
@@ -225,6 +226,14 @@ CATALOG: tuple[Row, ...] = (
         "Weng et al. 2018, arXiv:1804.09699",
     ),
     Row(
+        "Smoothing",
+        "brinell.verify:Smoothing",
+        "vote",
+        "smoothing",
+        Access.LABELS,
+        "Cohen et al. 2019, arXiv:1902.02918",
+    ),
+    Row(
         "CROWN",
         "brinell.verify:CROWN",
         "proof",
@@ -247,6 +256,14 @@ CATALOG: tuple[Row, ...] = (
         "branch and bound",
         Access.WEIGHTS,
         "Wang et al. 2021, arXiv:2103.06624",
+    ),
+    Row(
+        "MILP",
+        "brinell.verify:MILP",
+        "proof",
+        "integer programme",
+        Access.WEIGHTS,
+        "Tjeng et al. 2019, arXiv:1711.07356",
     ),
     Row(
         "ExactTrees",

@@ -3,8 +3,6 @@
 from brinell.verify.alpha import AlphaCROWN as AlphaCROWN
 from brinell.verify.arithmetic import graded as graded
 from brinell.verify.arithmetic import shortfall as shortfall
-from brinell.verify.arithmetic import graded as graded
-from brinell.verify.arithmetic import shortfall as shortfall
 from brinell.verify.branch import BranchAndBound as BranchAndBound
 from brinell.verify.crown import CROWN as CROWN
 from brinell.verify.decide import Answer as Answer

@@ -4,24 +4,35 @@ Sources: Bunel et al. 2020, arXiv:1909.06588, algorithm 1; the cases are bounded
 arXiv:2103.06624), with the limits of the neurons inside found once, at the root.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from brinell.threat import PerturbationSet
 from brinell.types import Inputs
 from brinell.verify.branching import choose, split
 from brinell.verify.cases import Cases, Shelf
-from brinell.verify.freedom import Climb, ascend, first, holding
-from brinell.verify.graph import Graph
+from brinell.verify.encoding import encode
+from brinell.verify.freedom import Climb, State, ascend, first, holding
+from brinell.verify.graph import Graph, Unsupported
+from brinell.verify.leaves import Least, least
 from brinell.verify.problem import Problem, solve, sound
 from brinell.verify.queue import Queue
 from brinell.verify.refine import refined
 from brinell.verify.relaxation import relax
 from brinell.verify.verifier import Checkpoint, Margins, Spec, Verifier, nothing
+
+Look = Callable[[Float64[Tensor, "points inputs"]], None]
+"""Is shown points, in flat order; it may raise, to stop."""
+
+
+def unseen(points: Float64[Tensor, "points inputs"]) -> None:
+    """For who wants bounds alone."""
+
 
 _SHELF = 2**31
 """Bytes of cases that may wait at one time; beyond, rows are given up."""
@@ -30,7 +41,9 @@ _SHELF = 2**31
 @final
 @dataclass(frozen=True, kw_only=True)
 class BranchAndBound(Verifier):
-    """Splits ReLUs until every case of a row is positive, or the row has had its cases.
+    """Splits ReLUs until every case of a row is positive, one is not, or the row has had its cases.
+
+    A case without a neuron left to split is a linear programme, and settled exactly (`leaves`).
 
     nodes: cases bounded a row, at most, about. inner: the climb of each neuron inside, once, at the root; None leaves
     them as CROWN bounds them. root: the climb of the whole; leaf: that of a case, which starts where its parent's
@@ -49,8 +62,8 @@ class BranchAndBound(Verifier):
     ) -> Margins:
         return solve(self.bound, graph, x0, set, spec, self.memory, checkpoint)
 
-    def bound(self, problem: Problem) -> Margins:
-        """The bounds of one chunk."""
+    def bound(self, problem: Problem, look: Look = unseen) -> Margins:
+        """The bounds of one chunk. look: is shown inputs that may be witnesses of an open row."""
         graph = problem.graph
         relaxed = relax(problem, "adaptive", substituted=True)
         inside = relaxed.intervals if self.inner is None else refined(problem, relaxed, self.inner)
@@ -64,31 +77,66 @@ class BranchAndBound(Verifier):
             shelf = Shelf(graph, intervals)
             cases = shelf.put(left, bounds[left, 0], state)
             cases = cases.only(bounds[left, 0].isfinite().nonzero().squeeze(1))
-            bounds = self._branch(problem, bounds[:, 0], shelf, cases)
+            bounds = self._branched(problem, bounds[:, 0], shelf, cases, look)
         return sound(inside, bounds.reshape(examples, rows))
 
-    def _branch(
-        self, problem: Problem, bounds: Float[Tensor, " rows"], shelf: Shelf, cases: Cases
+    def _branched(
+        self, problem: Problem, bounds: Float[Tensor, " rows"], shelf: Shelf, cases: Cases, look: Look
     ) -> Float[Tensor, " rows"]:
         """The bounds of all rows, once the cases of the open ones are dealt with."""
-        least = bounds.index_fill(0, cases.owner, torch.inf)  # of the cases that are done with
-        spent = torch.zeros(len(bounds), dtype=torch.int64)
+        tally = _Tally(bounds.index_fill(0, cases.owner, torch.inf), torch.zeros(len(bounds), dtype=torch.int64))
         queue: Queue[Cases] = Queue(max(1, problem.rows(problem.graph.width) * len(bounds) // 2))
         queue.put(cases)
         while (batch := queue.take()) is not None:
             problem.checkpoint()
-            lost = spent[batch.owner] >= (self.nodes if len(queue) * shelf.size < _SHELF else 0)
-            least = least.scatter_reduce(0, batch.owner[lost], batch.bound[lost], "amin")
+            lost = tally.spent[batch.owner] >= (self.nodes if len(queue) * shelf.size < _SHELF else 0)
+            tally.close(batch.owner[lost], batch.bound[lost])
             batch = batch.only((~lost).nonzero().squeeze(1))
-            if not len(batch.owner):
-                continue
             asked, state = problem.only(batch.owner), shelf.take(batch)
-            parent, state = split(state, choose(asked, state))
+            choice = choose(asked, state)
+            whole = (~choice.found).nonzero().squeeze(1)
+            for case in whole.tolist():
+                row, lowest = batch.owner[case : case + 1], _lowest(asked, state, case)
+                found = batch.bound[case : case + 1].clamp(min=lowest.bound)
+                tally.close(row, found)
+                if not found > 0:
+                    tally.spent[row] = self.nodes  # the other cases cannot mend it
+                    if lowest.x is not None:
+                        look(lowest.x.unsqueeze(0))
+            parts = choice.found.nonzero().squeeze(1)
+            asked, batch = asked.only(parts), batch.only(parts)
+            parent, state = split({i: bent.only(parts) for i, bent in state.items()}, choice.only(parts))
             owner = batch.owner[parent]
             found, left, state = ascend(asked.only(parent), state, self.leaf)
             bound = torch.maximum(found[:, 0], batch.bound[parent])
-            spent += torch.bincount(owner, minlength=len(spent))
+            tally.spent += torch.bincount(owner, minlength=len(tally.spent))
             done = torch.ones(len(owner), dtype=torch.bool).index_fill(0, left, False)
-            least = least.scatter_reduce(0, owner[done], bound[done], "amin")
+            tally.close(owner[done], bound[done])
             queue.put(shelf.put(owner[left], bound[left], state))
-        return least
+        return tally.least
+
+
+@final
+@dataclass(eq=False)
+class _Tally:
+    """What has come of each row. least: the least bound of its cases that are done with. spent: cases bounded."""
+
+    least: Float[Tensor, " rows"]
+    spent: Int64[Tensor, " rows"]
+
+    def close(self, owner: Tensor, bound: Tensor) -> None:
+        """Be done with cases of these bounds."""
+        self.least = self.least.scatter_reduce(0, owner, bound, "amin")
+
+
+def _lowest(problem: Problem, state: State, case: int) -> Least:
+    """The exact minimum of a case whose neurons are all on a known side, over the hull of its inputs."""
+    graph, one = problem.graph, slice(case, case + 1)
+    low, high = problem.hull
+    limits = {i: (bent.low[one], bent.high[one]) for i, bent in state.items()}
+    side = {i: bent.hold.side[one] for i, bent in state.items() if bent.hold is not None}
+    try:
+        encoding = encode(graph, (low[one], high[one]), limits, side)
+    except Unsupported:  # another bend, or too large: the case keeps the bound it has
+        return Least(-torch.inf, None)
+    return least(encoding, problem.spec[case, 0])

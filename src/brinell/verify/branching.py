@@ -16,6 +16,8 @@ from brinell.verify.operators import Coefficients, Constants, Linearised
 from brinell.verify.problem import Problem
 from brinell.verify.substitution import substitute
 
+_TRIFLE = 1e-9
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -25,6 +27,10 @@ class Choice:
     bend: Int64[Tensor, " cases"]
     neuron: Int64[Tensor, " cases"]
     found: Bool[Tensor, " cases"]
+
+    def only(self, chosen: Tensor) -> "Choice":
+        """Those of some of the cases."""
+        return Choice(self.bend[chosen], self.neuron[chosen], self.found[chosen])
 
 
 def choose(problem: Problem, state: State) -> Choice:
@@ -38,21 +44,15 @@ def choose(problem: Problem, state: State) -> Choice:
 
 
 def split(state: State, choice: Choice) -> tuple[Int64[Tensor, " halves"], State]:
-    """(the case each half is of, the halves): those with the neuron at or above zero, then those with it below.
-
-    A case with nothing to split stays whole: its multipliers may still rise.
-    """
-    divided = choice.found.nonzero().squeeze(1)
-    parent = torch.cat((torch.arange(len(choice.found)), divided))
-    return parent, {
-        i: _half(bent, i, choice, 1.0).plus(_half(bent, i, choice, -1.0).only(divided)) for i, bent in state.items()
-    }
+    """(the case each half is of, the halves): those with the neuron at or above zero, then those with it below."""
+    parent = torch.arange(len(choice.neuron)).repeat(2)
+    return parent, {i: _half(bent, i, choice, 1.0).plus(_half(bent, i, choice, -1.0)) for i, bent in state.items()}
 
 
 def _half(bent: Bent, bend: int, choice: Choice, side: float) -> Bent:
     if bent.hold is None:
         return bent
-    cases = ((choice.bend == bend) & choice.found).nonzero().squeeze(1)
+    cases = (choice.bend == bend).nonzero().squeeze(1)
     sides = torch.zeros_like(bent.low).flatten(1)
     sides[cases, choice.neuron[cases]] = side
     sides = sides.reshape(bent.low.shape)
@@ -62,7 +62,10 @@ def _half(bent: Bent, bend: int, choice: Choice, side: float) -> Bent:
 
 
 def _scores(problem: Problem, state: State) -> dict[int, Float[Tensor, " cases neurons"]]:
-    """-[a]_- u (-l) / (u - l): the most that the upper line of a neuron with coefficient a can take from the bound."""
+    """-[a]_- u (-l) / (u - l): the most that the upper line of a neuron with coefficient a can take from the bound.
+
+    A trifle is added, so that a neuron of positive coefficient is still split where there is no other.
+    """
     graph, linear = problem.graph, pieces(problem.graph, state)
     noted = {i: Noted(linear[i]) for i, bent in state.items() if bent.hold is not None}
     substitute(graph, graph.output, problem.spec, {**linear, **noted})
@@ -70,7 +73,8 @@ def _scores(problem: Problem, state: State) -> dict[int, Float[Tensor, " cases n
     for i, note in noted.items():
         low, high = state[i].low, state[i].high
         rise = torch.where((low < 0) & (high > 0), -low * high / (high - low), 0.0)
-        scores[i] = (rise * -note.seen[0].squeeze(1).clamp(max=0)).flatten(1)
+        a = note.seen[0].squeeze(1)
+        scores[i] = (rise * (_TRIFLE * (1 + a.abs()) - a.clamp(max=0))).flatten(1)
     return scores
 
 

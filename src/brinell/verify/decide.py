@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, final
 
 import torch
@@ -153,8 +154,15 @@ class _Rounds:
             if found is not None:
                 raise _Found(found)
 
+    def show(self, points: Tensor, cases: Tensor) -> None:
+        """Look for a witness of one of the cases at and near points."""
+        x, case = points.repeat_interleave(len(cases), 0), cases.repeat(len(points))
+        found = self._search.look(x, case) or self._search.look(self._search.descend(x, case, 10, 0.05), case)
+        if found is not None:
+            raise _Found(found)
 
-def _by_neurons(search: Search, low: Tensor, high: Tensor, checkpoint: Checkpoint) -> bool:
+
+def _by_neurons(search: Search, low: Tensor, high: Tensor, rounds: _Rounds) -> bool:
     """Whether all is proved. Cases of equal boxes at once; one is excluded where a row of it is positive throughout."""
     identity = torch.eye(search.graph.classes, dtype=torch.float64)
     prover = BranchAndBound(nodes=10**9, inner=Climb(steps=20), root=Climb(steps=20))
@@ -166,9 +174,9 @@ def _by_neurons(search: Search, low: Tensor, high: Tensor, checkpoint: Checkpoin
         rows = search.rows[members]
         spec = identity[rows.flatten()].unsqueeze(0)
         problem = Problem(
-            search.graph, (part[0] + part[1]) / 2, Linf(1.0), spec, prover.memory, checkpoint, (part[0], part[1])
+            search.graph, (part[0] + part[1]) / 2, Linf(1.0), spec, prover.memory, rounds, (part[0], part[1])
         )
-        bounds = prover.bound(problem).reshape(rows.shape)
+        bounds = prover.bound(problem, partial(rounds.show, cases=members)).reshape(rows.shape)
         if not (bounds > 0).any(1).all():
             return False
     return True

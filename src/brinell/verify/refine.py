@@ -13,6 +13,7 @@ from brinell.verify.graph import Graph
 from brinell.verify.operators import Interval, Neurons
 from brinell.verify.problem import Problem
 from brinell.verify.relaxation import Relaxation, met, units
+from brinell.verify.substitution import written
 
 _SHARE = 4
 """What a gradient keeps of each bound, in the copies that a bound without one takes."""
@@ -41,6 +42,7 @@ def _climbed(
     low, high = (end.flatten(1) for end in interval)
     most = max(1, problem.rows(problem.graph.width) // (2 * _SHARE))
     for neurons, unit in units(wanted.flatten(1), most, problem.x0.dtype):
+        unit = written(unit)
         spec = torch.cat((unit, -unit), 1).unflatten(2, shape)
         asked = replace(problem, graph=below, spec=spec)
         bounds, _, _ = ascend(asked, first(below, intervals, spec.shape[1]), climb)
