@@ -8,7 +8,17 @@ from brinell.threat import L2, Box, Linf, PerturbationSet
 from brinell.verify import Graph
 from brinell.verify.builder import Builder, Value
 from brinell.verify.graph import graph
-from brinell.verify.operators import Convolution, Linear, MaxPool, average
+from brinell.verify.operators import (
+    GELU,
+    Convolution,
+    Linear,
+    MaxPool,
+    Power,
+    Reciprocal,
+    Sigmoid,
+    Tanh,
+    average,
+)
 
 UNIT = Box(0.0, 1.0)
 
@@ -52,6 +62,20 @@ def residual(seed: int, maximum: bool = False) -> Graph:
     else:
         h = build.add(average(4, (3, 3), (3, 3), (3, 3), (0, 0), 9), h)
     dense(build, build.reshape(h, (torch.Size(h.shape).numel(),)), 3, rng)
+    return graph(build.nodes)
+
+
+def mixed(seed: int) -> Graph:
+    """Smooth functions, a product, a quotient, a maximum and a softmax among ReLUs, on 4 inputs with 3 classes."""
+    rng, build = torch.Generator().manual_seed(seed), Builder()
+    x = build.input((4,))
+    h = build.relu(dense(build, x, 6, rng))
+    gate = build.add(Sigmoid(), dense(build, h, 6, rng))
+    h = build.product(build.add(Tanh(), dense(build, h, 6, rng)), gate)
+    h = build.total((1, h), (0.5, build.add(GELU(), dense(build, x, 6, rng))))
+    h = build.product(h, build.add(Reciprocal(), build.scale(build.add(Power(2), h), shift=2.0)))
+    h = build.maximum(h, dense(build, build.softmax(h, 0), 6, rng))
+    dense(build, build.relu(dense(build, h, 5, rng)), 3, rng)
     return graph(build.nodes)
 
 

@@ -55,6 +55,36 @@ class Odds(nn.Module):
         return torch.maximum(h, h.relu() - 0.1) @ torch.linspace(-1, 1, 96).reshape(48, 2)
 
 
+class Smooth(nn.Module):
+    """Smooth functions, products and quotients of values, axes that are repeated and taken apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.prelu = nn.ConvTranspose2d(2, 3, 3, 2, 1, 1), nn.PReLU(3)
+        self.norm, self.head = nn.LayerNorm(8), nn.Linear(24, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(F.avg_pool2d(self.prelu(self.up(x)), 2))
+        first, second = h.chunk(2, 2)
+        h = torch.cat([F.silu(first) * second.sigmoid(), F.gelu(second) / (1 + first.square())], 2)
+        h = F.hardswish(h) + F.elu(h, 0.5) - F.softplus(h, 2.0) * h.amax((2, 3), keepdim=True)
+        h = h - torch.minimum(h.tanh(), F.selu(h)) + F.celu(h, 2.0).abs() + torch.erf(h) ** 3 - F.hardsigmoid(h)
+        h = (h.mean(3).exp() + 1).log() * (h.sum(2).abs() + 0.1).sqrt() - (h.amin(2) ** 2 + 1) ** -0.5
+        return self.head(h.flatten(1))
+
+
+class Attention(nn.Module):
+    """One head over 4 tokens, and the odds of the classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read, self.head = nn.Linear(8, 12), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.read(F.avg_pool2d(x, 2).transpose(1, 2).flatten(2) / 8).split(4, 2)
+        return self.head(F.scaled_dot_product_attention(q, k, v).flatten(1)).log_softmax(1)
+
+
 def seeded(module: nn.Module) -> nn.Module:
     rng = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -72,6 +102,8 @@ MODULES = {
     ),
     "normalised": lambda: Normalised(nn.Sequential(nn.Flatten(), nn.Linear(128, 5), nn.ReLU(), nn.Linear(5, 3))),
     "block": lambda: Normalised(Block()),
+    "smooth": lambda: nn.Sequential(nn.AvgPool2d((1, 1)), Smooth()),
+    "attention": Attention,
     "odds": lambda: nn.Sequential(nn.AvgPool2d((1, 1)), Odds()),
 }
 
@@ -112,8 +144,8 @@ def test_a_residual_sum_is_not_a_sequence() -> None:
 
 
 def test_an_operator_without_a_rule_names_itself_and_where_it_is() -> None:
-    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.Sequential(nn.GELU()))
-    with pytest.raises(Unsupported, match=r"no rule for aten.gelu.default in 2.0 \(GELU\)"):
+    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.Sequential(nn.Mish()))
+    with pytest.raises(Unsupported, match=r"no rule for aten.mish.default in 2.0 \(Mish\)"):
         trace(module, torch.zeros(1, 4))
     assert issubclass(Unsupported, CannotRun)
 
@@ -131,7 +163,10 @@ class Bad(nn.Module):
     ("function", "message"),
     [
         (lambda x: x - x.mean(0, keepdim=True), "batch axis"),
-        (lambda x: x * x, "a Value where a constant"),
+        (lambda x: F.gelu(x, approximate="tanh"), "approximate='tanh'"),
+        (lambda x: x**1.5, "a power of 1.5"),
+        (lambda x: x * x.reshape(-1, 2, 2).sum(2), "shape|size"),
+        (lambda x: F.elu(x) @ F.elu(x).mT, "batch axis|shape"),
         (lambda x: x.flip(0), "no rule for aten.flip"),
         (lambda x: F.pad(x, (1, 1), value=2.0), "zeros are supported"),
         (lambda x: x.T.T, "batch axis"),

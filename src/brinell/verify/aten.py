@@ -1,5 +1,6 @@
 """What each PyTorch operator means in our operators: one rule each, one table. A missing name is an error."""
 
+import itertools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,11 +10,35 @@ from torch import Tensor
 
 from brinell.verify.builder import Builder, Value, constant
 from brinell.verify.graph import Unsupported
-from brinell.verify.operators import Concatenate, Convolution, Linear, MaxPool, Pad, Permute, Pick, average
+from brinell.verify.operators import (
+    ELU,
+    GELU,
+    Bend,
+    Concatenate,
+    Convolution,
+    Erf,
+    Exp,
+    Linear,
+    Log,
+    MaxPool,
+    Pad,
+    Permute,
+    Pick,
+    Power,
+    Reciprocal,
+    Rsqrt,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Sqrt,
+    Tanh,
+    TransposedConvolution,
+    average,
+)
 from brinell.verify.operators.convolution import Pair
 
 Argument = Value | Tensor | float | None
-Rule = Callable[..., Value]
+Rule = Callable[..., Value | list[Value]]
 
 
 def _value(x: Argument) -> Value:
@@ -57,6 +82,8 @@ def _linear(build: Builder, x: Argument, weight: Argument, bias: Argument = None
 
 
 def _matmul(build: Builder, x: Argument, y: Argument) -> Value:
+    if isinstance(x, Value) and isinstance(y, Value):
+        return build.contraction(x, y)
     return _linear(build, x, constant(y).mT)
 
 
@@ -126,6 +153,23 @@ def _convolution_1d(
     return build.reshape(slid, (slid.shape[0], slid.shape[2]))
 
 
+def _transposed_convolution(
+    build: Builder,
+    x: Argument,
+    weight: Argument,
+    bias: Argument = None,
+    stride: Sequence[int] = (1, 1),
+    padding: Sequence[int] = (0, 0),
+    left_over: Sequence[int] = (0, 0),
+    groups: int = 1,
+    dilation: Sequence[int] = (1, 1),
+) -> Value:
+    kernel = constant(weight)
+    offset = kernel.new_zeros(kernel.shape[1] * groups) if bias is None else constant(bias)
+    sizes = (_pair(stride), _pair(padding), _pair(left_over))
+    return build.add(TransposedConvolution(kernel, offset, *sizes, groups, _pair(dilation)), _value(x))
+
+
 def _average_pool(
     build: Builder,
     x: Argument,
@@ -187,6 +231,8 @@ def _subtract_from(build: Builder, x: Argument, y: Argument, alpha: float = 1) -
 
 
 def _multiply(build: Builder, x: Argument, y: Argument) -> Value:
+    if isinstance(x, Value) and isinstance(y, Value):
+        return build.product(x, y)
     if isinstance(y, Value) and not isinstance(x, Value):
         x, y = y, x
     x = _value(x)
@@ -194,6 +240,8 @@ def _multiply(build: Builder, x: Argument, y: Argument) -> Value:
 
 
 def _divide(build: Builder, x: Argument, y: Argument) -> Value:
+    if isinstance(y, Value):
+        return _multiply(build, x, build.add(Reciprocal(), y))
     x = _value(x)
     return build.scale(x, 1 / _unbatched(y, x))
 
@@ -227,6 +275,136 @@ def _maximum(build: Builder, x: Argument, y: Argument) -> Value:
     return build.maximum(_value(x), _value(y))
 
 
+def _minimum(build: Builder, x: Argument, y: Argument) -> Value:
+    """-max(-x, -y)."""
+    return build.scale(build.maximum(_negate(build, x), _negate(build, y)), -1.0)
+
+
+def _clamp_max(build: Builder, x: Argument, high: float) -> Value:
+    return build.clamp(_value(x), None, high)
+
+
+def _absolute(build: Builder, x: Argument) -> Value:
+    return build.absolute(_value(x))
+
+
+def _prelu(build: Builder, x: Argument, weight: Argument) -> Value:
+    """weight * x + (1 - weight) * relu(x); a weight a channel."""
+    x, slope = _value(x), constant(weight)
+    slope = slope.reshape(slope.numel(), *(1,) * (len(x.shape) - 1))
+    return build.total((1, build.scale(x, slope)), (1, build.scale(build.relu(x), 1 - slope)))
+
+
+def _hard_sigmoid(build: Builder, x: Argument) -> Value:
+    return build.clamp(build.scale(_value(x), 1 / 6, 0.5), 0, 1)
+
+
+def _hard_swish(build: Builder, x: Argument) -> Value:
+    return build.product(_value(x), _hard_sigmoid(build, x))
+
+
+def _curve(bend: Bend) -> Rule:
+    """A function of each number."""
+    return lambda build, x: build.add(bend, _value(x))
+
+
+def _elu(build: Builder, x: Argument, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Value:
+    if input_scale != 1:
+        raise Unsupported(f"ELU with {input_scale=}")
+    return build.scale(build.add(ELU(float(alpha)), _value(x)), scale)
+
+
+def _selu(build: Builder, x: Argument) -> Value:
+    """Klambauer et al. 2017, arXiv:1706.02515."""
+    return _elu(build, x, 1.6732632423543772848170429916717, 1.0507009873554804934193349852946)
+
+
+def _celu(build: Builder, x: Argument, alpha: float = 1.0) -> Value:
+    return build.scale(build.add(ELU(), build.scale(_value(x), 1 / alpha)), alpha)
+
+
+def _softplus(build: Builder, x: Argument, beta: float = 1.0, threshold: float = 20.0) -> Value:
+    return build.scale(build.add(Softplus(float(threshold)), build.scale(_value(x), beta)), 1 / beta)
+
+
+def _gelu(build: Builder, x: Argument, *, approximate: str = "none") -> Value:
+    if approximate != "none":
+        raise Unsupported(f"GELU with {approximate=}; 'none' is supported")
+    return build.add(GELU(), _value(x))
+
+
+def _power(build: Builder, x: Argument, exponent: float) -> Value:
+    x = _value(x)
+    if exponent == 1:
+        return x
+    known: dict[float, Bend] = {0.5: Sqrt(), -0.5: Rsqrt(), -1.0: Reciprocal()}
+    if exponent in known:
+        return build.add(known[exponent], x)
+    if exponent != int(exponent) or exponent < 2:
+        raise Unsupported(f"a power of {exponent}")
+    return build.add(Power(int(exponent)), x)
+
+
+def _softmax(build: Builder, x: Argument, axis: int, *options: object) -> Value:
+    x = _value(x)
+    return build.softmax(x, _axis(axis, x))
+
+
+def _log_softmax(build: Builder, x: Argument, axis: int, *options: object) -> Value:
+    x = _value(x)
+    return build.softmax(x, _axis(axis, x), logarithm=True)
+
+
+def _layer_norm(
+    build: Builder,
+    x: Argument,
+    shape: Sequence[int],
+    weight: Argument = None,
+    bias: Argument = None,
+    eps: float = 1e-5,
+    *options: object,
+) -> Value:
+    x = _value(x)
+    normal = build.normalised(x, range(len(x.shape) - len(shape), len(x.shape)), eps)
+    return build.scale(normal, constant(1.0 if weight is None else weight), constant(0.0 if bias is None else bias))
+
+
+def _attention(
+    build: Builder,
+    query: Argument,
+    key: Argument,
+    value: Argument,
+    mask: Argument = None,
+    dropout: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Value:
+    """softmax(q k' / sqrt(d)) v."""
+    q, k, v = _value(query), _value(key), _value(value)
+    if mask is not None or dropout or is_causal or enable_gqa:
+        raise Unsupported("attention with a mask, dropout or shared keys")
+    last = len(k.shape) - 1
+    likeness = build.contraction(q, build.transpose(k, last - 1, last))
+    likeness = build.scale(likeness, q.shape[-1] ** -0.5 if scale is None else scale)
+    return build.contraction(build.softmax(likeness, last), v)
+
+
+def _largest(build: Builder, x: Argument, axes: Sequence[int] = (), keepdim: bool = False) -> Value:
+    """Max pooling with one window over all of them."""
+    x = _value(x)
+    within = [_axis(axis, x) for axis in axes or range(len(x.shape) + 1)]
+    rest = [axis for axis in range(len(x.shape)) if axis not in within]
+    count = torch.Size(x.shape[axis] for axis in within).numel()
+    row = build.reshape(build.add(Permute((*rest, *within)), x), (torch.Size(x.shape).numel() // count, 1, count))
+    return build.reshape(build.add(MaxPool((1, count), (1, count)), row), build.expected)
+
+
+def _smallest(build: Builder, x: Argument, axes: Sequence[int] = (), keepdim: bool = False) -> Value:
+    return _negate(build, _largest(build, _negate(build, x), axes, keepdim))
+
+
 def _max_pool(
     build: Builder,
     x: Argument,
@@ -257,10 +435,7 @@ def _permute(build: Builder, x: Argument, axes: Sequence[int]) -> Value:
 
 def _transpose(build: Builder, x: Argument, first: int, second: int) -> Value:
     x = _value(x)
-    order = list(range(len(x.shape)))
-    i, j = _axis(first, x), _axis(second, x)
-    order[i], order[j] = order[j], order[i]
-    return build.add(Permute(tuple(order)), x)
+    return build.transpose(x, _axis(first, x), _axis(second, x))
 
 
 def _slice(
@@ -302,11 +477,26 @@ def _concatenate(build: Builder, parts: Sequence[Argument], axis: int = 0) -> Va
     return build.add(Concatenate(place, tuple(value.shape[place] for value in values)), *values)
 
 
+def _expand(build: Builder, x: Argument, shape: Sequence[int], *options: object) -> Value:
+    return build.expand(_value(x), build.expected)
+
+
+def _split(build: Builder, x: Argument, sizes: Sequence[int] | int, axis: int = 0) -> list[Value]:
+    x = _value(x)
+    place = _axis(axis, x)
+    total = x.shape[place]
+    lengths = [min(sizes, total - i) for i in range(0, total, sizes)] if isinstance(sizes, int) else list(sizes)
+    starts = itertools.accumulate(lengths, initial=0)
+    return [build.add(Pick(place, start, 1, length, total), x) for start, length in zip(starts, lengths, strict=False)]
+
+
 def _same(build: Builder, x: Argument, *options: object, **formats: object) -> Value:
     return _value(x)
 
 
-def _first(build: Builder, x: Argument, index: int) -> Value:
+def _first(build: Builder, x: Argument | list[Value], index: int) -> Value:
+    if isinstance(x, list):
+        return x[index]
     if index != 0:
         raise Unsupported(f"result {index} of an operator with several")
     return _value(x)
@@ -326,12 +516,14 @@ RULES: dict[Any, Rule] = {
             ("linear", "default", _linear),
             ("matmul", "default", _matmul),
             ("mm", "default", _matmul),
+            ("bmm", "default", _matmul),
             ("addmm", "default", _addmm),
             ("_native_batch_norm_legit_no_training", "default", _batch_norm),
             ("conv2d", "default", _convolution_2d),
             ("conv2d", "padding", _convolution_2d),
             ("conv1d", "default", _convolution_1d),
             ("conv1d", "padding", _convolution_1d),
+            ("conv_transpose2d", "input", _transposed_convolution),
             ("avg_pool2d", "default", _average_pool),
             ("adaptive_avg_pool2d", "default", _adaptive_average_pool),
             ("mean", "dim", _mean),
@@ -353,7 +545,39 @@ RULES: dict[Any, Rule] = {
             ("hardtanh", "default", _clamp),
             ("relu6", "default", _relu6),
             ("leaky_relu", "default", _leaky_relu),
+            ("prelu", "default", _prelu),
+            ("_prelu_kernel", "default", _prelu),
+            ("hardsigmoid", "default", _hard_sigmoid),
+            ("hardswish", "default", _hard_swish),
             ("maximum", "default", _maximum),
+            ("minimum", "default", _minimum),
+            ("clamp_max", "default", _clamp_max),
+            ("abs", "default", _absolute),
+            ("amax", "default", _largest),
+            ("amin", "default", _smallest),
+            ("sigmoid", "default", _curve(Sigmoid())),
+            ("tanh", "default", _curve(Tanh())),
+            ("erf", "default", _curve(Erf())),
+            ("exp", "default", _curve(Exp())),
+            ("log", "default", _curve(Log())),
+            ("sqrt", "default", _curve(Sqrt())),
+            ("rsqrt", "default", _curve(Rsqrt())),
+            ("reciprocal", "default", _curve(Reciprocal())),
+            ("square", "default", _curve(Power(2))),
+            ("silu", "default", _curve(SiLU())),
+            ("gelu", "default", _gelu),
+            ("elu", "default", _elu),
+            ("selu", "default", _selu),
+            ("celu", "default", _celu),
+            ("softplus", "default", _softplus),
+            ("pow", "Tensor_Scalar", _power),
+            ("softmax", "int", _softmax),
+            ("_softmax", "default", _softmax),
+            ("log_softmax", "int", _log_softmax),
+            ("_log_softmax", "default", _log_softmax),
+            ("layer_norm", "default", _layer_norm),
+            ("native_layer_norm", "default", _layer_norm),
+            ("scaled_dot_product_attention", "default", _attention),
             ("max_pool2d", "default", _max_pool),
             ("max_pool2d_with_indices", "default", _max_pool),
             ("view", "default", _reshape),
@@ -366,6 +590,9 @@ RULES: dict[Any, Rule] = {
             ("unsqueeze", "default", _reshape),
             ("permute", "default", _permute),
             ("transpose", "int", _transpose),
+            ("expand", "default", _expand),
+            ("split", "Tensor", _split),
+            ("split_with_sizes", "default", _split),
             ("slice", "Tensor", _slice),
             ("select", "int", _select),
             ("pad", "default", _pad),

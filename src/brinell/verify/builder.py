@@ -8,7 +8,24 @@ import torch
 from torch import Tensor
 
 from brinell.verify.graph import Node, Unsupported
-from brinell.verify.operators import Affine, Bend, Linear, Permute, ReLU, Reshape, Scale, Total
+from brinell.verify.operators import (
+    Affine,
+    Bend,
+    Concatenate,
+    Exp,
+    Expand,
+    Linear,
+    Log,
+    Permute,
+    Power,
+    Product,
+    Reciprocal,
+    ReLU,
+    Reshape,
+    Rsqrt,
+    Scale,
+    Total,
+)
 
 
 @final
@@ -40,18 +57,28 @@ class Builder:
         return Value(len(self.nodes) - 1, shape)
 
     def scale(self, x: Value, factor: Tensor | float = 1.0, shift: Tensor | float = 0.0) -> Value:
-        """factor * x + shift."""
-        moved = self.add(Scale(constant(factor), constant(shift)), x)
-        if moved.shape != x.shape:
-            raise Unsupported(f"a constant that widens the shape {x.shape} to {moved.shape}")
-        return moved
+        """factor * x + shift, to as many values as the constants have."""
+        by, plus = constant(factor), constant(shift)
+        shape = torch.broadcast_shapes(x.shape, by.shape, plus.shape)
+        return self.add(Scale(by, plus), self.expand(x, shape))
 
     def total(self, *terms: tuple[float, Value]) -> Value:
         """The sum of weight * value."""
-        shapes = {value.shape for _, value in terms}
-        if len(shapes) > 1:
-            raise Unsupported(f"values of different shapes added: {sorted(shapes)}")
-        return self.add(Total(tuple(float(weight) for weight, _ in terms)), *(value for _, value in terms))
+        values = self.alike(*(value for _, value in terms))
+        return self.add(Total(tuple(float(weight) for weight, _ in terms)), *values)
+
+    def expand(self, x: Value, shape: Sequence[int]) -> Value:
+        """x repeated along axes of length 1."""
+        if len(shape) != len(x.shape):
+            raise Unsupported(f"a value of shape {x.shape} where one of {tuple(shape)} is wanted")
+        return x if tuple(shape) == x.shape else self.add(Expand(x.shape, tuple(shape)), x)
+
+    def alike(self, *values: Value) -> list[Value]:
+        """Values of one shape, by repetition."""
+        if len({len(value.shape) for value in values}) > 1:
+            raise Unsupported(f"values of different shapes joined: {sorted({value.shape for value in values})}")
+        shape = torch.broadcast_shapes(*(value.shape for value in values))
+        return [self.expand(value, shape) for value in values]
 
     def reshape(self, x: Value, shape: Sequence[int]) -> Value:
         return x if tuple(shape) == x.shape else self.add(Reshape(x.shape, tuple(shape)), x)
@@ -62,6 +89,56 @@ class Builder:
     def maximum(self, x: Value, y: Value) -> Value:
         """max(x, y) = x + relu(y - x)."""
         return self.total((1, x), (1, self.relu(self.total((1, y), (-1, x)))))
+
+    def absolute(self, x: Value) -> Value:
+        """|x| = relu(x) + relu(-x)."""
+        return self.total((1, self.relu(x)), (1, self.relu(self.scale(x, -1.0))))
+
+    def product(self, x: Value, y: Value) -> Value:
+        """x y; a square is one function of one value, and closer bounded as that."""
+        if x == y:
+            return self.add(Power(2), x)
+        x, y = self.alike(x, y)
+        pair = self.add(Concatenate(0, (1, 1)), *(self.reshape(value, (1, *x.shape)) for value in (x, y)))
+        return self.add(Product(), pair)
+
+    def contraction(self, x: Value, y: Value) -> Value:
+        """The matrix product of the last two axes of x and y."""
+        (*first, rows, inner), (*second, again, columns) = x.shape, y.shape
+        if inner != again or first != second:
+            raise Unsupported(f"a product of values of shapes {x.shape} and {y.shape}")
+        left = self.reshape(x, (*first, rows, 1, inner))
+        right = self.transpose(y, len(first), len(first) + 1)
+        pairs = self.product(left, self.reshape(right, (*first, 1, columns, inner)))
+        return self.weighted(pairs, [len(first) + 2], 1.0, False)
+
+    def transpose(self, x: Value, first: int, second: int) -> Value:
+        """Two axes of one example exchanged."""
+        order = list(range(len(x.shape)))
+        order[first], order[second] = order[second], order[first]
+        return self.add(Permute(tuple(order)), x)
+
+    def softmax(self, x: Value, axis: int, logarithm: bool = False) -> Value:
+        """1 / sum_j exp(x_j - x_i), or minus the logarithm of that sum.
+
+        The exponential-reciprocal decomposition of Wei et al. 2023, arXiv:2303.01713, section 3: the sum is at least 1.
+        """
+        last = len(x.shape) - 1
+        moved = self.transpose(x, axis, last)
+        count = moved.shape[-1]
+        unit = torch.eye(count, dtype=torch.float64)
+        differences = (unit.unsqueeze(0) - unit.unsqueeze(1)).reshape(count * count, count)
+        powers = self.add(Exp(), self.add(Linear(differences, torch.zeros(count * count, dtype=torch.float64)), moved))
+        whole = self.weighted(self.reshape(powers, (*moved.shape, count)), [last + 1], 1.0, False)
+        share = self.scale(self.add(Log(), whole), -1.0) if logarithm else self.add(Reciprocal(), whole)
+        return self.transpose(share, axis, last)
+
+    def normalised(self, x: Value, axes: Sequence[int], eps: float) -> Value:
+        """(x - mean) / sqrt(variance + eps), over `axes` of one example."""
+        count = torch.Size(x.shape[axis] for axis in axes).numel()
+        centred = self.total((1, x), (-1, self.weighted(x, axes, 1 / count, True)))
+        variance = self.weighted(self.add(Power(2), centred), axes, 1 / count, True)
+        return self.product(centred, self.add(Rsqrt(), self.scale(variance, shift=eps)))
 
     def clamp(self, x: Value, low: float | None, high: float | None) -> Value:
         """max(x, low) = low + relu(x - low), and min(x, high) = high - relu(high - x)."""

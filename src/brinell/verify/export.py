@@ -99,7 +99,7 @@ def _call(build: Builder, node: fx.Node, values: dict[Any, Any]) -> Any:
         value = RULES[node.target](build, *args, **options)
     except Unsupported as error:
         raise Unsupported(f"cannot bound {_place(node)}: {error}") from None
-    if shape != (_BATCH, *value.shape):
+    if shape != (_BATCH, *(value[0] if isinstance(value, list) else value).shape):
         raise Unsupported(f"{_place(node)} gives shape {shape}, not one row an example")
     return value
 

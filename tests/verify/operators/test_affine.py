@@ -10,6 +10,7 @@ from brinell.verify.operators import (
     Affine,
     Concatenate,
     Convolution,
+    Expand,
     Linear,
     Local,
     Pad,
@@ -18,6 +19,7 @@ from brinell.verify.operators import (
     Reshape,
     Scale,
     Total,
+    TransposedConvolution,
     Windows,
     average,
 )
@@ -37,6 +39,12 @@ CASES: dict[str, tuple[Affine, list[tuple[int, ...]]]] = {
     "pick": (Pick(1, 1, 2, 3, 7), [(2, 7, 3)]),
     "pad": (Pad(((1, 2), (0, 3), (2, 0))), [(2, 3, 4)]),
     "concatenate": (Concatenate(0, (2, 3)), [(2, 4), (3, 4)]),
+    "expand": (Expand((2, 1, 3), (2, 4, 3)), [(2, 1, 3)]),
+    "expand to the same": (Expand((2, 3), (2, 3)), [(2, 3)]),
+    "transposed": (
+        TransposedConvolution(draw(4, 3, 3, 2), draw(6), (2, 3), (1, 0), (1, 2), 2, (1, 2)),
+        [(4, 3, 4)],
+    ),
     "average": (average(2, (7, 7), (3, 2), (2, 2), (1, 0), 6), [(2, 7, 7)]),
 }
 NAMED = pytest.mark.parametrize(("operator", "shapes"), CASES.values(), ids=CASES.keys())
@@ -73,6 +81,21 @@ def test_intervals_hold_every_value_between(operator: Affine, shapes: list[tuple
         share = [draw(2, *shape, seed=seed).sigmoid().round(decimals=seed % 2) for shape in shapes]
         x = operator.forward(*(start + part * width for start, part, width in zip(lows, share, widths, strict=True)))
         assert ((low <= x + 1e-12) & (x <= high + 1e-12)).all()
+
+
+@NAMED
+def test_forms_are_carried_forward_as_values_are(operator: Affine, shapes: list[tuple[int, ...]]) -> None:
+    """A form that is the same below and above stays so, and <a, its rows> is <a carried back, the inputs' rows>."""
+    rows = [draw(2, 3, *shape, seed=i) for i, shape in enumerate(shapes)]
+    low, high = operator.ahead(*((part, part) for part in rows), offset=False)
+    torch.testing.assert_close(low, high, rtol=0, atol=1e-12)
+    torch.testing.assert_close(low, operator.linear(*rows), rtol=0, atol=1e-12)
+    a = draw(2, 3, *low.shape[2:], seed=7)
+    parts, _ = operator.backward(a)
+    back = torch.stack([(part * row).flatten(2).sum(2) for part, row in zip(parts, rows, strict=True)]).sum(0)
+    torch.testing.assert_close((a * low).flatten(2).sum(2), back, rtol=0, atol=1e-11)
+    constants = operator.ahead(*((part, part) for part in rows), offset=True)[0].flatten(0, 1)
+    torch.testing.assert_close(constants, operator.forward(*(part.flatten(0, 1) for part in rows)), rtol=0, atol=1e-12)
 
 
 @st.composite

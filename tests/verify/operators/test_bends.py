@@ -1,11 +1,11 @@
-"""ReLU and max pooling lie above their linear lower bounds, in every direction."""
+"""Bends lie above their linear lower bounds, in every direction, and between the forms that are carried forward."""
 
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from brinell.verify.operators import Bend, MaxPool, ReLU, Windows
+from brinell.verify.operators import Bend, MaxPool, Product, ReLU, Tanh, Windows
 from brinell.verify.operators.relu import Wedge
 
 
@@ -21,17 +21,42 @@ def check(operator: Bend, shape: tuple[int, ...], seed: int, choice: str) -> Non
     else:
         choices = operator.choices(low, high, choice).unsqueeze(1)
     a = draw(2, 3, *operator.forward(low).shape[1:], seed=seed + 3)
-    (back,), constant = operator.relax(low, high, choices).backward(a)
+    piece = operator.relax(low, high, choices)
+    (back,), constant = piece.backward(a)
+    # Forms of e in [-1, 1]: the input is centre + <slope, e>, known up to (1 + e_0) / 20.
+    forms, centre, slope = (
+        operator.relax(low, high, choices[:, :1]),
+        (low + high) / 2,
+        draw(2, 4, *shape, seed=seed + 4),
+    )
+    slope = slope / slope.abs().sum(1, keepdim=True) * ((high - low) / 2).unsqueeze(1)
+    unsure = torch.tensor([0.05, 0, 0, 0], dtype=torch.float64).reshape(4, *(1,) * len(shape))
+    below, above = forms.ahead((slope - unsure, slope + unsure), offset=False)
+    base, top = forms.ahead(((centre - 0.05).unsqueeze(1), (centre + 0.05).unsqueeze(1)), offset=True)
     for point in range(20):
         share = draw(2, *shape, seed=point).sigmoid() if point % 2 else (draw(2, *shape, seed=point) > 0).double()
         x = low + share * (high - low)
         value = (a * operator.forward(x).unsqueeze(1)).flatten(2).sum(2)
         assert (value >= (back * x.unsqueeze(1)).flatten(2).sum(2) + constant - 1e-9).all()
+        e = 2 * draw(4, seed=point).sigmoid() - 1 if point % 2 else draw(4, seed=point).sign()
+        value = operator.forward(centre + torch.einsum("bk...,k->b...", slope, e))
+        assert (base.squeeze(1) + torch.einsum("bk...,k->b...", below, e) <= value + 1e-9).all()
+        assert (value <= top.squeeze(1) + torch.einsum("bk...,k->b...", above, e) + 1e-9).all()
 
 
 @given(st.integers(0, 999), st.sampled_from(["adaptive", "same", "free"]))
 def test_relu_is_bounded(seed: int, choice: str) -> None:
     check(ReLU(), (3, 4), seed, choice)
+
+
+@given(st.integers(0, 999), st.sampled_from(["adaptive", "same", "free"]))
+def test_a_smooth_function_is_bounded(seed: int, choice: str) -> None:
+    check(Tanh(), (3, 4), seed, choice)
+
+
+@given(st.integers(0, 999), st.sampled_from(["adaptive", "same", "free"]))
+def test_a_product_is_bounded(seed: int, choice: str) -> None:
+    check(Product(), (2, 3, 2), seed, choice)
 
 
 @given(st.integers(0, 999), st.sampled_from([(2, 2, 0, 1), (3, 1, 0, 1), (3, 2, 1, 1), (2, 1, 0, 2), (2, 2, 1, 1)]))

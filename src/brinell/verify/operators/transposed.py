@@ -1,0 +1,49 @@
+"""Transposed convolution in two dimensions."""
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch.nn.functional as F
+from jaxtyping import Float64
+from torch import Tensor
+
+from brinell.verify.operators.base import Affine, Coefficients, Constants, Interval, Values
+from brinell.verify.operators.convolution import Pair
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class TransposedConvolution(Affine):
+    """left_over: rows and columns at the far end that only the bias reaches; torch calls them output_padding."""
+
+    mixes: ClassVar[bool] = True
+    weight: Float64[Tensor, "inputs outputs_a_group height width"]
+    bias: Float64[Tensor, " outputs"]
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    left_over: Pair = (0, 0)
+    groups: int = 1
+    dilation: Pair = (1, 1)
+
+    @property
+    def terms(self) -> int:
+        return self.weight[0].numel()
+
+    def forward(self, *inputs: Values) -> Values:
+        (x,) = inputs
+        return self._spread(x, self.weight, self.bias)
+
+    def interval(self, *inputs: Interval) -> Interval:
+        ((low, high),) = inputs
+        centre = self.forward((high + low) / 2)
+        spread = self._spread((high - low) / 2, self.weight.abs(), None)
+        return centre - spread, centre + spread
+
+    def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
+        back = F.conv2d(a.flatten(0, 1), self.weight, None, self.stride, self.padding, self.dilation, self.groups)
+        return (back.unflatten(0, a.shape[:2]),), a.sum((-2, -1)) @ self.bias
+
+    def _spread(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.conv_transpose2d(
+            x, weight, bias, self.stride, self.padding, self.left_over, self.groups, self.dilation
+        )
