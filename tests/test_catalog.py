@@ -10,7 +10,7 @@ import brinell.verify
 from brinell.catalog import CATALOG
 from brinell.evasion import Attack
 from brinell.evasion.spatial.transformation import Transformation
-from brinell.verify import ExactTrees, Verifier
+from brinell.verify import Exact, RandomProjection, Smoothing, Verifier
 
 ids = [row.name for row in CATALOG]
 
@@ -26,7 +26,14 @@ def test_every_row_leads_to_its_engine(row):
         learner = inspect.signature(made).return_annotation if inspect.isfunction(made) else made
         assert {"target", "oracle"} & set(inspect.signature(learner.learn).parameters)
     else:
-        kinds = {"attack": Attack, "proof": Verifier, "exact": ExactTrees, "transformation": Transformation}
+        kinds = {
+            "attack": Attack,
+            "proof": Verifier,
+            "exact": Exact,
+            "vote": Smoothing,
+            "estimate": RandomProjection,
+            "transformation": Transformation,
+        }
         assert isinstance(made(), kinds[row.kind])
     assert row.path.endswith(f":{row.name}")
     assert row.family
@@ -63,11 +70,13 @@ def engines(module, kind) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(("module", "kind"), [(brinell.evasion, Attack), (brinell.verify, (Verifier, ExactTrees))])
+@pytest.mark.parametrize(
+    ("module", "kind"), [(brinell.evasion, Attack), (brinell.verify, (Verifier, Exact, Smoothing))]
+)
 def test_every_exported_engine_has_a_row(module, kind):
     exported = engines(module, kind)
     assert exported
-    staged = [row for row in CATALOG if row.kind not in ("learner", "transformation")]
+    staged = [row for row in CATALOG if row.kind not in ("learner", "transformation", "estimate")]
     assert set(exported) == {row.name for row in staged if row.path.startswith(f"{module.__name__}:")}
 
 

@@ -7,7 +7,7 @@ from typing import Literal, final
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from brinell.auditing.drive import build
+from brinell.auditing.drive import build, model_for
 from brinell.auditing.plan import Stage
 from brinell.auditing.result import Curve, Fraction
 from brinell.auditing.settle import settle
@@ -19,7 +19,6 @@ from brinell.evasion.attack import attack
 from brinell.targets import Target, TargetError
 from brinell.threat import Threat
 from brinell.types import Inputs, Labels
-from brinell.verify import forest_of
 
 Status = Literal["complete", "interrupted"]
 
@@ -69,11 +68,11 @@ def alone(
     far. Raises UsageError where the attack does not fit, CannotRun where the model raises.
     """
     row = stage.row
-    if row.kind == "proof":
+    if row.kind in ("proof", "vote"):
         raise UsageError(f"{stage.engine} is a proof; give an attack, or a plan to brinell audit")
     if row.sets and threat.set.name not in row.sets:
         raise UsageError(f"{stage.engine} answers for {' and '.join(row.sets)} only, and the set is {threat.set.name}")
-    strike, parts = _striking(stage, target, threat), []
+    strike, parts = _striking(stage, target, data.x, threat), []
     status: Status = "complete"
     try:
         for number, rows in enumerate(torch.arange(len(data)).split(BATCH)):
@@ -90,13 +89,13 @@ def alone(
     return Strike(data, found, _figures(stage, threat.within(target.box), found, status))
 
 
-def _striking(stage: Stage, target: Target, threat: Threat) -> Callable[[Inputs, Labels, int], Found]:
+def _striking(stage: Stage, target: Target, x: Inputs, threat: Threat) -> Callable[[Inputs, Labels, int], Found]:
     """What is done with a batch: (x, y, seed) to what is found."""
     engine = build(stage)
     if stage.row.kind == "attack":
         return lambda x, y, seed: attack(engine, target, x, y, threat, seed)
-    forest, within = forest_of(target), threat.within(target.box)
-    return lambda x, y, _: settle(engine, forest, target, x, y, within)[0]
+    model, within = model_for(engine, target, x), threat.within(target.box)
+    return lambda x, y, _: settle(engine, model, target, x, y, within)[0]
 
 
 def _joined(parts: Sequence[Found]) -> Found:

@@ -8,7 +8,18 @@ import numpy as np
 
 from brinell.auditing.plan import LOOK
 from brinell.errors import Contradiction
-from brinell.evidence import Bracket, Certificate, Evidence, Failure, Soundness, State, Verdict, Witness
+from brinell.evidence import (
+    Bracket,
+    Certificate,
+    Evidence,
+    Failure,
+    ProbabilisticCertificate,
+    Soundness,
+    State,
+    Verdict,
+    Witness,
+    check_evidence,
+)
 
 
 @final
@@ -28,15 +39,23 @@ class Board:
     witnesses: dict[int, Witness] = field(default_factory=dict, init=False)
     certificates: dict[int, Certificate] = field(default_factory=dict, init=False)
     sound: dict[Soundness, np.ndarray] = field(init=False)
+    likely: np.ndarray = field(init=False)
+    statements: dict[int, ProbabilisticCertificate] = field(default_factory=dict, init=False)
+    alphas: dict[str, float] = field(default_factory=dict, init=False)
     failures: dict[int, Failure] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.distance = np.full(self.n, np.inf)
         self.certified = np.full(self.n, -np.inf)
+        self.likely = np.full(self.n, -np.inf)
         self.sound = {level: np.full(self.n, -np.inf) for level in Soundness}
 
     def add(self, evidence: Evidence) -> None:
-        """Take one piece of evidence into account. Raises Contradiction where a witness meets a certificate."""
+        """Take one piece of evidence into account. Raises Contradiction where a witness meets a certificate.
+
+        A witness within a probabilistic certificate is none: that may happen, and the witness stands.
+        """
+        check_evidence(evidence)
         item = evidence.item
         match evidence:
             case Witness(distance=distance):
@@ -49,6 +68,11 @@ class Board:
                 if radius > self.certified[item]:
                     self.certified[item] = radius
                     self.certificates[item] = evidence
+            case ProbabilisticCertificate(radius=radius):
+                self.alphas[evidence.engine] = evidence.alpha
+                if radius > self.likely[item]:
+                    self.likely[item] = radius
+                    self.statements[item] = evidence
             case Failure(engine=engine) if engine == LOOK:
                 self.failures[item] = evidence
         if self.distance[item] <= self.certified[item]:
@@ -61,7 +85,7 @@ class Board:
 
     def open(self, radius: float) -> np.ndarray:
         """The examples that are neither broken nor certified at this radius, as indices."""
-        undecided = (self.distance > radius) & (self.certified < radius)
+        undecided = (self.distance > radius) & (self.certified < radius) & (self.likely < radius)
         undecided[list(self.failures)] = False
         return np.flatnonzero(undecided)
 
@@ -84,6 +108,10 @@ class Board:
             counts[level], left = int(held.sum()), left & ~held
         return counts
 
+    def contested(self) -> int:
+        """The examples with a witness where a probabilistic certificate said there was none."""
+        return int((self.distance <= self.likely).sum())
+
     def verdict(self, item: int, radius: float) -> Verdict:
         """The state of one example at one radius, and who settled it."""
         if self.distance[item] <= radius:
@@ -91,6 +119,9 @@ class Board:
             return Verdict(item, radius, State.BROKEN, witness.engine, witness.distance)
         if self.certified[item] >= radius:
             return Verdict(item, radius, State.CERTIFIED, self.certificates[item].engine)
+        if self.likely[item] >= radius:
+            statement = self.statements[item]
+            return Verdict(item, radius, State.CERTIFIED, statement.engine, alpha=statement.alpha)
         if item in self.failures:
             return Verdict(item, radius, State.ERROR, self.failures[item].engine)
         return Verdict(item, radius, State.OPEN)
@@ -106,6 +137,7 @@ class Board:
         failed[list(self.failures)] = True
         broken = self.distance[at] <= radius
         certified = ~broken & (self.certified[at] >= radius)
-        errors = ~broken & ~certified & failed[at]
-        counts = [int(state.sum()) for state in (broken, certified, errors)]
-        return Bracket(counts[0], counts[1], len(at) - sum(counts), counts[2])
+        likely = ~broken & ~certified & (self.likely[at] >= radius)
+        errors = ~broken & ~certified & ~likely & failed[at]
+        counts = [int(state.sum()) for state in (broken, certified | likely, errors)]
+        return Bracket(counts[0], counts[1], len(at) - sum(counts), counts[2], int(likely.sum()))

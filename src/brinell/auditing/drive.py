@@ -21,15 +21,19 @@ from brinell.auditing.clock import Clock, Stopped
 from brinell.auditing.ledger import Ledger, Work
 from brinell.auditing.plan import Plan, Stage
 from brinell.auditing.settle import settling
+from brinell.auditing.voting import voting
 from brinell.auditing.work import Engine, Outcome, Shard, attacking, first_look, perform, proving, seed_of
 from brinell.data import Dataset
 from brinell.errors import CannotRun, Contradiction, UsageError
 from brinell.evasion import Objective, cross_entropy, dlr, margin
-from brinell.evidence import Certificate, Evidence, Failure, Witness
-from brinell.targets import Target
+from brinell.evidence import Certificate, Evidence, Failure, ProbabilisticCertificate, Witness
+from brinell.targets import Smoothed, Target
 from brinell.threat import Threat
 from brinell.types import Inputs
-from brinell.verify import Forest, Graph, forest_of, trace
+from brinell.verify import Exact, Forest, Graph, forest_of, trace
+
+NO_VOTE = "it speaks of votes over noise, and the target takes none; make one with brinell.targets.smoothed"
+"""Why smoothing has nothing to say of a plain target: its certificates would be another classifier's."""
 
 
 @final
@@ -201,10 +205,17 @@ class Driver:
         if row.kind == "attack":
             return first_look(stage.label) if stage.engine == "Clean" else attacking(built, stage.label)
         if row.kind == "exact":
-            if not isinstance(self._forest, Forest):
-                self._on_note(f"{stage.label} left out: {self._forest}")
+            model = self._forest if built.reads is Forest else self._graph
+            reason = model if isinstance(model, str) else built.unfit(model)
+            if reason is not None:
+                self._on_note(f"{stage.label} left out: {reason}")
                 return None
-            return settling(built, self._forest, stage.label)
+            return settling(built, model, stage.label)
+        if row.kind == "vote":
+            if not isinstance(self.target.backend, Smoothed):
+                self._on_note(f"{stage.label} left out: {NO_VOTE}")
+                return None
+            return voting(built, stage.label)
         if not isinstance(self._graph, Graph):
             self._on_note(f"{stage.label} left out: {self._graph}")
             return None
@@ -266,6 +277,15 @@ def graph_of(target: Target, x: Inputs) -> Graph | str:
         return str(error)
 
 
+def model_for(exact: Exact[Any], target: Target, x: Inputs) -> Any:
+    """What an exact engine reads of a target; raises CannotRun where there is nothing for it to read."""
+    model = forest_or_reason(target) if exact.reads is Forest else graph_of(target, x)
+    reason = model if isinstance(model, str) else exact.unfit(model)
+    if reason is not None:
+        raise CannotRun(reason)
+    return model
+
+
 def forest_or_reason(target: Target) -> Forest | str:
     """The trees of a target, or why there are none to read."""
     try:
@@ -292,7 +312,9 @@ def build(stage: Stage) -> Any:
 
 def _settles(evidence: Evidence, radius: float) -> bool:
     """Whether it decides its example at this radius: a certificate may fall short of it."""
-    return isinstance(evidence, Witness) or (isinstance(evidence, Certificate) and evidence.radius >= radius)
+    if isinstance(evidence, Certificate | ProbabilisticCertificate):
+        return evidence.radius >= radius
+    return isinstance(evidence, Witness)
 
 
 def _objective(name: object) -> Objective:

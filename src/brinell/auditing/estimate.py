@@ -8,13 +8,14 @@ import torch
 from torch import nn
 
 from brinell.access import Access
-from brinell.auditing.drive import build, forest_or_reason, graph_of
+from brinell.auditing.drive import NO_VOTE, build, graph_of, model_for
 from brinell.auditing.plan import LOOK, Plan, Stage
 from brinell.auditing.preflight import answered, seconds_per_row
 from brinell.auditing.settle import settle
 from brinell.data import Dataset
+from brinell.errors import CannotRun
 from brinell.evasion import attack
-from brinell.targets import Target
+from brinell.targets import Smoothed, Target
 from brinell.targets import target as make_target
 from brinell.threat import REALS, PerturbationSet, Threat
 from brinell.types import Inputs, Logits
@@ -59,6 +60,8 @@ def estimate(plan: Plan, target: Target, data: Dataset, set: PerturbationSet, ra
                 cost = _attack(stage, classes, x, size, asked, times)
             elif stage.row.kind == "exact":
                 cost = _exact(stage, target, x, size, asked)
+            elif stage.row.kind == "vote":
+                cost = _vote(stage, target, asked, times[0])
             elif isinstance(graph, str):
                 cost = Cost(stage, left_out=graph)
             else:
@@ -84,13 +87,24 @@ def _attack(
 
 def _exact(stage: Stage, target: Target, x: Inputs, set: PerturbationSet, asked: int) -> Cost:
     """By timing it on four examples."""
-    forest = forest_or_reason(target)
-    if isinstance(forest, str):
-        return Cost(stage, left_out=forest)
+    engine = build(stage)
+    try:
+        model = model_for(engine, target, x)
+    except CannotRun as error:
+        return Cost(stage, left_out=str(error))
     few, y = x[:4], target.labels(x[:4])
     start = time.perf_counter()
-    settle(build(stage), forest, target, few, y, Threat(set))
+    settle(engine, model, target, few, y, Threat(set))
     return Cost(stage, asked, asked * (time.perf_counter() - start) / len(few))
+
+
+def _vote(stage: Stage, target: Target, asked: int, seconds: float) -> Cost:
+    """By the draws an example can cost; a row of the smoothed target is as many of the base target as it has votes."""
+    if not isinstance(target.backend, Smoothed):
+        return Cost(stage, left_out=NO_VOTE)
+    smoothing = build(stage)
+    rows = asked * (smoothing.draws + smoothing.select)
+    return Cost(stage, rows, rows * seconds / target.backend.votes)
 
 
 def _small(set: PerturbationSet, data: Dataset) -> PerturbationSet:

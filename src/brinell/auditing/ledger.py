@@ -23,7 +23,15 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from brinell.errors import CannotRun
-from brinell.evidence import Certificate, Evidence, Failure, Soundness, Witness
+from brinell.evidence import (
+    Certificate,
+    Evidence,
+    Failure,
+    ProbabilisticCertificate,
+    Soundness,
+    Witness,
+    check_evidence,
+)
 
 SCHEMA = 1
 FILE = "ledger.sqlite"
@@ -138,6 +146,9 @@ class Ledger:
         tensors: Mapping[str, Tensor] = {},
     ) -> None:
         """One shard, all or nothing. tensors: rows of the witnesses in order, `x` and the clean `x0`."""
+        evidence = list(evidence)
+        for e in evidence:
+            check_evidence(e)
         artifact = self._store(tensors) if tensors else None
         rows = [(work.question, e.item, e.engine, work.shard, *_columns(e, artifact)) for e in evidence]
         with self._transaction():
@@ -235,6 +246,8 @@ def _columns(evidence: Evidence, artifact: str | None) -> tuple[str, float | Non
             return "witness", distance, artifact, json.dumps(detail)
         case Certificate(radius=radius, bound=bound, soundness=soundness):
             return "certificate", radius, None, json.dumps({"bound": bound, "soundness": soundness})
+        case ProbabilisticCertificate(radius=radius, alpha=alpha, draws=draws):
+            return "probabilistic", radius, None, json.dumps({"alpha": alpha, "draws": draws})
         case Failure(message=message):
             return "failure", None, None, json.dumps({"message": message})
 
@@ -246,6 +259,8 @@ def _evidence(
         return Witness(item, engine, value, detail["row"], detail["predicted"], detail["confidence"], artifact)
     if kind == "certificate":
         return Certificate(item, engine, value, detail["bound"], Soundness(detail["soundness"]))
+    if kind == "probabilistic":
+        return ProbabilisticCertificate(item, engine, value, detail["alpha"], detail["draws"])
     return Failure(item, engine, detail["message"])
 
 

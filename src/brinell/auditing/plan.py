@@ -156,7 +156,7 @@ PRESETS = {
 }
 
 
-_NOT_STAGES = ("learner", "transformation")
+_NOT_STAGES = ("learner", "transformation", "estimate")
 
 
 def find(engine: str) -> Row:
@@ -166,6 +166,8 @@ def find(engine: str) -> Row:
             return row
         if row.name == engine and row.kind == "transformation":
             raise UsageError(f"{engine} is no search; give attacks a Transformed target in Python")
+        if row.name == engine and row.kind == "estimate":
+            raise UsageError(f"{engine} is an estimate: it proves nothing, and has no place in a bracket")
         if row.name == engine:
             raise UsageError(
                 f"{engine} learns from examples before anything is attacked; call {engine}().learn from Python"

@@ -82,6 +82,7 @@ class RadiusResult(_Record):
     counts: dict[str, int] = Field(description="examples by state")
     certified_interval: Interval
     unbroken_interval: Interval
+    probable: int = Field(default=0, description="certified examples that rest on probabilistic certificates alone")
     soundness: dict[str, int] = Field(
         default={}, description="certified examples by what the proof assumes of arithmetic"
     )
@@ -101,7 +102,7 @@ class EngineResult(_Record):
     """What one stage did, over all radii."""
 
     engine: str
-    kind: Literal["attack", "proof", "exact"]
+    kind: Literal["attack", "proof", "exact", "vote"]
     family: str
     paper: str
     atlas: tuple[str, ...]
@@ -150,6 +151,9 @@ class Result(_Record):
     engines: tuple[EngineResult, ...]
     findings: tuple[Finding, ...]
     diagnosis: Diagnosis | None = None
+    failure: Fraction = Field(
+        default=None, description="probability that any probabilistic certificate is wrong, at most; None without any"
+    )
     notes: tuple[str, ...]
     seconds: float = Field(description="wall time, summed over resumptions")
     provenance: Provenance
@@ -182,7 +186,8 @@ def summarise(ledger: Ledger, board: Board) -> Result:
         engines=tuple(_engines(plan, ledger.work())),
         findings=tuple(Finding.model_validate(f) for f in about["findings"]),
         diagnosis=Diagnosis.model_validate(about["diagnosis"]) if about.get("diagnosis") else None,
-        notes=(*about["notes"], *_raised(ledger.work())),
+        failure=_failure(board, ledger.work()),
+        notes=(*about["notes"], *_raised(ledger.work()), *_contested(board)),
         seconds=round(about.get("seconds", 0.0), 3),
         provenance=Provenance(
             **about["environment"],
@@ -218,6 +223,7 @@ def _radius(board: Board, set: str, radius: float, items: Sequence[int] | None =
         },
         certified_interval=bracket.certified_interval(),
         unbroken_interval=bracket.unbroken_interval(),
+        probable=bracket.probable_count,
         soundness={level.value: count for level, count in board.soundness(radius, items).items()},
     )
 
@@ -252,7 +258,7 @@ def _engines(plan: Plan, work: Sequence[Work]) -> list[EngineResult]:
         if not own:
             continue
         row = rows[stage.engine]
-        assert row.kind != "learner" and row.kind != "transformation"  # noqa: PT018 - no stage is one
+        assert row.kind != "learner" and row.kind != "transformation" and row.kind != "estimate"  # noqa: PT018 - no stage is one
         results.append(
             EngineResult(
                 engine=stage.label,
@@ -277,6 +283,22 @@ def _raised(work: Sequence[Work]) -> Iterator[str]:
     for engine in dict.fromkeys(w.engine for w in work if w.failed and w.engine != LOOK):
         failed = sum(w.failed for w in work if w.engine == engine)
         yield f"{engine}: the model raised on inputs near {failed} examples, which stay as they were"
+
+
+def _failure(board: Board, work: Sequence[Work]) -> Fraction:
+    """The union bound over every example that was asked, each time that it was."""
+    if not board.alphas:
+        return None
+    return min(1.0, sum(board.alphas.get(w.engine, 0.0) * w.asked for w in work))
+
+
+def _contested(board: Board) -> Iterator[str]:
+    """A witness within a probabilistic certificate is no contradiction, but worth a note."""
+    if count := board.contested():
+        yield (
+            f"{count} examples have a witness where a probabilistic certificate said there was none, and count as "
+            "broken: it was one of those that fail, or the target's vote of few draws is not the vote of all"
+        )
 
 
 def _fraction(count: int, n: int) -> Fraction:

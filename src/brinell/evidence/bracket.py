@@ -12,7 +12,7 @@ from brinell.evidence.verdict import State
 @final
 @dataclass(frozen=True)
 class Bracket:
-    """How many of the examples are in each state.
+    """How many of the examples are in each state. probable_count: of the certified, those that chance may spoil.
 
     The fractions are over the examples that could be asked: an error is neither robust nor broken, and is counted
     apart. With none to ask they are NaN, so that no comparison with them succeeds.
@@ -22,6 +22,7 @@ class Bracket:
     certified_count: int
     open_count: int
     errors: int = 0
+    probable_count: int = 0
 
     @classmethod
     def of(cls, states: Iterable[State]) -> "Bracket":

@@ -2,9 +2,14 @@
 
 from math import sqrt
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import beta, norm
 
 from brinell.errors import UsageError
+
+Integer = int | NDArray[np.int64]
+Numbers = NDArray[np.float64]
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -29,6 +34,14 @@ def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     low = 0.0 if successes == 0 else float(beta.ppf(tail, successes, n - successes + 1))
     high = 1.0 if successes == n else float(beta.isf(tail, successes + 1, n - successes))
     return low, high
+
+
+def at_least(successes: Integer, n: Integer, alpha: float) -> Numbers:
+    """Lower bounds on chances, each wrong with probability at most alpha (Clopper and Pearson 1934)."""
+    if not 0 < alpha < 1:
+        raise UsageError(f"alpha is {alpha}; it must lie between 0 and 1")
+    low: Numbers = beta.ppf(alpha, np.maximum(successes, 1), np.asarray(n) - successes + 1)
+    return np.where(np.asarray(successes) > 0, low, 0.0)
 
 
 def _check(successes: int, n: int, confidence: float) -> None:

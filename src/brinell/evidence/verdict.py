@@ -120,6 +120,12 @@ def check_evidence(evidence: object) -> None:
         raise UsageError(f"{what} is no evidence; a verdict rests on witnesses and certificates")
 
 
+def check_bounds(bounds: object) -> None:
+    """Refuse an estimate where bounds are asked for."""
+    if isinstance(bounds, Estimate):
+        raise UsageError(f"{bounds.method} is an estimate, and certifies nothing; give bounds of a verifier")
+
+
 @final
 @dataclass(frozen=True)
 class Verdict:

@@ -1,5 +1,6 @@
 """How numbers and other people's strings are written: the same on the page and in the terminal."""
 
+import math
 import re
 import unicodedata
 
@@ -86,6 +87,26 @@ def arithmetic(radius: RadiusResult) -> str:
     total = sum(n for n, _ in known)
     said = "; ".join(f"{count(n)} {what}" for n, what in known)
     return f"Of {count(total)} certificates at {radius.set} {number(radius.radius)}: {said}."
+
+
+def chance(result: Result) -> str:
+    """What probabilistic certificates there are, and how sure they are together; nothing where there are none."""
+    last = result.radii[-1]
+    if result.failure is None:
+        return ""
+    said = f"{count(last.probable)} of the certified examples at {last.set} {number(last.radius)}"
+    if result.failure >= 1:
+        return f"{said} rest on votes over random noise, not on proofs; of so many, some may well be wrong."
+    return (
+        f"{said} rest on votes over random noise, not on proofs: with probability at least "
+        f"{_below(1 - result.failure)} all such statements of this run are right."
+    )
+
+
+def _below(share: float) -> str:
+    """A percentage with as many digits as it takes not to say 100, rounded down."""
+    digits = 1 if share < 0.999 else 4
+    return f"{math.floor(share * 100 * 10**digits) / 10**digits:.{digits}f} %"
 
 
 _ARITHMETIC = {

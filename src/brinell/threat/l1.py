@@ -4,9 +4,11 @@ from dataclasses import dataclass, replace
 from math import inf, prod
 from typing import ClassVar, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from brinell.threat import polytope
 from brinell.threat.box import REALS, Box
 from brinell.threat.plane import greedy
 from brinell.threat.sets import (
@@ -89,6 +91,10 @@ class L1(PerturbationSet):
         room = torch.where(w > 0, high - x, x - low)
         move = greedy(w.flatten(1), room.flatten(1), rise.abs()).to(x.dtype).reshape(x.shape)
         return self.box.clamp(x + w.sign() * move)
+
+    def nearest_in(self, x0: Inputs, normals: np.ndarray, offsets: np.ndarray) -> polytope.Nearest:
+        flat = x0.detach().cpu().double().flatten().numpy()
+        return polytope.nearest_linear(flat, normals, offsets, "l1")
 
     def hull(self, x0: Inputs) -> tuple[Inputs, Inputs]:
         return interval_hull(x0, self.radius, self.box)

@@ -4,9 +4,11 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from brinell.threat import polytope
 from brinell.threat.box import REALS, Box
 from brinell.threat.plane import along
 from brinell.threat.sets import (
@@ -78,6 +80,10 @@ class L2(PerturbationSet):
         t = along(w, w, torch.where(w > 0, high - x, x - low), rise.abs())
         return self.box.clamp(x + over_features(t.to(x.dtype), x) * w)
 
+    def nearest_in(self, x0: Inputs, normals: np.ndarray, offsets: np.ndarray) -> polytope.Nearest:
+        flat = x0.detach().cpu().double().flatten().numpy()
+        return polytope.nearest_l2(flat, normals, offsets)
+
     def hull(self, x0: Inputs) -> tuple[Inputs, Inputs]:
         return interval_hull(x0, self.radius, self.box)
 
@@ -102,14 +108,15 @@ def _length(x: Inputs) -> Scores:
 
 def largest_stretch(squares: Tensor, ends: Tensor, target: Tensor) -> Tensor:
     """The largest s <= 1 with sum of min(s * squares, ends) <= target, row by row. All arguments >= 0."""
-    s = (target / squares.sum(1)).clamp(max=1).nan_to_num(1.0)
+    s = (target / (squares * (ends > 0)).sum(1)).clamp(max=1).nan_to_num(1.0)
+    rising = s < 1
     for _ in range(100):
+        if not rising.any():
+            break
         scaled = s.unsqueeze(1) * squares
         gap = target - torch.minimum(scaled, ends).sum(1)
         slope = (squares * (scaled < ends)).sum(1)
         step = torch.where(slope > 0, gap / slope, torch.ones_like(s))
         rising = (gap > 0) & (step > torch.finfo(s.dtype).eps * s) & (s < 1)
-        if not rising.any():
-            break
         s = torch.where(rising, s + step, s).clamp(max=1)
     return s

@@ -6,11 +6,13 @@ An attack or a verifier written against `PerturbationSet` works for every set: i
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from brinell.errors import UsageError
+from brinell.threat import polytope
 from brinell.threat.box import Box, between
 from brinell.types import Inputs, Mask, Scores
 
@@ -94,6 +96,20 @@ class PerturbationSet(ABC):
         This one is for sets whose distance grows with the change of each value.
         """
         return torch.clamp(x0, low, high)
+
+    def to_plane(self, w: Tensor, rise: float) -> float:
+        """How far x0 is from the plane {x : <w, x - x0> = rise}, whatever the box; w without a batch axis, float64."""
+        w = w.unsqueeze(0)
+        steepness = float((w * self.steepest(w)).sum())
+        return abs(rise) / steepness if steepness > 0 else (0.0 if rise == 0 else float("inf"))
+
+    def nearest_in(self, x0: Inputs, normals: np.ndarray, offsets: np.ndarray) -> polytope.Nearest:
+        """(the point of {x : normals x <= offsets} nearest to x0, a lower bound on the distance of all of its points).
+
+        x0: one example; in flat order, float64, whatever box and radius. The point is a solver's, None where it sees
+        none; the bound is sound without it.
+        """
+        raise UsageError(f"the set {self.name!r} has no nearest point of a polytope; use linf, l1 or l2")
 
     def inward(self, x0: Inputs, x: Inputs, g: Inputs) -> Inputs:
         """g without the parts that lead out of the hull from x: what an ascent from x can follow."""

@@ -9,6 +9,8 @@ from brinell.verify.decide import Answer as Answer
 from brinell.verify.decide import decide as decide
 from brinell.verify.deployed import Deployed as Deployed
 from brinell.verify.deployed import deployed as deployed
+from brinell.verify.exact import Exact as Exact
+from brinell.verify.exact import Nearest as Nearest
 from brinell.verify.export import trace as trace
 from brinell.verify.forest import Forest as Forest
 from brinell.verify.forest import forest_of as forest_of
@@ -26,10 +28,16 @@ from brinell.verify.lipschitz.relaxed import Ahead as Ahead
 from brinell.verify.lipschitz.relaxed import affinity as affinity
 from brinell.verify.lipschitz.relaxed import top_k as top_k
 from brinell.verify.milp import MILP as MILP
+from brinell.verify.projection import RandomProjection as RandomProjection
 from brinell.verify.property import Case as Case
 from brinell.verify.property import Property as Property
+from brinell.verify.region_walk import RegionWalk as RegionWalk
+from brinell.verify.regions import Region as Region
+from brinell.verify.regions import linear_regions as linear_regions
+from brinell.verify.smoothing import ABSTAIN as ABSTAIN
+from brinell.verify.smoothing import Smoothing as Smoothing
+from brinell.verify.smoothing import Voted as Voted
 from brinell.verify.trees import ExactTrees as ExactTrees
-from brinell.verify.trees import Nearest as Nearest
 from brinell.verify.verifier import Checkpoint as Checkpoint
 from brinell.verify.verifier import Margins as Margins
 from brinell.verify.verifier import Spec as Spec

@@ -9,7 +9,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from brinell.errors import UsageError
-from brinell.evidence import Soundness
+from brinell.evidence import Soundness, check_bounds
 from brinell.threat import PerturbationSet
 from brinell.types import Inputs, Labels, Mask
 from brinell.verify.graph import Graph
@@ -59,5 +59,9 @@ def margins(y: Labels, classes: int) -> Spec:
 
 
 def certified(bounds: Margins) -> Mask:
-    """Whether every margin is shown to be positive. Strictly: a tie is a success of the adversary's."""
+    """Whether every margin is shown to be positive. Strictly: a tie is a success of the adversary's.
+
+    Raises UsageError on an estimate, which shows nothing.
+    """
+    check_bounds(bounds)
     return (bounds > 0).all(1)

@@ -55,7 +55,7 @@ def certified_radius(scores: Logits, pairs: Float64[Tensor, "classes classes"]) 
     """The least distance at which any class may catch up with the leading one; 0 where two classes lead.
 
     pairs: `Constants.pairs` of the norm in which distances are measured. The decision of the example keeps within any
-    smaller distance: it is min over i of (y_j - y_i) / K_ij for the leading class j (section 3). Scores of float32 are
+    smaller distance: it is min over i of (y_j - y_i) / K_ij for the leading class j. Scores of float32 are
     off by their own rounding, and so is the radius.
     """
     ahead, rivals = _ahead(scores, pairs)
@@ -65,7 +65,7 @@ def certified_radius(scores: Logits, pairs: Float64[Tensor, "classes classes"]) 
 
 
 def with_bottom(scores: Logits, pairs: Float64[Tensor, "classes classes"], radius: float) -> Logits:
-    """The scores and, as one more class, the most that any other class may come to within the radius (equation 1).
+    """The scores and, as one more class, the most that any other class may come to within the radius: the class "bottom".
 
     Where the last of them leads, or ties, the example is not certified.
     """

@@ -41,8 +41,8 @@ def convolution(operator: Convolution, outputs: tuple[int, int], steps: int) -> 
     """No less than the norm of a convolution with its own stride, padding, dilation and groups. outputs: their size.
 
     A stride of s is a stride of one over s x s times the channels, each a phase of the input; and a convolution of
-    an image within zeros is part of one that wraps around a torus on which nothing meets (Delattre et al. 2023,
-    section 3.2, wrap where we pad). That one is a matrix for each frequency.
+    an image within zeros is part of one that wraps around a torus on which nothing meets. That one is a matrix for
+    each frequency, as in the paper, where images wrap.
     """
     taps, sides = _phases(operator), []
     for axis in (0, 1):

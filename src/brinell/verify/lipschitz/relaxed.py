@@ -40,7 +40,7 @@ class Ahead:
 def top_k(
     verifier: Verifier, graph: Graph, x0: Inputs, set: PerturbationSet, k: int, checkpoint: Checkpoint = nothing
 ) -> Ahead:
-    """Relaxed top-K robustness (definition 2): for some number of classes up to k, the leading ones stay the same.
+    """Relaxed top-K robustness: for some number of classes up to k, the leading ones stay the same.
 
     With k = 1 it is ordinary robustness of the decision.
     """
@@ -57,7 +57,7 @@ def affinity(
     groups: Sequence[Sequence[int]],
     checkpoint: Checkpoint = nothing,
 ) -> Ahead:
-    """Affinity robustness (definition 4): some leading classes, all of one group, stay the same.
+    """Affinity robustness: some leading classes, all of one group, stay the same.
 
     groups: classes that may be taken for one another; they may overlap. A class alone is always a group.
     """
@@ -81,7 +81,7 @@ def _ahead(
     groups: Bool[Tensor, "groups classes"] | None,
     checkpoint: Checkpoint,
 ) -> Ahead:
-    """m_k of section 3 for each k, of bounds on the margins of the k leading classes over all others."""
+    """For each k the margin that the k leading classes keep, of bounds on the margins of the k leading classes over all others."""
     classes = graph.classes
     order = graph(x0).argsort(dim=1, descending=True, stable=True)
     identity = torch.eye(classes, dtype=torch.float64)

@@ -1,0 +1,79 @@
+"""A smoothed target audited: its certificates are of another kind, and every face says so."""
+
+import pytest
+
+import brinell
+from auditing.runs import examples, network
+from brinell.auditing import Audit, Plan, Stage, alone
+from brinell.errors import UsageError
+from brinell.report import render
+from brinell.report.words import chance
+from brinell.targets import Gaussian, smoothed
+from brinell.threat import L2, Linf, Threat
+
+PLAN = Plan(
+    name="votes",
+    stages=(Stage(engine="Clean"), Stage(engine="Smoothing", settings={"draws": 800, "alpha": 0.001})),
+    shard=16,
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Audit:
+    target = smoothed(brinell.target(network()), Gaussian(0.05), votes=100)
+    x, _ = examples(network(), 24)
+    folder = tmp_path_factory.mktemp("votes") / "run"
+    threat, data = Threat(L2(0.1)), (x, target.labels(x))
+    return brinell.audit(target, data, threat, PLAN, out=folder, radii=(0.02, 0.1), workers=1)
+
+
+def test_certificates_by_vote_are_counted_apart(run: Audit) -> None:
+    near, far = run.at(0.02), run.at(0.1)
+    assert near.certified_count == near.probable_count > 0
+    assert far.certified_count <= near.certified_count
+    assert run.result.radii[0].probable == near.probable_count
+    assert sum(run.result.radii[0].soundness.values()) == 0  # they are no proofs
+    assert {v.alpha for v in run.verdicts_at(0.02) if v.state == "certified"} == {0.001}
+
+
+def test_the_union_bound_is_over_all_that_were_asked(run: Audit) -> None:
+    stage = run.result.engines[1]
+    assert stage.kind == "vote"
+    assert stage.asked >= 24  # at the larger radius all, at the smaller those that are still open
+    assert run.result.failure == pytest.approx(0.001 * stage.asked)
+
+
+def test_the_page_and_the_terminal_say_that_it_is_a_vote(run: Audit) -> None:
+    said = chance(run.result)
+    assert "rest on votes over random noise, not on proofs: with probability at least" in said
+    assert said in render(run)
+    assert "certified by vote" in repr(run)
+    assert Audit.open(run.path).result == run.result
+
+
+def test_of_a_plain_target_smoothing_says_nothing() -> None:
+    run = brinell.audit(brinell.target(network()), examples(network(), 8), Threat(L2(0.1)), PLAN, workers=1)
+    assert run.bracket.certified_count == 0
+    assert any("Smoothing(draws=800, alpha=0.001) left out: it speaks of votes" in note for note in run.result.notes)
+    assert chance(run.result) == ""
+
+
+def test_another_set_is_held_by_a_ball_around_it() -> None:
+    target = smoothed(brinell.target(network()), Gaussian(0.1), votes=100)
+    x, _ = examples(network(), 8)
+    run = brinell.audit(target, (x, target.labels(x)), Threat(Linf(0.01)), PLAN, workers=1)
+    board = run._board
+    assert board.statements
+    for statement in board.statements.values():
+        assert statement.radius <= 0.01
+        assert statement.draws <= 800
+
+
+def test_an_estimate_is_no_stage() -> None:
+    with pytest.raises(UsageError, match="RandomProjection is an estimate: it proves nothing"):
+        Stage(engine="RandomProjection").row  # noqa: B018 - an unknown engine is refused here
+
+
+def test_a_proof_is_no_attack_alone() -> None:
+    with pytest.raises(UsageError, match="Smoothing is a proof"):
+        alone(PLAN.stages[1], brinell.target(network()), brinell.Dataset.of(*examples(network(), 4)), Threat(L2(0.1)))
