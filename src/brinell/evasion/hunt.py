@@ -196,7 +196,7 @@ class Hunt:
         if not len(self):
             return self._nothing().expand(len(points), -1, -1)
         scores = self._target.scores(points.flatten(0, 1))
-        hits = self._met(scores, *self._over_points(len(points))).unflatten(0, points.shape[:2])
+        hits = self._met(scores, *self._over_points(len(points), self._aims)).unflatten(0, points.shape[:2])
         answers: Tensor = scores.unflatten(0, points.shape[:2])
         return answers[:, self._retire_any(points, hits)]
 
@@ -208,7 +208,7 @@ class Hunt:
         if not len(self):
             return self.x.new_zeros((len(points), 0)), points
         scores, value, g = self._target.gradient(points.flatten(0, 1), self._of(objective, len(points)))
-        hits = self._met(scores, *self._over_points(len(points)))
+        hits = self._met(scores, *self._over_points(len(points), self._aims))
         keep = self._retire_any(points, hits.unflatten(0, points.shape[:2]))
         g = _finite(g).unflatten(0, points.shape[:2])
         return value.unflatten(0, points.shape[:2])[:, keep], g if keep.all() else g[:, keep]
@@ -269,8 +269,9 @@ class Hunt:
         queries = self.queries[self.rows] + forwards
         paid = torch.ones_like(self.rows, dtype=torch.bool) if self._budget is None else queries <= self._budget
         self._keep(paid)
-        self.queries[self.rows] = queries[paid]
-        self.gradients[self.rows] += gradients
+        self.queries[self.rows] = _rows(queries, paid)
+        if gradients:
+            self.gradients[self.rows] += gradients
         return paid
 
     def _met(self, scores: Logits, y: Labels, aims: Labels | None) -> Mask:
@@ -325,18 +326,18 @@ class Hunt:
 
     def _of(self, objective: Objective | Relative, points: int = 1) -> Callable[[Logits, slice], Scores]:
         """The objective of a chunk of rows, where `points` batches follow one another."""
-        y = self.y.repeat(points)
-        aim = None if self.aim is None else self.aim.repeat(points)
-
+        y, aim = self._over_points(points, self.aim)
         if not isinstance(objective, Relative):
             return of_rows(objective, y, aim)
         assert self.clean is not None  # scores are seen, and so were those of the clean input
-        clean = self.clean.repeat(points, 1)
+        clean = self.clean if points == 1 else self.clean.repeat(points, 1)
         return lambda scores, rows: of_rows(objective.to(clean[rows]), y, aim)(scores, rows)
 
-    def _over_points(self, points: int) -> tuple[Labels, Labels | None]:
-        """Label and goal's aim of each row of `points` batches, one after the other."""
-        return self.y.repeat(points), None if self._aims is None else self._aims.repeat(points)
+    def _over_points(self, points: int, aims: Labels | None) -> tuple[Labels, Labels | None]:
+        """Label and aim of each row of `points` batches, one after the other."""
+        if points == 1:
+            return self.y, aims
+        return self.y.repeat(points), None if aims is None else aims.repeat(points)
 
     def _nothing(self) -> Logits:
         classes = 2 if self.clean is None else self.clean.shape[1]

@@ -58,6 +58,11 @@ class Box:
         """The widest side."""
         return max(high - low for low, high in self._sides())
 
+    @property
+    def largest(self) -> float:
+        """The largest absolute value it holds."""
+        return max(map(abs, (*_flat(self.low), *_flat(self.high))))
+
     def limits(self, like: Inputs) -> tuple[Tensor, Tensor]:
         """(low, high) as tensors that broadcast against a batch like `like`, in its dtype."""
         return _tensor(self.low, like), _tensor(self.high, like)

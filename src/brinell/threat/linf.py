@@ -3,9 +3,11 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from brinell.threat import polytope
 from brinell.threat.box import REALS, Box
 from brinell.threat.plane import along
 from brinell.threat.sets import (
@@ -68,20 +70,21 @@ class Linf(PerturbationSet):
         t = along(w.sign(), w, torch.where(w > 0, high - x, x - low), rise.abs())
         return self.box.clamp(x + over_features(t.to(x.dtype), x) * w.sign())
 
+    def nearest_in(self, x0: Inputs, normals: np.ndarray, offsets: np.ndarray) -> polytope.Nearest:
+        flat = x0.detach().cpu().double().flatten().numpy()
+        return polytope.nearest_linear(flat, normals, offsets, "linf")
+
     def hull(self, x0: Inputs) -> tuple[Inputs, Inputs]:
         return interval_hull(x0, self.radius, self.box)
 
     def minimum(self, x0: Inputs, a: Coefficients) -> Bounds:
         return least_over_box(*self.hull(x0), a)
 
-    def _reach(self, x0: Inputs) -> Tensor:
+    def _reach(self, x0: Inputs) -> float | Tensor:
         """The radius less the rounding error of x0 ± radius, whose size the box bounds (or else x0 itself)."""
         eps = torch.finfo(x0.dtype).eps
         if self.radius == torch.inf:
-            return torch.full_like(x0, torch.inf)
+            return torch.inf
         if self.box.bounded:
-            low, high = self.box.limits(x0)
-            size = torch.maximum(low.abs(), high.abs())
-        else:
-            size = x0.abs() + self.radius
-        return (self.radius * (1 - eps) - eps * size).clamp(min=0)
+            return max(self.radius * (1 - eps) - eps * self.box.largest, 0.0)
+        return (self.radius * (1 - eps) - eps * (x0.abs() + self.radius)).clamp(min=0)

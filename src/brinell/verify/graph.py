@@ -38,10 +38,14 @@ class Graph:
 
     def __call__(self, x: Inputs) -> Values:
         """The output, in float64 on the CPU."""
+        return self.values(x)[-1]
+
+    def values(self, x: Inputs) -> list[Values]:
+        """What each node holds, in float64 on the CPU."""
         values = [x.to("cpu", torch.float64)]
         for i in range(1, len(self.nodes)):
             values.append(self.operator(i).forward(*(values[j] for j in self.nodes[i].inputs)))
-        return values[-1]
+        return values
 
     def cast(self, dtype: torch.dtype) -> "Graph":
         """The same network with constants of this precision; made once."""

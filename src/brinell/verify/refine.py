@@ -1,53 +1,112 @@
 """The neurons inside, each bounded with slopes of its own: what bends above rests on limits closer to the truth.
 
-Source: Xu et al. 2021 (alpha-CROWN), arXiv:2011.13824, section 3.2. There all slopes climb together toward the last
-bounds; here each layer is bounded once, as well as its own slopes can, before the next.
+Sources: Xu et al. 2021 (alpha-CROWN), arXiv:2011.13824, section 3.2: there all slopes climb together toward the last
+bounds, here each layer is bounded as well as its own slopes can, before the next. Where only inputs matter that leave the
+outputs unsafe, they bound what is inside too: Kotha et al. 2023 (INVPROP), arXiv:2302.01404.
 """
 
-from dataclasses import replace
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import final
 
 import torch
+from jaxtyping import Float64
+from torch import Tensor
+from torch.nn import functional
 
-from brinell.verify.freedom import Climb, ascend, first
-from brinell.verify.graph import Graph
-from brinell.verify.operators import Interval, Neurons
+from brinell.verify.freedom import Climb, Hold, State, ascend, first
+from brinell.verify.graph import Graph, Node
+from brinell.verify.operators import Interval, Linear, ReLU
+from brinell.verify.operators.shape import Concatenate, Reshape
 from brinell.verify.problem import Problem
-from brinell.verify.relaxation import Relaxation, met, units
-from brinell.verify.substitution import written
+from brinell.verify.relaxation import met
 
 _SHARE = 4
 """What a gradient keeps of each bound, in the copies that a bound without one takes."""
 
 
-def refined(problem: Problem, relaxed: Relaxation, climb: Climb) -> list[Interval]:
-    """Intervals of all nodes, none wider than those of the relaxation."""
+@final
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What is known of the one example asked about. side: of the ReLUs that are held on one.
+
+    row: of the scores, of which only values in [least, 0] matter.
+    """
+
+    side: Mapping[int, Tensor]
+    row: Float64[Tensor, " classes"]
+    least: float
+
+
+def refined(problem: Problem, known: list[Interval], climb: Climb, given: Given | None = None) -> list[Interval]:
+    """Intervals of all nodes, none wider than those that are known. given: of a single example, what else is."""
     graph = problem.graph
-    exact = graph.single if problem.is_box else frozenset({0})
-    intervals = relaxed.intervals[:1]
+    exact = graph.single if problem.is_box and given is None else frozenset({0})
+    intervals = list(known)
     for i, node in enumerate(graph.nodes[1:], 1):
-        interval = met(graph.operator(i).interval(*(intervals[j] for j in node.inputs)), relaxed.intervals[i])
+        intervals[i] = met(intervals[i], graph.operator(i).interval(*(intervals[j] for j in node.inputs)))
         if i in graph.bent - exact:
-            wanted = graph.unknown(i, interval)
-            interval = _climbed(problem, i, interval, wanted, intervals, climb)
-        intervals.append(interval)
+            intervals[i] = _climbed(problem, i, intervals, climb, given)
     return intervals
 
 
+def effort(graph: Graph, intervals: list[Interval]) -> int:
+    """How many functionals are climbed to refine one example."""
+    return 2 * sum(int(graph.unknown(i, intervals[i]).sum()) for i in graph.bent)
+
+
 def _climbed(
-    problem: Problem, node: int, interval: Interval, wanted: Neurons, intervals: list[Interval], climb: Climb
+    problem: Problem, node: int, intervals: list[Interval], climb: Climb, given: Given | None
 ) -> Interval:
-    """The interval met with what its wanted neurons, and their negatives, are bounded by from below."""
-    below = Graph(problem.graph.nodes[: node + 1])
-    shape = below.nodes[node].shape
-    low, high = (end.flatten(1) for end in interval)
+    """The interval of a node met with what its unknown neurons, and their negatives, are bounded by from below."""
+    wanted = problem.graph.unknown(node, intervals[node]).flatten(1)
+    asked, ends = _asking(problem, node, given)
+    low, high = (end.flatten(1) for end in intervals[node])
     most = max(1, problem.rows(problem.graph.width) // (2 * _SHARE))
-    for neurons, unit in units(wanted.flatten(1), most, problem.x0.dtype):
-        unit = written(unit)
-        spec = torch.cat((unit, -unit), 1).unflatten(2, shape)
-        asked = replace(problem, graph=below, spec=spec)
-        bounds, _, _ = ascend(asked, first(below, intervals, spec.shape[1]), climb)
-        lower, higher = bounds.chunk(2, 1)
-        old = low.gather(1, neurons), high.gather(1, neurons)
-        new = met(old, (lower.where(lower.isfinite(), -torch.inf), -higher.where(higher.isfinite(), -torch.inf)))
+    count = int(wanted.sum(1).max())
+    chosen = wanted.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :count]
+    for neurons in torch.split(chosen, most, 1) if count else ():
+        unit = functional.one_hot(neurons, asked.graph.classes).to(problem.x0.dtype)
+        spec = torch.cat((unit, -unit), 1)
+        state = _held(first(asked.graph, [*intervals[: len(problem.graph.nodes)], *ends], spec.shape[1]), given)
+        bounds, _, _ = ascend(asked.asking(spec), state, climb)
+        lower, higher = bounds.where(bounds.isfinite(), -torch.inf).chunk(2, 1)
+        new = met((low.gather(1, neurons), high.gather(1, neurons)), (lower, -higher))
         low, high = low.scatter(1, neurons, new[0]), high.scatter(1, neurons, new[1])
-    return low.reshape(interval[0].shape), high.reshape(interval[1].shape)
+    return low.reshape(intervals[node][0].shape), high.reshape(intervals[node][1].shape)
+
+
+def _asking(problem: Problem, node: int, given: Given | None) -> tuple[Problem, list[Interval]]:
+    """(the network up to a node, whose values are then the output, in flat order; the intervals of nodes it adds).
+
+    With a row the network is whole. The row is one more neuron, held at or below zero, and joins the output: it takes
+    part in every bound at a price that climbs, as a neuron does that a branch holds on a side.
+    """
+    graph = problem.graph
+    shape = graph.nodes[node].shape
+    flat = Node(Reshape(shape, (math.prod(shape),)), (node,), (math.prod(shape),))
+    if given is None:
+        return replace(problem, graph=Graph((*graph.nodes[: node + 1], flat))), []
+    row, end = Linear(given.row.unsqueeze(0), given.row.new_zeros(1)), graph.output
+    nodes = (
+        *graph.nodes,
+        Node(row, (end,), (1,)),
+        Node(ReLU(), (end + 1,), (1,)),
+        flat,
+        Node(Concatenate(0, (*flat.shape, 1)), (end + 3, end + 2), (flat.shape[0] + 1,)),
+    )
+    least = given.row.new_full((1, 1), given.least)
+    return replace(problem, graph=Graph(nodes)), [(least, torch.zeros_like(least))]
+
+
+def _held(state: State, given: Given | None) -> State:
+    """The same, with the sides that are given, at no price yet."""
+    if given is None:
+        return state
+    last = max(state)
+    sides = {**given.side, last: -torch.ones_like(state[last].low)}
+    return {
+        i: replace(bent, hold=Hold(sides[i], torch.zeros_like(bent.slopes))) if i in sides else bent
+        for i, bent in state.items()
+    }

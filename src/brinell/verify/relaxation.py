@@ -1,7 +1,8 @@
 """Bounds on every node, from the input forward, and the linear bounds of the bends that rest on them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Literal, final
 
@@ -48,6 +49,7 @@ def relax(
     exact = graph.single if problem.is_box else frozenset({0})
     worth = (graph.bent if substituted else graph.bent & graph.straight) - exact
     last = max(worth, default=0)  # rounding matters up to there
+    likely = graph.values((problem.hull[0] + problem.hull[1]) / 2) if worth else []
     intervals, errors = [problem.hull], [at_input(graph, problem.hull, inside)]
     pieces: dict[int, Linearised] = {}
     for i, node in enumerate(graph.nodes[1:], 1):
@@ -63,9 +65,8 @@ def relax(
             interval = met(interval, known[i])
         if i in worth:
             # Below the first bend every neuron gains, also one that is stable: intervals are carried on from it.
-            everywhere = torch.ones_like(interval[0], dtype=torch.bool)
-            wanted = everywhere if i in graph.straight else graph.unknown(i, interval)
-            interval = tighten(inner, i, interval, wanted, pieces, errors[i])
+            wanted = _all if i in graph.straight else partial(graph.unknown, i)
+            interval = tighten(inner, i, interval, wanted, likely[i] >= 0, pieces, errors[i])
         intervals.append(interval)
     if inner is not problem:
         for i, node in enumerate(graph.nodes[1:], 1):
@@ -79,6 +80,10 @@ def _piece(graph: Graph, i: int, inputs: Sequence[Interval], slope: Slope | None
     if isinstance(operator, Affine):
         return {i: operator}
     return {} if slope is None else {i: operator.relax(*inputs[0], operator.choices(*inputs[0], slope).unsqueeze(1))}
+
+
+def _all(interval: Interval) -> Neurons:
+    return torch.ones_like(interval[0], dtype=torch.bool)
 
 
 def met(interval: Interval, other: Interval) -> Interval:
@@ -120,45 +125,54 @@ def tighten(
     problem: Problem,
     node: int,
     interval: Interval,
-    wanted: Neurons,
+    wanted: Callable[[Interval], Neurons],
+    positive: Neurons,
     pieces: Mapping[int, Linearised],
     error: Values,
 ) -> Interval:
     """The interval met with what substitution shows of the wanted neurons, widened by its error.
 
-    Where the two do not meet, or substitution gives no finite number, the interval stays as it was.
+    positive: of which neurons the low end comes first, and of the others the high end. Where that shows the sign, a
+    ReLU wants nothing of the other end. Where the two do not meet, or substitution gives no finite number, the interval
+    stays as it was.
     """
-    low, high = (end.flatten(1) for end in interval)
     most = problem.rows(widest(problem.graph, node, pieces))
-    for neurons, unit in units(wanted, most, problem.x0.dtype):
-        problem.checkpoint()
-        slack = error.flatten(1).gather(1, neurons)
-        lower = bound(problem, node, unit, pieces) - slack
-        upper = slack - bound(problem, node, -unit, pieces)
-        old_low, old_high = low.gather(1, neurons), high.gather(1, neurons)
-        new_low = torch.where(lower.isfinite(), torch.maximum(lower, old_low), old_low)
-        new_high = torch.where(upper.isfinite(), torch.minimum(upper, old_high), old_high)
-        meet = (new_low <= new_high) & wanted.flatten(1).gather(1, neurons)
-        low = low.scatter(1, neurons, new_low.where(meet, old_low))
-        high = high.scatter(1, neurons, new_high.where(meet, old_high))
-    return low.reshape(interval[0].shape), high.reshape(interval[1].shape)
+    for asked in (positive, ~positive):
+        left = wanted(interval)
+        signs = torch.where(asked, 1.0, -1.0).to(problem.x0.dtype)
+        low, high = (end.flatten(1) for end in interval)
+        for neurons, unit in units(left, signs, most):
+            problem.checkpoint()
+            is_low = asked.flatten(1).gather(1, neurons)
+            found = bound(problem, node, unit, pieces) - error.flatten(1).gather(1, neurons)
+            found = found.where(found.isfinite(), -torch.inf).to(low.dtype)
+            old_low, old_high = low.gather(1, neurons), high.gather(1, neurons)
+            new_low = torch.maximum(found, old_low).where(is_low, old_low)
+            new_high = torch.minimum(-found, old_high).where(~is_low, old_high)
+            meet = (new_low <= new_high) & left.flatten(1).gather(1, neurons)
+            low = low.scatter(1, neurons, new_low.where(meet, old_low))
+            high = high.scatter(1, neurons, new_high.where(meet, old_high))
+        interval = low.reshape(left.shape), high.reshape(left.shape)
+    return interval
 
 
-def units(wanted: Neurons, most: int, dtype: torch.dtype) -> Iterator[tuple[Int64[Tensor, "batch rows"], Functional]]:
+def units(wanted: Neurons, signs: Values, most: int) -> Iterator[tuple[Int64[Tensor, "batch rows"], Functional]]:
     """(flat positions of some neurons of each example, the functionals that are their values), up to `most` at a time.
 
-    An example with fewer wanted neurons than another fills up with others. Those of an image are taken place by place,
-    as windows of one value: what a place shows is then looked up once.
+    signs: what each value is multiplied by, in the precision that is asked for. An example with fewer wanted neurons
+    than another fills up with others. Those of an image are taken place by place, as windows of one value: what a
+    place shows is then looked up once.
     """
     if wanted.dim() != 4:
         count = int(wanted.flatten(1).sum(1).max())
-        chosen = _first(wanted.flatten(1))[:, :count]
+        chosen, signs = _first(wanted.flatten(1))[:, :count], signs.flatten(1)
         for neurons in torch.split(chosen, most, 1) if count else ():
-            unit = torch.zeros(*neurons.shape, wanted[0].numel(), dtype=dtype).scatter_(2, neurons.unsqueeze(2), 1.0)
+            sign = signs.gather(1, neurons).unsqueeze(2)
+            unit = sign.new_zeros(*neurons.shape, signs.shape[1]).scatter_(2, neurons.unsqueeze(2), sign)
             yield neurons, unit.reshape(*neurons.shape, *wanted.shape[1:])
         return
     channels, height, width = wanted.shape[1:]
-    chosen = _first(wanted.flatten(2))
+    chosen, signs = _first(wanted.flatten(2)), signs.flatten(2)
     counts, places = wanted.flatten(2).sum(1).amax(0).sort(descending=True)
     start, end = 0, int(counts.count_nonzero())
     while start < end:
@@ -166,7 +180,8 @@ def units(wanted: Neurons, most: int, dtype: torch.dtype) -> Iterator[tuple[Int6
         here = places[start : min(end, start + max(1, most // each))]
         start += len(here)
         for picked in torch.split(chosen[:, :each, here].transpose(1, 2), most, 2):
-            values = torch.zeros(*picked.shape, channels, dtype=dtype).scatter_(3, picked.unsqueeze(3), 1.0)
+            sign = signs[:, :, here].transpose(1, 2).gather(2, picked).unsqueeze(3)
+            values = sign.new_zeros(*picked.shape, channels).scatter_(3, picked.unsqueeze(3), sign)
             corner = torch.stack((here // width, here % width), 1)
             neurons = picked * height * width + here.unsqueeze(1)
             yield neurons.flatten(1), Windows(values.unsqueeze(4).unsqueeze(5), corner, (height, width))

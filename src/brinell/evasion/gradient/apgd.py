@@ -75,7 +75,7 @@ def _climb(hunt: Hunt, ask: Ask, steps: int, radius: float) -> None:
         if k in checkpoints:
             x, g = best.back(run.check(best.value, RHO * (k - last)), x, g)
             last = k
-        z = hunt.set.project(hunt.x0, x + over_features(run.step, x) * hunt.set.steepest(g))
+        z = hunt.set.project(hunt.x0, torch.addcmul(x, over_features(run.step, x), hunt.set.steepest(g)))
         # Eq. 1. The first step has no last move; the last point is judged by the hunt without a gradient.
         hunt.move(z if k == 0 else torch.lerp(2 * x - run.previous, z, MOMENTUM))
         run.previous = x

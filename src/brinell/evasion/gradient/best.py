@@ -34,5 +34,7 @@ class Best:
 
     def back(self, rows: Mask, x: Inputs, g: Inputs) -> tuple[Inputs, Inputs]:
         """(x, g), with these rows at their best."""
+        if not rows.any():
+            return x, g
         back = over_features(rows, x)
         return torch.where(back, self.x, x), torch.where(back, self.gradient, g)
