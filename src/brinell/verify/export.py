@@ -57,7 +57,9 @@ def _read(module: nn.Module, batch: Inputs) -> Graph:
 def _exported(module: nn.Module, batch: Inputs) -> tuple[Iterable[fx.Node], dict[str, Any]]:
     """(PyTorch's operators in order, the constants by the name of their node)."""
     try:
-        exported = torch.export.export(module, (batch,)).run_decompositions({})
+        exported = torch.export.export(module, (batch,))
+        if any(node.op == "call_function" and node.target not in RULES for node in exported.graph.nodes):
+            exported = exported.run_decompositions({})  # slow, and seldom needed: it writes mutation out of the graph
     except Exception as error:
         raise Unsupported(f"torch.export cannot read {type(module).__name__}: {_headline(error)}") from error
     signature = exported.graph_signature
