@@ -24,6 +24,7 @@ NAMES = (
     "provable",
     "trees",
     "vnncomp",
+    "certificates",
     "kills",
     "page",
     "physical",

@@ -1,5 +1,7 @@
 """GloRo: linear models, whose radius is known, and what other implementations get wrong."""
 
+from math import pi
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +11,21 @@ from brinell.threat import L1, L2, Box, Linf, Masked
 from brinell.verify import GloRo, Unsupported, certified, certified_radius, constants, margins, with_bottom
 from brinell.verify.builder import Builder
 from brinell.verify.graph import Graph, Node, graph
-from brinell.verify.operators import Linear, MaxPool
+from brinell.verify.lipschitz.gains import gain
+from brinell.verify.operators import (
+    ELU,
+    GELU,
+    Erf,
+    Exp,
+    Expand,
+    Linear,
+    MaxPool,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Tanh,
+    TransposedConvolution,
+)
 from verify.lipschitz.mystery import Mystery
 from verify.networks import UNIT, convolve, dense, examples, inside, normal, perceptron, residual
 
@@ -145,3 +161,51 @@ def test_pairs_are_symmetric_and_bound_every_step() -> None:
         distance = torch.linalg.vector_norm((x - y).flatten(1), norm, dim=1)
         assert (change <= found * distance[:, None, None]).all()
     assert isinstance(net.nodes[-1].operator, Linear)
+
+
+@pytest.mark.parametrize(
+    ("curve", "steepest"),
+    [
+        (Sigmoid(), 0.25),
+        (Tanh(), 1.0),
+        (Erf(), 2 / pi**0.5),
+        (ELU(), 1.0),
+        (ELU(scale=2.5), 2.5),
+        (SiLU(), 1.0998393194),
+        (GELU(), 1.1289035370),
+    ],
+    ids=lambda case: type(case).__name__,
+)
+def test_smooth_functions_have_their_greatest_slope(curve, steepest: float) -> None:
+    build = Builder()
+    build.add(curve, build.input((2,)))
+    found = constants(graph(build.nodes))
+    assert found.lengths[1] == pytest.approx(steepest, rel=1e-6)
+    assert found.spreads[1].flatten().tolist() == pytest.approx([steepest] * 2, rel=1e-6)
+    x = torch.linspace(-8, 8, 100_001, dtype=torch.float64)
+    steps = curve.forward(x[None]).diff().abs().max() / (x[1] - x[0])
+    assert steps <= found.lengths[1] * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("curve", [Exp(), Softplus()], ids=["steeper-and-steeper", "with-a-jump"])
+def test_a_function_without_a_greatest_slope_is_named(curve) -> None:
+    build = Builder()
+    build.add(curve, build.input((2,)))
+    with pytest.raises(Unsupported, match=f"{type(curve).__name__} has no Lipschitz rule"):
+        constants(graph(build.nodes))
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 999), stride=st.integers(1, 2), padding=st.integers(0, 1), groups=st.sampled_from([1, 2]))
+def test_a_transposed_convolution_has_the_norm_of_its_matrix(seed: int, stride: int, padding: int, groups: int) -> None:
+    weight = normal(4, 3, 3, 3, rng=torch.Generator().manual_seed(seed))
+    bias = torch.ones(3 * groups, dtype=torch.float64)
+    operator = TransposedConvolution(weight, bias, (stride, stride), (padding, padding), (stride - 1, 0), groups)
+    units = torch.eye(4 * 9, dtype=torch.float64).reshape(-1, 4, 3, 3)
+    written = operator.forward(units) - operator.forward(torch.zeros_like(units))
+    truth = float(torch.linalg.matrix_norm(written.flatten(1), 2))
+    assert truth <= gain(operator, [1.0], (4, 3, 3), tuple(written.shape[1:]), 10) <= 2 * truth
+
+
+def test_values_repeated_are_longer_by_the_root_of_how_often() -> None:
+    assert gain(Expand((1, 3), (4, 3)), [1.5], (1, 3), (4, 3), 5) == pytest.approx(3.0)

@@ -10,6 +10,7 @@ from brinell.verify import GloRo, LocalLipschitz, Unsupported, margins
 from brinell.verify.builder import Builder
 from brinell.verify.graph import graph
 from brinell.verify.lipschitz.local import jacobian
+from brinell.verify.operators import ELU, GELU, Exp, Reciprocal, Sigmoid, SiLU, Tanh
 from brinell.verify.problem import Problem
 from brinell.verify.relaxation import relax
 from brinell.verify.verifier import nothing
@@ -57,3 +58,29 @@ def test_an_operator_without_slopes_is_named() -> None:
     dense(build, build.add(Mystery(), build.input((3,))), 3, torch.Generator().manual_seed(0))
     with pytest.raises(Unsupported, match="Mystery has no Lipschitz rule"):
         LocalLipschitz()(graph(build.nodes), torch.zeros(1, 3), Linf(0.1), margins(torch.tensor([0]), 3))
+
+
+@pytest.mark.parametrize(
+    "curve", [Sigmoid(), Tanh(), SiLU(), GELU(), ELU(scale=2.0), Exp()], ids=lambda c: type(c).__name__
+)
+@pytest.mark.parametrize("radius", [0.01, 3.0])
+def test_smooth_functions_keep_to_their_slopes(curve, radius: float) -> None:
+    rng, build = torch.Generator().manual_seed(0), Builder()
+    dense(build, build.add(curve, dense(build, build.input((3,)), 6, rng)), 3, rng)
+    net = graph(build.nodes)
+    x0, spec = examples(net, 1, 0), margins(torch.tensor([0]), 3)
+    problem = Problem(net, x0, Linf(radius, FAR), spec, 2**20, nothing)
+    low, high = jacobian(problem, relax(problem, None, False).intervals)
+    points = inside(problem.set, x0, 50, rng).flatten(0, 1)
+    seen = torch.func.vmap(torch.func.jacrev(lambda x: spec[0] @ net(x[None])[0]))(points)
+    assert (seen >= low - 1e-9).all()
+    assert (seen <= high + 1e-9).all()
+
+
+def test_nothing_is_known_around_a_pole() -> None:
+    rng, build = torch.Generator().manual_seed(0), Builder()
+    dense(build, build.add(Reciprocal(), build.input((2,))), 2, rng)
+    net, x0 = graph(build.nodes), torch.full((1, 2), 0.05, dtype=torch.float64)
+    spec = margins(torch.tensor([0]), 2)
+    assert LocalLipschitz()(net, x0, Linf(0.1, FAR), spec).item() == -torch.inf
+    assert LocalLipschitz()(net, x0, Linf(0.01, FAR), spec).isfinite().all()

@@ -11,9 +11,15 @@ from torch.nn import functional
 from brinell.verify.graph import Unsupported
 from brinell.verify.lipschitz import norms
 from brinell.verify.operators import (
+    ELU,
+    GELU,
     Affine,
     Concatenate,
     Convolution,
+    Curve,
+    Erf,
+    Expand,
+    Interval,
     Linear,
     MaxPool,
     Operator,
@@ -23,7 +29,11 @@ from brinell.verify.operators import (
     ReLU,
     Reshape,
     Scale,
+    Sigmoid,
+    SiLU,
+    Tanh,
     Total,
+    TransposedConvolution,
     Values,
 )
 
@@ -52,6 +62,20 @@ def _(operator: Linear, inputs: Sequence[float], before: Shape, after: Shape, st
 @gain.register
 def _(operator: Convolution, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
     return norms.convolution(operator, (after[-2], after[-1]), steps) * inputs[0]
+
+
+@gain.register
+def _(operator: TransposedConvolution, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
+    """The adjoint of a convolution from its output to its input, whose norm is the same."""
+    bias = torch.zeros(len(operator.weight), dtype=operator.weight.dtype)
+    how = operator.stride, operator.padding, operator.dilation, operator.groups
+    adjoint = Convolution(operator.weight, bias, (after[-2], after[-1]), *how)
+    return norms.convolution(adjoint, (before[-2], before[-1]), steps) * inputs[0]
+
+
+@gain.register
+def _(operator: Expand, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
+    return math.sqrt(operator.terms) * inputs[0]
 
 
 @gain.register
@@ -87,6 +111,16 @@ def _(operator: MaxPool, inputs: Sequence[float], before: Shape, after: Shape, s
     return math.sqrt(float(windows.max())) * inputs[0]
 
 
+@gain.register(Sigmoid)
+@gain.register(Tanh)
+@gain.register(Erf)
+@gain.register(ELU)
+@gain.register(SiLU)
+@gain.register(GELU)
+def _(operator: Curve, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
+    return _steepest(operator) * inputs[0]
+
+
 @singledispatch
 def spread(operator: Operator, *inputs: Values) -> Values:
     """How far each value of the output can move, given how far each value of the inputs can."""
@@ -108,6 +142,42 @@ def _(operator: MaxPool, *inputs: Values) -> Values:
     return operator.forward(*inputs)
 
 
+@spread.register(Sigmoid)
+@spread.register(Tanh)
+@spread.register(Erf)
+@spread.register(ELU)
+@spread.register(SiLU)
+@spread.register(GELU)
+def _(operator: Curve, *inputs: Values) -> Values:
+    return _steepest(operator) * inputs[0]
+
+
+def slopes(curve: Curve, low: Values, high: Values) -> Interval:
+    """The least and the greatest derivative between two limits: it rises or falls from knot to knot.
+
+    Refused where the function jumps, and so has no derivative to go by.
+    """
+    if curve.profile.slack:
+        raise unknown(curve)
+    ends = torch.stack((curve.derivative(low), curve.derivative(high)))
+    least, most = ends.amin(0), ends.amax(0)
+    for knot in curve.profile.knots:
+        met, there = (low < knot) & (knot < high), curve.derivative(torch.full_like(low, knot))
+        least = torch.where(met, torch.minimum(least, there), least)
+        most = torch.where(met, torch.maximum(most, there), most)
+    if curve.profile.pole is not None:
+        met = (low <= curve.profile.pole) & (curve.profile.pole <= high)
+        least, most = least.masked_fill(met, -torch.inf), most.masked_fill(met, torch.inf)
+    return least, most
+
+
+def _steepest(curve: Curve) -> float:
+    """The greatest slope of a function that is straight, up to rounding, beyond 60 on either side."""
+    far = torch.tensor([60.0], dtype=torch.float64)
+    least, most = slopes(curve, -far, far)
+    return float(torch.maximum(-least, most)) * (1 + 64 * norms.UNIT)
+
+
 @singledispatch
 def absolute(operator: Affine) -> Affine:
     """The operator with the absolute values of its coefficients, and no offset."""
@@ -116,7 +186,8 @@ def absolute(operator: Affine) -> Affine:
 
 @absolute.register(Linear)
 @absolute.register(Convolution)
-def _(operator: Linear | Convolution) -> Affine:
+@absolute.register(TransposedConvolution)
+def _(operator: Linear | Convolution | TransposedConvolution) -> Affine:
     return replace(operator, weight=operator.weight.abs(), bias=torch.zeros_like(operator.bias))
 
 
@@ -134,6 +205,7 @@ def _(operator: Total) -> Affine:
 @absolute.register(Permute)
 @absolute.register(Pad)
 @absolute.register(Pick)
+@absolute.register(Expand)
 @absolute.register(Concatenate)
 def _(operator: Affine) -> Affine:
     return operator

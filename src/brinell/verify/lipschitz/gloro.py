@@ -65,7 +65,7 @@ def certified_radius(scores: Logits, pairs: Float64[Tensor, "classes classes"]) 
 
 
 def with_bottom(scores: Logits, pairs: Float64[Tensor, "classes classes"], radius: float) -> Logits:
-    """The scores and, as one more class, the most that any other class may come to within the radius: the class "bottom".
+    """The scores and, as the class "bottom", the most that any other class may come to within the radius.
 
     Where the last of them leads, or ties, the example is not certified.
     """

@@ -15,8 +15,8 @@ from torch.nn import functional
 from brinell.threat import PerturbationSet
 from brinell.types import Inputs
 from brinell.verify.graph import Graph
-from brinell.verify.lipschitz.gains import absolute, unknown
-from brinell.verify.operators import Affine, Bend, Coefficients, Interval, MaxPool, ReLU, Values
+from brinell.verify.lipschitz.gains import absolute, slopes, unknown
+from brinell.verify.operators import Affine, Bend, Coefficients, Curve, Interval, MaxPool, ReLU, Values
 from brinell.verify.problem import Problem, solve, sound
 from brinell.verify.relaxation import relax
 from brinell.verify.verifier import Checkpoint, Margins, Spec, Verifier, nothing
@@ -98,6 +98,13 @@ def _(operator: ReLU, limits: Interval, low: Values, high: Values) -> Interval:
         torch.where(on, limits[0], limits[0].clamp(max=0)).masked_fill(off, 0.0),
         torch.where(on, limits[1], limits[1].clamp(min=0)).masked_fill(off, 0.0),
     )
+
+
+@through.register
+def _(operator: Curve, limits: Interval, low: Values, high: Values) -> Interval:
+    least, most = (slope.unsqueeze(1) for slope in slopes(operator, low, high))
+    products = torch.stack([limits[0] * least, limits[0] * most, limits[1] * least, limits[1] * most])
+    return products.amin(0), products.amax(0)
 
 
 @through.register

@@ -81,7 +81,7 @@ def _ahead(
     groups: Bool[Tensor, "groups classes"] | None,
     checkpoint: Checkpoint,
 ) -> Ahead:
-    """For each k the margin that the k leading classes keep, of bounds on the margins of the k leading classes over all others."""
+    """For each k, by how much the k leading classes stay ahead of all others; the best k counts."""
     classes = graph.classes
     order = graph(x0).argsort(dim=1, descending=True, stable=True)
     identity = torch.eye(classes, dtype=torch.float64)
