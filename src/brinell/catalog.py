@@ -242,6 +242,22 @@ CATALOG: tuple[Row, ...] = (
         "Wong et al. 2018, arXiv:1805.12514",
     ),
     Row(
+        "Zonotope",
+        "brinell.verify:Zonotope",
+        "proof",
+        "zonotope",
+        Access.WEIGHTS,
+        "Gehr et al. 2018, doi:10.1109/SP.2018.00058",
+    ),
+    Row(
+        "ForwardCROWN",
+        "brinell.verify:ForwardCROWN",
+        "proof",
+        "linear",
+        Access.WEIGHTS,
+        "Xu et al. 2020, arXiv:2002.12920",
+    ),
+    Row(
         "CROWN",
         "brinell.verify:CROWN",
         "proof",

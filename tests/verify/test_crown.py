@@ -65,7 +65,7 @@ def test_the_same_slope_is_the_dual_of_wong_and_kolter(kind, seed: int) -> None:
     layers = [node.operator for node in net.nodes if isinstance(node.operator, Linear)]
     norm = 1 if kind is Linf else 2
     expected = [wong_kolter(layers, x, radius, rows, norm) for x, rows in zip(x0, spec, strict=True)]
-    torch.testing.assert_close(found, torch.stack(expected), rtol=0, atol=1e-10)
+    torch.testing.assert_close(found, torch.stack(expected), rtol=0, atol=1e-12)
 
 
 def wong_kolter(layers: list[Linear], x: Tensor, radius: float, spec: Tensor, dual_norm: int) -> Tensor:

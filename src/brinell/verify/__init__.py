@@ -9,11 +9,13 @@ from brinell.verify.decide import Answer as Answer
 from brinell.verify.decide import decide as decide
 from brinell.verify.deployed import Deployed as Deployed
 from brinell.verify.deployed import deployed as deployed
+from brinell.verify.drawing import drawn as drawn
 from brinell.verify.exact import Exact as Exact
 from brinell.verify.exact import Nearest as Nearest
 from brinell.verify.export import trace as trace
 from brinell.verify.forest import Forest as Forest
 from brinell.verify.forest import forest_of as forest_of
+from brinell.verify.forward import ForwardCROWN as ForwardCROWN
 from brinell.verify.freedom import Climb as Climb
 from brinell.verify.graph import Graph as Graph
 from brinell.verify.graph import Unsupported as Unsupported
@@ -48,3 +50,4 @@ from brinell.verify.verifier import nothing as nothing
 from brinell.verify.vnnlib import parse_vnnlib as parse_vnnlib
 from brinell.verify.vnnlib import read_vnnlib as read_vnnlib
 from brinell.verify.witness import Witness as Witness
+from brinell.verify.zonotope import Zonotope as Zonotope
