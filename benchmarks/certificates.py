@@ -127,7 +127,7 @@ def _certified(net: nn.Module, graph: Graph, x: Tensor, y: Tensor) -> list[Figur
             f"{100 * accuracy(net, x, y):.1f} %, {100 * float(held.double().mean()):.1f} %",
         ),
         Figure(
-            f"bracket of GloRo, PGD, LocalLipschitz and CROWN, l2 {RADIUS}, {few.stop} images; decisions certified by each",
+            f"bracket of GloRo, PGD, LocalLipschitz and CROWN, l2 {RADIUS}, {few.stop} images; decisions each certifies",
             "no contradiction",
             f"[{bracket.certified:.3f}, {bracket.unbroken:.3f}], {bracket.open_count} open; {shares}",
         ),
