@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from brinell.threat import Linf
-from brinell.verify import BranchAndBound, Case, Climb, Property
+from brinell.threat import Box, Linf
+from brinell.verify import BranchAndBound, Case, Climb, Property, linear_regions
 from brinell.verify.encoding import encode
 from brinell.verify.inputs import InputSplit, Regions
 from brinell.verify.milp import minimum
@@ -58,6 +58,10 @@ def check(seed):
     value = float(network(found.x[None])[0] @ row)
     assert ((low - 1e-9 <= found.x) & (found.x <= high + 1e-9)).all()
     assert found.bound <= value <= found.bound + 1e-3
+    whole = Linf(1.0, Box(tuple(low.tolist()), tuple(high.tolist())))
+    assert min(region.least(row.numpy()) for region in linear_regions(network, whole)) == pytest.approx(
+        value, abs=APART
+    )
     # The one value is the minimum: less than it by 1e-6 is proved, and more than it by 1e-6 is refuted.
     assert proved_by_neurons(network, low, high, row, value - APART)
     assert not proved_by_neurons(network, low, high, row, value + APART)
@@ -70,7 +74,7 @@ def check(seed):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_integers_neurons_and_inputs_find_the_same_minimum(seed):
+def test_integers_neurons_inputs_and_regions_find_the_same_minimum(seed):
     check(seed)
 
 

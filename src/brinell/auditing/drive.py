@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, final
 
 import numpy as np
@@ -113,11 +114,11 @@ class Driver:
     def run(self) -> str:
         """Go through the plan; returns how it ended: complete, budget, or interrupted."""
         phases = list(_phases(self.plan, self.question.radii))
-        shards = -(-len(self.data.y) // self.plan.shard)
+        ends = list(accumulate((-(-len(self.data.y) // self._size(phase)) for phase in phases), initial=0))
         try:
             with _Workers(self.target, self.workers, self.clock) as workers:
                 for index in range(self._reached(phases), len(phases)):
-                    self._run_phase(phases[index], workers, index * shards, len(phases) * shards)
+                    self._run_phase(phases[index], workers, ends[index], ends[-1])
         except KeyboardInterrupt:
             return "interrupted"
         except Stopped as stopped:
@@ -155,13 +156,17 @@ class Driver:
     def _shards(self, stage: Stage, phase: _Phase) -> Iterator[tuple[str, Shard]]:
         """The shards of this phase that have work left to do, by name."""
         chosen = self._chosen(stage, phase)
-        block = chosen // self.plan.shard
+        block = chosen // self._size(phase)
         for number in sorted(set(block.tolist())):
             name = f"{phase.radius!r}/{number:05d}"
             if (stage.label, name) not in self._done:
                 items = chosen[block == number]
                 seed = seed_of(self.seed, self.question.key, stage.label, name)
                 yield name, Shard(items.tolist(), self.data.x[items], self.data.y[items], seed)
+
+    def _size(self, phase: _Phase) -> int:
+        """How many examples a shard of this phase is about, at most."""
+        return self.plan.size(self.plan.stages[phase.stage])
 
     def _chosen(self, stage: Stage, phase: _Phase) -> np.ndarray:
         """The examples this phase is about. Which those of a smallest perturbation are, only the first look decides."""

@@ -4,20 +4,24 @@ The two are believed for different reasons. The witness is a candidate like any 
 certificate rests on the engine, which reads the model; where the judge refuses the witness, the certificate stays.
 """
 
+from typing import TypeVar
+
 import torch
 
 from brinell.auditing.work import Checkpoint, Engine, Outcome, Shard, opinion
 from brinell.evasion import Found
-from brinell.evidence import Certificate, Soundness, Witness, judge
+from brinell.evidence import Certificate, Witness, judge
 from brinell.targets import Target
 from brinell.threat import Threat
 from brinell.types import Inputs, Labels
-from brinell.verify import ExactTrees, Forest, Nearest
+from brinell.verify import Exact, Nearest
+
+Model = TypeVar("Model")
 
 
 def settle(
-    exact: ExactTrees,
-    forest: Forest,
+    exact: Exact[Model],
+    model: Model,
     target: Target,
     x: Inputs,
     y: Labels,
@@ -27,7 +31,7 @@ def settle(
     """(what an attack would have found, with what the judge says of it; what was shown). threat: within the box."""
     seen = target.restrict(threat.access)
     aims = threat.goal.aims(y, seen.scores(x))
-    nearest = exact(forest, x, y, threat.set, aims, seen.scores, checkpoint)
+    nearest = exact(model, x, y, threat.set, aims, seen.scores, checkpoint)
     broken, distance = judge(seen, threat.set, x, nearest.x, y, aims)
     broken &= nearest.distance.isfinite()
     queries = 1 + nearest.asked + broken.long()
@@ -35,11 +39,11 @@ def settle(
     return Found(witness, broken, distance.where(broken, torch.inf), queries, torch.zeros_like(queries)), nearest
 
 
-def settling(exact: ExactTrees, forest: Forest, label: str) -> Engine:
-    """An exact search as an engine. Certificates hold for inputs of the type of the examples, as they are computed."""
+def settling(exact: Exact[Model], model: Model, label: str) -> Engine:
+    """An exact search as an engine."""
 
     def engine(target: Target, shard: Shard, threat: Threat, checkpoint: Checkpoint) -> Outcome:
-        found, nearest = settle(exact, forest, target, shard.x, shard.y, threat, checkpoint)
+        found, nearest = settle(exact, model, target, shard.x, shard.y, threat, checkpoint)
         rows = found.broken.nonzero().flatten().tolist()
         outcome = Outcome(forwards=int(found.queries.sum()))
         if rows:
@@ -50,7 +54,7 @@ def settling(exact: ExactTrees, forest: Forest, label: str) -> Engine:
             ]
             outcome.tensors = {"x": x, "x0": shard.x[rows]}
         outcome.evidence += [
-            Certificate(item, label, radius, margin, Soundness.FLOAT64)
+            Certificate(item, label, radius, margin, exact.soundness)
             for item, radius, margin in zip(
                 shard.items, nearest.certified.tolist(), nearest.margin.tolist(), strict=True
             )

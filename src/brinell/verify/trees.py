@@ -12,22 +12,20 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float64, Int64
-from torch import Tensor
 
 from brinell.errors import UsageError
+from brinell.evidence import Soundness
 from brinell.threat import PerturbationSet
 from brinell.threat.goal import met
 from brinell.types import Inputs, Labels, Logits
+from brinell.verify.exact import Exact, Nearest
 from brinell.verify.forest import Floats, Forest, first_right, last_left
 from brinell.verify.verifier import Checkpoint, nothing
-
-SETS = ("linf", "l1", "l2", "l0", "features")
-"""The sets answered for: their distance grows with the change of each feature."""
 
 BELOW = 1 - 2.0**-40
 """A certificate stops this share short of the exact distance: a float64 sum of squares is no surer than that."""
@@ -42,31 +40,17 @@ Chosen = Int64[np.ndarray, " leaves"]
 
 
 @final
-@dataclass(frozen=True, eq=False)
-class Nearest:
-    """What was shown of each example, float64. x: the nearest input known to serve the adversary, x0 if there is none.
-
-    distance: its distance; inf where there is none. certified: no input of the type of x0 that is this near serves the
-    adversary; -inf where that is not known of x0 itself. margin: a lower bound, there, on the lead of the label over
-    every class, or of some class over the aim. asked: points that the target itself was asked about.
-    """
-
-    x: Inputs
-    distance: Float64[Tensor, " batch"]
-    certified: Float64[Tensor, " batch"]
-    margin: Float64[Tensor, " batch"]
-    asked: Int64[Tensor, " batch"]
-
-
-@final
 @dataclass(frozen=True)
-class ExactTrees:
+class ExactTrees(Exact[Forest]):
     """The exact smallest perturbation of trees (Chen et al. 2019; Kantchelian et al. 2016), by best-first search.
 
     nodes: regions that may be looked at for an example. Where they do not suffice, the certificate reaches as far as
     the search came, and there is no witness. What is beyond the radius of the set is not searched.
     """
 
+    reads: ClassVar[type] = Forest
+    sets: ClassVar[tuple[str, ...]] = ("linf", "l1", "l2", "l0", "features")
+    soundness: ClassVar[Soundness] = Soundness.FLOAT64
     nodes: int = 10_000
 
     def __post_init__(self) -> None:
@@ -75,7 +59,7 @@ class ExactTrees:
 
     def __call__(
         self,
-        forest: Forest,
+        model: Forest,
         x0: Inputs,
         y: Labels,
         set: PerturbationSet,
@@ -83,18 +67,11 @@ class ExactTrees:
         ask: Callable[[Inputs], Logits] | None = None,
         checkpoint: Checkpoint = nothing,
     ) -> Nearest:
-        """The nearest adversarial input of each example, within the radius of the set and its box.
-
-        aims: the class to be reached, or None where any but the label y will do. A tie serves the adversary. ask: the
-        target's own scores, of a batch of one, for those points alone of which the leaves say that they serve; None
-        asks the forest. Raises UsageError where the set is not among SETS, or x0 does not fit the forest.
-        """
-        if set.name not in SETS:
-            raise UsageError(f"ExactTrees does not answer for the set {set.name!r}; it knows {', '.join(SETS)}")
-        if x0[0].numel() != forest.features:
-            raise UsageError(f"an example has {x0[0].numel()} features; the trees were fitted on {forest.features}")
-        low = np.concatenate([first_right(tree.above, x0.dtype) for tree in forest.trees])
-        high = np.concatenate([last_left(tree.upto, x0.dtype) for tree in forest.trees])
+        self.check(set)
+        if x0[0].numel() != model.features:
+            raise UsageError(f"an example has {x0[0].numel()} features; the trees were fitted on {model.features}")
+        low = np.concatenate([first_right(tree.above, x0.dtype) for tree in model.trees])
+        high = np.concatenate([last_left(tree.upto, x0.dtype) for tree in model.trees])
         x, distance, certified, margin = x0.clone(), [], [], []
         asked = torch.zeros(len(x0), dtype=torch.int64)
         for row in range(len(x0)):
@@ -103,9 +80,9 @@ class ExactTrees:
 
             def serves(point: Inputs, row: int = row, label: Labels = label, aim: Labels | None = aim) -> bool:
                 asked[row] += 1
-                return bool(met((ask or forest.scores)(point).to(point.device), label, aim))
+                return bool(met((ask or model.scores)(point).to(point.device), label, aim))
 
-            near = _Near(forest, low, high, one, set)
+            near = _Near(model, low, high, one, set)
             ways = _ways(near, int(label), None if aim is None else int(aim))
             point, reached, least = self._search(near, ways, serves, checkpoint)
             if point is not None:
