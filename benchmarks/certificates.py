@@ -20,6 +20,7 @@ from torch.nn import functional
 
 import brinell
 from benchmarks.figure import CACHE, SHARED, Figure, Skipped, accuracy, shared_images, small_cnn
+from brinell.auditing import Plan, Stage
 from brinell.targets import Gaussian, smoothed
 from brinell.threat import Box
 from brinell.verify import (
@@ -98,11 +99,9 @@ def _certified(net: nn.Module, graph: Graph, x: Tensor, y: Tensor) -> list[Figur
         scores = torch.cat([net(part) for part in x.split(1000)])
     held = (certified_radius(scores, pairs) > RADIUS) & (scores.argmax(1) == y)
     threat = brinell.Threat(brinell.L2(RADIUS))
-    plan = brinell.auditing.Plan(
+    plan = Plan(
         name="gloro",
-        stages=tuple(
-            brinell.auditing.Stage(engine=name) for name in ("Clean", "GloRo", "PGD", "LocalLipschitz", "CROWN")
-        ),
+        stages=tuple(Stage(engine=name) for name in ("Clean", "GloRo", "PGD", "LocalLipschitz", "CROWN")),
     )
     few = slice(0, 500)
     bracket = brinell.audit(brinell.target(net), (x[few], y[few]), threat, plan).bracket
@@ -127,7 +126,7 @@ def _certified(net: nn.Module, graph: Graph, x: Tensor, y: Tensor) -> list[Figur
             f"{100 * accuracy(net, x, y):.1f} %, {100 * float(held.double().mean()):.1f} %",
         ),
         Figure(
-            f"bracket of GloRo, PGD, LocalLipschitz and CROWN, l2 {RADIUS}, {few.stop} images; decisions each certifies",
+            f"bracket of GloRo, PGD, LocalLipschitz and CROWN, l2 {RADIUS}, {few.stop} images; certified by each",
             "no contradiction",
             f"[{bracket.certified:.3f}, {bracket.unbroken:.3f}], {bracket.open_count} open; {shares}",
         ),

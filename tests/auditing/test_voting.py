@@ -4,7 +4,7 @@ import pytest
 
 import brinell
 from auditing.runs import examples, network
-from brinell.auditing import Audit, Plan, Stage, alone
+from brinell.auditing import Audit, Plan, Requirement, Stage, alone
 from brinell.errors import UsageError
 from brinell.report import render
 from brinell.report.words import chance
@@ -77,3 +77,9 @@ def test_an_estimate_is_no_stage() -> None:
 def test_a_proof_is_no_attack_alone() -> None:
     with pytest.raises(UsageError, match="Smoothing is a proof"):
         alone(PLAN.stages[1], brinell.target(network()), brinell.Dataset.of(*examples(network(), 4)), Threat(L2(0.1)))
+
+
+def test_a_gate_says_what_a_figure_rests_on(run: Audit) -> None:
+    certified, unbroken = (Requirement.parse(f"{figure}@0.02>=0.1").decide(run) for figure in ("certified", "unbroken"))
+    assert f"{run.at(0.02).probable_count} by votes, of which some are wrong with probability at most" in certified.seen
+    assert "votes" not in unbroken.seen

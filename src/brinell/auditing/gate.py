@@ -90,7 +90,15 @@ class Requirement:
             if reaches(bad, self.value)
             else Outcome.FAIL
         )
-        return Ruling(str(self), outcome, f"{count / n:.4f} of {n}, 95 % interval [{low:.4f}, {high:.4f}]")
+        seen = f"{count / n:.4f} of {n}, 95 % interval [{low:.4f}, {high:.4f}]"
+        return Ruling(str(self), outcome, seen + self._votes(audit))
+
+    def _votes(self, audit: Audit) -> str:
+        """What the figure rests on, where that is not proofs alone."""
+        count = 0 if self.radius is None else audit.at(self.radius).probable_count
+        if self.figure not in ("certified", "open") or not count or audit.result.failure is None:
+            return ""
+        return f"; {count} by votes, of which some are wrong with probability at most {audit.result.failure:.3g}"
 
     def _count(self, audit: Audit) -> tuple[int, int] | None:
         if self.radius is None:

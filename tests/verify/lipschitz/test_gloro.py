@@ -1,5 +1,6 @@
 """GloRo: linear models, whose radius is known, and what other implementations get wrong."""
 
+from dataclasses import replace
 from math import pi
 
 import pytest
@@ -11,6 +12,7 @@ from brinell.threat import L1, L2, Box, Linf, Masked
 from brinell.verify import GloRo, Unsupported, certified, certified_radius, constants, margins, with_bottom
 from brinell.verify.builder import Builder
 from brinell.verify.graph import Graph, Node, graph
+from brinell.verify.lipschitz import norms
 from brinell.verify.lipschitz.gains import gain
 from brinell.verify.operators import (
     ELU,
@@ -209,3 +211,18 @@ def test_a_transposed_convolution_has_the_norm_of_its_matrix(seed: int, stride: 
 
 def test_values_repeated_are_longer_by_the_root_of_how_often() -> None:
     assert gain(Expand((1, 3), (4, 3)), [1.5], (1, 3), (4, 3), 5) == pytest.approx(3.0)
+
+
+def test_batch_normalisation_is_folded_into_its_convolution() -> None:
+    """Channels whose large weights meet small factors: the product of the two norms would be ten times too much."""
+    rng, build = torch.Generator().manual_seed(0), Builder()
+    h = convolve(build, build.input((3, 24, 24)), 4, 3, rng, padding=(1, 1))
+    sizes = torch.tensor([10.0, 1.0, 1.0, 1.0], dtype=torch.float64).reshape(4, 1, 1)
+    conv = build.nodes[h.place].operator
+    build.nodes[h.place] = Node(replace(conv, weight=conv.weight * sizes.unsqueeze(1)), (0,), (4, 24, 24))
+    h = build.scale(build.scale(h, shift=normal(4, 1, 1, rng=rng)), 1 / sizes)
+    build.reshape(build.relu(h), (4 * 24 * 24,))
+    found = constants(graph(build.nodes)).lengths
+    alone = norms.convolution(conv, (24, 24), 10)
+    assert found[3] == pytest.approx(alone)
+    assert found[1] > 5 * alone

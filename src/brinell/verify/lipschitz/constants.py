@@ -1,6 +1,6 @@
 """Lipschitz constants of every node of a network, and of every functional of its scores."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf
 from typing import final
@@ -13,7 +13,7 @@ from torch import Tensor
 from brinell.verify.graph import Graph
 from brinell.verify.lipschitz import norms
 from brinell.verify.lipschitz.gains import gain, spread
-from brinell.verify.operators import Affine, Coefficients, Values
+from brinell.verify.operators import Affine, Coefficients, Convolution, Scale, Values
 from brinell.verify.substitution import substitute, written
 
 SMALL = 2**22
@@ -78,6 +78,8 @@ def _found(graph: Graph, steps: int) -> Constants:
         lengths[i] = gain(operator, inputs, before, node.shape, steps)
         if i in affine and i in graph.bent:
             lengths[i] = min(lengths[i], _at_once(graph, i, affine, lengths, steps))
+        if isinstance(operator, Scale):
+            lengths[i] = min(lengths[i], _folded(graph, i, lengths, steps))
         spreads[i] = spread(operator, *(spreads[j] for j in node.inputs))
     identity = torch.eye(graph.classes, dtype=torch.float64).unsqueeze(0)
     held, _ = substitute(graph, graph.output, identity, affine)
@@ -93,6 +95,19 @@ def _at_once(graph: Graph, node: int, affine: dict[int, Affine], lengths: dict[i
     unit = torch.eye(size, dtype=torch.float64).reshape(1, size, *graph.nodes[node].shape)
     held, _ = substitute(graph, node, unit, affine)
     return sum(float(norms.spectral(written(a)[0].flatten(1), steps)) * lengths[i] for i, a in held.items())
+
+
+def _folded(graph: Graph, node: int, lengths: dict[int, float], steps: int) -> float:
+    """The constant of a convolution and of the factors of its channels after it, as batch normalisation has, in one."""
+    factor = torch.ones((), dtype=torch.float64)
+    while isinstance(operator := graph.nodes[node].operator, Scale):
+        factor, node = factor * operator.factor, graph.nodes[node].inputs[0]
+    if not isinstance(operator, Convolution) or (factor.dim() and factor.shape[-2:].numel() > 1):
+        return inf
+    channels = factor.flatten().expand(len(operator.weight)).reshape(-1, 1, 1, 1)
+    rows, columns = graph.nodes[node].shape[-2:]
+    norm = norms.convolution(replace(operator, weight=operator.weight * channels), (rows, columns), steps)
+    return norm * lengths[graph.nodes[node].inputs[0]]
 
 
 def _sources(graph: Graph, node: int, affine: dict[int, Affine]) -> dict[int, int]:
