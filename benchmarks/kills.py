@@ -27,12 +27,13 @@ def build():
 
 
 def run() -> list[Figure]:
-    """Whole processes and `kill -9`. What a kill repeats is at most the time since the last record, by every worker."""
+    """Whole processes and `kill -9`. What a kill repeats is at most what the workers have in hand, a shard each."""
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         _write(here)
         _start(here, "whole").wait()
-        total = sum(_seconds(here / "whole"))
+        shards = sorted(_seconds(here / "whole"))
+        total, most = sum(shards), sum(shards[-WORKERS:])
         chance, lost = random.Random(0), []
         while len(lost) < KILLS:
             process = _start(here, "killed")
@@ -56,9 +57,10 @@ def run() -> list[Figure]:
             else f"{len(set(whole) ^ set(killed_rows))} rows differ",
         ),
         Figure(
-            f"work repeated after a kill, of {total:.0f} s in all: mean, largest",
+            f"work repeated after a kill, of {total:.0f} s in all: estimated mean (every worker, since the last "
+            f"record), and the most there can be (the {WORKERS} longest of {len(shards)} shards)",
             "<= 2 %",
-            f"{100 * sum(lost) / len(lost) / total:.2f} %, {100 * max(lost) / total:.2f} %",
+            f"{100 * sum(lost) / len(lost) / total:.2f} %, {100 * most / total:.2f} %",
         ),
     ]
 

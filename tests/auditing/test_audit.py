@@ -48,10 +48,11 @@ def test_brackets_only_narrow_from_stage_to_stage():
 def test_what_is_settled_is_not_asked_again(run):
     """A witness serves larger radii, a certificate smaller ones: no stage asks about either."""
     settled = {radius: set() for radius in RADII}
+    sizes = {stage.label: run.result.provenance.plan.size(stage) for stage in run.result.provenance.plan.stages}
     evidence = tables(run.path)["evidence"]
     for _, engine, shard, _, radius, asked, *_ in tables(run.path)["work"]:
-        block = int(shard.split("/")[1])
-        members = set(range(32 * block, min(32 * block + 32, 150)))
+        block, size = int(shard.split("/")[1]), sizes[engine]
+        members = set(range(size * block, min(size * block + size, 150)))
         assert asked <= len(members - settled[radius])
         for _, item, by, where, kind, value, *_ in evidence:
             if (by, where) == (engine, shard):

@@ -54,13 +54,20 @@ def test_what_will_not_run_says_why():
     assert "only SCORES are seen" in found["IBP()"].left_out
     labels = estimate(QUICK, brinell.target(tree).restrict(Access.LABELS), DATA, Linf(0.1), 1)
     assert sum(c.left_out is None for c in labels) == 2
-    strange = nn.Sequential(network(), nn.LogSoftmax(1))
+    strange = nn.Sequential(network(), Sine())
     assert "no rule for" in costs(model=strange)["IBP()"].left_out
 
 
 def test_examples_outside_the_box_have_a_cost_too():
     assert costs(box=(0, 0.5))["PGD(steps=4)"].rows > 0
     assert costs(box=REALS)["PGD(steps=4)"].rows > 0
+
+
+class Sine(nn.Module):
+    """An operator that no rule can bound."""
+
+    def forward(self, x):
+        return torch.sin(x)
 
 
 class Raising(nn.Module):

@@ -17,7 +17,8 @@ class Stage(BaseModel):
     """One engine with its settings, asked about whatever is still open.
 
     engine: a name of the catalogue. settings: its arguments, by name; an objective is given by its name.
-    on: the examples it is asked about. `certified` has an attack challenge what was proved: a witness there is a
+    shard: examples asked about together, at most, where the plan's own number does not suit. on: the examples it is
+    asked about. `certified` has an attack challenge what was proved: a witness there is a
     contradiction, and stops the run. below: an access; the stage is for targets that show less than it.
     """
 
@@ -25,6 +26,7 @@ class Stage(BaseModel):
 
     engine: str
     settings: dict[str, Any] = Field(default_factory=dict)
+    shard: int | None = Field(default=None, ge=1)
     on: Literal["open", "certified"] = "open"
     below: Literal["scores", "gradients", "weights"] | None = None
 
@@ -53,8 +55,9 @@ LOOK = Stage(engine="Clean").label
 
 
 class Plan(BaseModel):
-    """Stages, cheapest first. shard: examples asked about together; a killed run loses at most one shard a worker.
+    """Stages, cheapest first. shard: examples attacked together; a killed run loses at most one shard a worker.
 
+    A quarter as many are proved together: proofs take longer, and gain nothing from company.
     The first stage is Clean, and no stage comes twice: the ledger tells stages apart by their labels.
     """
 
@@ -73,6 +76,12 @@ class Plan(BaseModel):
         if twice is not None:
             raise UsageError(f"stage {twice} comes twice; leave one out, or give it other settings")
         return self
+
+    def size(self, stage: Stage) -> int:
+        """Examples a shard of this stage, at most."""
+        if stage.shard is not None:
+            return stage.shard
+        return self.shard if stage.row.kind == "attack" else max(1, self.shard // 4)
 
     def for_access(self, access: Access, sight: Access | None = None) -> "Plan":
         """Only the stages meant for a target that shows this much; sight: what may be seen of it, if that is more."""
@@ -110,7 +119,7 @@ PRESETS = {
                 _stage("Clean"),
                 _stage("IBP"),
                 _stage("PGD", steps=5),
-                _stage("APGD", steps=15, objective="dlr", targets=3),
+                Stage(engine="APGD", settings={"steps": 15, "objective": "dlr", "targets": 3}, shard=80),
                 _stage("AlphaCROWN", reach=0.2, precision="float32"),
                 _stage("APGD", steps=30, objective="dlr"),
                 _blind("Noise", draws=200),

@@ -31,7 +31,7 @@ class AlphaCROWN(Verifier):
     bytes, about, that it may take.
     """
 
-    climb: Climb = Climb(steps=20, patience=2)
+    climb: Climb = Climb(steps=10, patience=2)
     reach: float | None = None
     precision: Precision = "float64"
     memory: int = 2**25
