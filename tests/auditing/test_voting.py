@@ -46,8 +46,12 @@ def test_the_union_bound_is_over_all_that_were_asked(run: Audit) -> None:
 def test_the_page_and_the_terminal_say_that_it_is_a_vote(run: Audit) -> None:
     said = chance(run.result)
     assert "rest on votes over random noise, not on proofs: with probability at least" in said
-    assert said in render(run)
-    assert "certified by vote" in repr(run)
+    page = render(run)
+    assert said in page
+    assert "(proved)" not in page
+    assert "a proof, or a vote as said above, shows" in page
+    assert "certified … " in repr(run)
+    assert f"{run.bracket.probable_count} certified by vote" in repr(run)
     assert Audit.open(run.path).result == run.result
 
 

@@ -105,8 +105,9 @@ class Audit:
     def __repr__(self) -> str:
         lines = [f"Audit of {self.result.n} examples, clean {_percent(self.result.clean)}"]
         lines += [
-            f"  {r.set} {r.radius:g}: [{_percent(r.certified)} proved … {_percent(r.unbroken)} not yet broken]  "
-            f"{r.counts['open']} open" + (f", {r.probable} certified by vote" if r.probable else "")
+            f"  {r.set} {r.radius:g}: [{_percent(r.certified)} {'certified' if r.probable else 'proved'} … "
+            f"{_percent(r.unbroken)} not yet broken]  {r.counts['open']} open"
+            + (f", {r.probable} certified by vote" if r.probable else "")
             for r in self.result.radii
         ]
         return "\n".join(lines)
