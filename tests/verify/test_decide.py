@@ -212,3 +212,42 @@ def test_limits_are_rounded_inward_where_a_number_is_inside(low, width):
     assert least <= most
     assert least.float().double() == least
     assert (low <= least and most <= low + width) or abs(float(least) - low) <= 1e-4
+
+
+def many(seed, rows):
+    """A network of more inputs than are cut, and a case of some rows around a point of the unit box."""
+    network = perceptron((24, 10, 10, 3), seed)
+    centre = torch.rand(24, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return network, box(centre - 0.1, centre + 0.1, EYE[:rows] - EYE[2], [0.0] * rows)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10**6))
+def test_rows_that_are_unsafe_together_are_decided_together(seed):
+    """Each row is positive somewhere else: neurons are split until one of them is, case by case."""
+    network, case = many(seed, 2)
+    start = network((case.low + case.high).reshape(1, -1) / 2)[0]
+    shift = -float((case.weights @ start).max())
+    for by, verdict in ((0.0, "sat"), (10.0, "unsat")):
+        moved = Case(case.low, case.high, case.weights, case.offsets + shift + by)
+        assert decide(network, Property((moved,)), runs(network), timeout=20).verdict == verdict
+
+
+def test_without_time_the_bound_so_far_is_kept():
+    network, case = many(3, 1)
+    wide = Case(case.low - 3, case.high + 3, case.weights, case.offsets + 9.0)
+    answer = decide(network, Property((wide,)), lambda x: runs(network)(x).abs() * 0 + runs(network)(x), timeout=3)
+    assert answer.verdict in ("timeout", "sat", "unsat")
+    assert answer.verdict != "timeout" or -torch.inf < answer.bound <= 0
+
+
+def test_without_memory_nothing_is_decided(monkeypatch):
+    network, case = many(1, 1)
+    tight = Case(case.low, case.high, case.weights, case.offsets + 100.0)
+    for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")):
+
+        def fails(self, problem, watch, error=error):
+            raise error
+
+        monkeypatch.setattr(BranchAndBound, "bound", fails)
+        assert decide(network, Property((tight,)), runs(network), timeout=5).verdict == "unknown"

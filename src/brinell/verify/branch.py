@@ -1,15 +1,16 @@
 """Branch and bound: what one relaxation cannot show is split at a neuron into two cases, each easier.
 
 Sources: Bunel et al. 2020, arXiv:1909.06588, algorithm 1; the cases are bounded by beta-CROWN (Wang et al. 2021,
-arXiv:2103.06624), with the limits of the neurons inside found once, at the root.
+arXiv:2103.06624). Many cheap cases come first, with the limits of the neurons inside found once, at the root. For a row
+that they leave open, the search begins anew with few dear ones: the neurons inside are bounded again in each, over the
+inputs alone that leave the row open (Kotha et al. 2023, arXiv:2302.01404).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from brinell.threat import PerturbationSet
@@ -22,20 +23,19 @@ from brinell.verify.graph import Graph, Unsupported
 from brinell.verify.leaves import Least, least
 from brinell.verify.problem import Problem, solve, sound
 from brinell.verify.queue import Queue
-from brinell.verify.refine import refined
+from brinell.verify.refine import Given, effort, refined
 from brinell.verify.relaxation import relax
 from brinell.verify.verifier import Checkpoint, Margins, Spec, Verifier, nothing
-
-Look = Callable[[Float64[Tensor, "points inputs"]], None]
-"""Is shown points, in flat order; it may raise, to stop."""
-
-
-def unseen(points: Float64[Tensor, "points inputs"]) -> None:
-    """For who wants bounds alone."""
-
+from brinell.verify.watch import Watch
 
 _SHELF = 2**31
 """Bytes of cases that may wait at one time; beyond, rows are given up."""
+
+_CHEAP = 10
+"""Work done on cheap cases before dear ones, in bounds of all neurons inside."""
+
+_BARELY = 1e-300
+"""What is known of a row that is positive because no input of its region leaves it open."""
 
 
 @final
@@ -47,14 +47,17 @@ class BranchAndBound(Verifier):
 
     nodes: cases bounded a row, at most, about. inner: the climb of each neuron inside, once, at the root; None leaves
     them as CROWN bounds them. root: the climb of the whole; leaf: that of a case, which starts where its parent's
-    ended. A row that is given up keeps the least bound of its cases, no worse than the root's. Other bends than ReLUs
-    are not split. memory: bytes, about, that it may take, beside those of the cases that wait.
+    ended. within: the climb of each neuron inside, case by case, for rows that cheap cases leave open, which are then
+    shown to be positive and no more; None leaves these rows open. A row that is given up keeps the least bound of its
+    cases, no worse than the root's. Other bends than ReLUs are not split. memory: bytes, about, that it may take,
+    beside those of the cases that wait.
     """
 
     nodes: int = 200
     inner: Climb | None = None
     root: Climb = Climb(steps=30)
     leaf: Climb = Climb(steps=10, precision="float32")
+    within: Climb | None = None
     memory: int = 2**24
 
     def __call__(
@@ -62,11 +65,13 @@ class BranchAndBound(Verifier):
     ) -> Margins:
         return solve(self.bound, graph, x0, set, spec, self.memory, checkpoint)
 
-    def bound(self, problem: Problem, look: Look = unseen) -> Margins:
-        """The bounds of one chunk. look: is shown inputs that may be witnesses of an open row."""
+    def bound(self, problem: Problem, watch: Watch | None = None) -> Margins:
+        """The bounds of one chunk."""
+        watch = watch or Watch()
         graph = problem.graph
-        relaxed = relax(problem, "adaptive", substituted=True)
-        inside = relaxed.intervals if self.inner is None else refined(problem, relaxed, self.inner)
+        inside = relax(problem, "adaptive", substituted=True).intervals
+        if self.inner is not None:
+            inside = refined(problem, inside, self.inner)
         examples, rows = problem.spec.shape[:2]
         owner = torch.arange(examples).repeat_interleave(rows)
         problem = problem.only(owner).asking(problem.spec.reshape(examples * rows, 1, -1))
@@ -75,45 +80,88 @@ class BranchAndBound(Verifier):
         state = holding(graph, state)
         if any(bent.hold is not None for bent in state.values()):
             shelf = Shelf(graph, intervals)
-            cases = shelf.put(left, bounds[left, 0], state)
-            cases = cases.only(bounds[left, 0].isfinite().nonzero().squeeze(1))
-            bounds = self._branched(problem, bounds[:, 0], shelf, cases, look)
+            roots = shelf.put(left, bounds[left, 0], state)
+            roots = roots.only(bounds[left, 0].isfinite().nonzero().squeeze(1))
+            tally = _Tally(bounds[:, 0].index_fill(0, roots.owner, torch.inf), torch.zeros_like(bounds[:, 0]).long())
+            if self.within is None:
+                self._branch(problem, shelf, roots, tally, watch, None)
+            else:
+                enough = _CHEAP * (self.within.steps + 1) * effort(graph, inside)
+                rest = self._branch(problem, shelf, roots, tally, watch, None, enough)
+                roots = roots.only(torch.isin(roots.owner, rest).nonzero().squeeze(1))
+                self._branch(problem, shelf, roots, tally, watch, self.within)
+            bounds = tally.least
         return sound(inside, bounds.reshape(examples, rows))
 
-    def _branched(
-        self, problem: Problem, bounds: Float[Tensor, " rows"], shelf: Shelf, cases: Cases, look: Look
-    ) -> Float[Tensor, " rows"]:
-        """The bounds of all rows, once the cases of the open ones are dealt with."""
-        tally = _Tally(bounds.index_fill(0, cases.owner, torch.inf), torch.zeros(len(bounds), dtype=torch.int64))
-        queue: Queue[Cases] = Queue(max(1, problem.rows(problem.graph.width) * len(bounds) // 2))
-        queue.put(cases)
+    def _branch(
+        self,
+        problem: Problem,
+        shelf: Shelf,
+        roots: Cases,
+        tally: "_Tally",
+        watch: Watch,
+        within: Climb | None,
+        enough: float = torch.inf,
+    ) -> Int64[Tensor, " open"]:
+        """Deal with the cases until all rows are done with, or there was work enough, in functionals climbed a step.
+
+        Returns the rows that are still open then.
+        """
+        queue: Queue[Cases] = Queue(1 if within else max(1, problem.rows(problem.graph.width) * len(tally.least) // 2))
+        queue.put(roots)
+        done = 0
         while (batch := queue.take()) is not None:
+            watch.bound = min(queue.least, float(batch.bound.min()), float(tally.least.min()))
             problem.checkpoint()
+            if done > enough:
+                queue.put(batch)
+                return queue.rest().owner
             lost = tally.spent[batch.owner] >= (self.nodes if len(queue) * shelf.size < _SHELF else 0)
             tally.close(batch.owner[lost], batch.bound[lost])
             batch = batch.only((~lost).nonzero().squeeze(1))
+            if within is not None and len(batch.owner):
+                batch = self._refined(problem, shelf, batch, tally, within)
+            batch = self._settled(problem, shelf, batch, tally, watch)
+            if not len(batch.owner):
+                continue
             asked, state = problem.only(batch.owner), shelf.take(batch)
-            choice = choose(asked, state)
-            whole = (~choice.found).nonzero().squeeze(1)
-            for case in whole.tolist():
-                row, lowest = batch.owner[case : case + 1], _lowest(asked, state, case)
-                found = batch.bound[case : case + 1].clamp(min=lowest.bound)
-                tally.close(row, found)
-                if not found > 0:
-                    tally.spent[row] = self.nodes  # the other cases cannot mend it
-                    if lowest.x is not None:
-                        look(lowest.x.unsqueeze(0))
-            parts = choice.found.nonzero().squeeze(1)
-            asked, batch = asked.only(parts), batch.only(parts)
-            parent, state = split({i: bent.only(parts) for i, bent in state.items()}, choice.only(parts))
+            parent, state = split(state, choose(asked, state))
             owner = batch.owner[parent]
             found, left, state = ascend(asked.only(parent), state, self.leaf)
             bound = torch.maximum(found[:, 0], batch.bound[parent])
+            done += len(owner) * (self.leaf.steps + 1)
             tally.spent += torch.bincount(owner, minlength=len(tally.spent))
-            done = torch.ones(len(owner), dtype=torch.bool).index_fill(0, left, False)
-            tally.close(owner[done], bound[done])
+            closed = torch.ones(len(owner), dtype=torch.bool).index_fill(0, left, False)
+            tally.close(owner[closed], bound[closed].clamp(max=torch.inf if within is None else _BARELY))
             queue.put(shelf.put(owner[left], bound[left], state))
-        return tally.least
+        return roots.owner[:0]
+
+    def _refined(self, problem: Problem, shelf: Shelf, case: Cases, tally: "_Tally", within: Climb) -> Cases:
+        """The same case, if it is still open with the neurons inside bounded over the inputs that leave it so."""
+        graph, asked, state = problem.graph, problem.only(case.owner), shelf.take(case)
+        side = {i: bent.hold.side for i, bent in state.items() if bent.hold is not None}
+        given = Given(side, asked.spec[0, 0], float(case.bound))
+        inside = refined(asked, shelf.intervals(case.owner, state), within, given)
+        ends = {i: inside[graph.nodes[i].inputs[0]] for i in state}
+        state = {i: replace(bent, low=ends[i][0], high=ends[i][1]) for i, bent in state.items()}
+        found, left, state = ascend(asked, state, self.root)
+        if not len(left):
+            tally.close(case.owner, found[:, 0].clamp(max=_BARELY))
+        return shelf.put(case.owner[left], torch.maximum(found[:, 0], case.bound)[left], state)
+
+    def _settled(self, problem: Problem, shelf: Shelf, batch: Cases, tally: "_Tally", watch: Watch) -> Cases:
+        """The cases that have a neuron left to split; the others are linear programmes, and settled."""
+        whole = shelf.whole(batch)
+        for case in whole.nonzero():
+            one = batch.only(case)
+            lowest = _lowest(problem.only(one.owner), shelf.take(one))
+            bound = one.bound.clamp(min=lowest.bound)
+            tally.close(one.owner, bound.clamp(max=_BARELY))
+            if not bound > 0:
+                tally.spent[one.owner] = self.nodes  # the other cases cannot mend it
+                if lowest.x is not None:
+                    watch.look(lowest.x.unsqueeze(0))
+        return batch.only((~whole).nonzero().squeeze(1))
 
 
 @final
@@ -129,14 +177,12 @@ class _Tally:
         self.least = self.least.scatter_reduce(0, owner, bound, "amin")
 
 
-def _lowest(problem: Problem, state: State, case: int) -> Least:
-    """The exact minimum of a case whose neurons are all on a known side, over the hull of its inputs."""
-    graph, one = problem.graph, slice(case, case + 1)
-    low, high = problem.hull
-    limits = {i: (bent.low[one], bent.high[one]) for i, bent in state.items()}
-    side = {i: bent.hold.side[one] for i, bent in state.items() if bent.hold is not None}
+def _lowest(problem: Problem, state: State) -> Least:
+    """The exact minimum of one case whose neurons are all on a known side, over the hull of its inputs."""
+    limits = {i: (bent.low, bent.high) for i, bent in state.items()}
+    side = {i: bent.hold.side for i, bent in state.items() if bent.hold is not None}
     try:
-        encoding = encode(graph, (low[one], high[one]), limits, side)
+        encoding = encode(problem.graph, problem.hull, limits, side)
     except Unsupported:  # another bend, or too large: the case keeps the bound it has
         return Least(-torch.inf, None)
-    return least(encoding, problem.spec[case, 0])
+    return least(encoding, problem.spec[0, 0])

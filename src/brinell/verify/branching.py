@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import final
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from brinell.verify.freedom import Bent, State, pieces
@@ -22,25 +22,20 @@ _TRIFLE = 1e-9
 @final
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """For each case the bend and the neuron, by flat position, to split; found is False where all are stable."""
+    """For each case the bend and the neuron, by flat position, to split."""
 
     bend: Int64[Tensor, " cases"]
     neuron: Int64[Tensor, " cases"]
-    found: Bool[Tensor, " cases"]
-
-    def only(self, chosen: Tensor) -> "Choice":
-        """Those of some of the cases."""
-        return Choice(self.bend[chosen], self.neuron[chosen], self.found[chosen])
 
 
 def choose(problem: Problem, state: State) -> Choice:
-    """The neuron of highest score."""
+    """The neuron of highest score. Every case has one whose side is not known."""
     scores = _scores(problem, state)
     bends, counts = list(scores), [score.shape[1] for score in scores.values()]
-    best, place = torch.cat(list(scores.values()), 1).max(1)
+    place = torch.cat(list(scores.values()), 1).argmax(1)
     ends = torch.tensor(counts).cumsum(0)
     which = torch.bucketize(place, ends, right=True)
-    return Choice(torch.tensor(bends)[which], place - (ends - torch.tensor(counts))[which], best > 0)
+    return Choice(torch.tensor(bends)[which], place - (ends - torch.tensor(counts))[which])
 
 
 def split(state: State, choice: Choice) -> tuple[Int64[Tensor, " halves"], State]:

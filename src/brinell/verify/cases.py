@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from brinell.verify.freedom import Bent, Hold, State
@@ -67,6 +67,7 @@ class Shelf:
     """
 
     def __init__(self, graph: Graph, intervals: Sequence[Interval]) -> None:
+        self._graph, self._intervals = graph, intervals
         self._limits = {i: intervals[graph.nodes[i].inputs[0]] for i in graph.bends}
         self._free = {
             i: graph.bend(i).unknown(low, high).flatten(1).any(0).nonzero().squeeze(1)
@@ -78,6 +79,22 @@ class Shelf:
     def size(self) -> int:
         """Bytes a case, about."""
         return sum(17 * len(places) for places in self._free.values()) + 16
+
+    def whole(self, cases: Cases) -> Bool[Tensor, " cases"]:
+        """Whether no neuron is left to split."""
+        open_ = [
+            ((rest.low < 0) & (rest.high > 0) & (rest.side == 0)).any(1)
+            for i, rest in cases.rest.items()
+            if self._held[i]
+        ]
+        return ~torch.stack(open_).any(0)
+
+    def intervals(self, owner: Tensor, state: State) -> list[Interval]:
+        """The intervals of all nodes in this state."""
+        intervals = [(low[owner], high[owner]) for low, high in self._intervals]
+        for i, bent in state.items():
+            intervals[self._graph.nodes[i].inputs[0]] = bent.low, bent.high
+        return intervals
 
     def put(self, owner: Tensor, bound: Tensor, state: State) -> Cases:
         """The cases in this state."""

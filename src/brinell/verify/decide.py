@@ -11,12 +11,15 @@ from torch import Tensor
 from brinell.errors import CannotRun, UsageError
 from brinell.threat import Linf
 from brinell.verify.branch import BranchAndBound
+from brinell.verify.builder import Builder, Value
 from brinell.verify.freedom import Climb
-from brinell.verify.graph import Graph
+from brinell.verify.graph import Graph, graph
 from brinell.verify.inputs import InputSplit, Regions
+from brinell.verify.operators import Linear
 from brinell.verify.problem import Problem
 from brinell.verify.property import Property
 from brinell.verify.verifier import Checkpoint
+from brinell.verify.watch import Watch
 from brinell.verify.witness import Run, Search, Witness
 
 Verdict = Literal["sat", "unsat", "unknown", "timeout"]
@@ -33,11 +36,14 @@ AGREEMENT = 1e-4
 @final
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """witness: of a sat. seconds: what the decision took."""
+    """witness: of a sat. seconds: what the decision took. bound: how far the proof had come, where there is neither: no
+    margin of the property is below it.
+    """
 
     verdict: Verdict
     witness: Witness | None
     seconds: float
+    bound: float = -torch.inf
 
 
 class _OutOfTime(Exception):
@@ -53,7 +59,7 @@ def decide(
     precision: torch.dtype = torch.float32,
     seed: int = 0,
 ) -> Answer:
-    """Search for a witness, then for a proof, for `timeout` seconds in all.
+    """Search for a witness, then for a proof, for `timeout` seconds in all. Where memory runs out it is unknown.
 
     run: the model as it is deployed, which alone makes a point a witness. precision: of its inputs. A proof holds for
     the network in exact arithmetic; rounding in the bounds, some 1e-12 of the outputs, is not accounted for.
@@ -70,12 +76,17 @@ def decide(
     search = Search(goal, margins, places, run, precision)
     _agree(network, search, run)
     verdict: Verdict
+    watch = Watch()
     with torch.no_grad():
         try:
-            verdict, witness = _decided(search, torch.Generator().manual_seed(seed), checkpoint)
+            verdict, witness = _decided(search, torch.Generator().manual_seed(seed), checkpoint, watch)
         except _OutOfTime:
             verdict, witness = "timeout", None
-    return Answer(verdict, witness, time.monotonic() - start)
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+                raise
+            verdict, witness = "unknown", None
+    return Answer(verdict, witness, time.monotonic() - start, watch.bound)
 
 
 def _agree(network: Graph, search: Search, run: Run) -> None:
@@ -88,7 +99,9 @@ def _agree(network: Graph, search: Search, run: Run) -> None:
         raise CannotRun("the graph gives other outputs than the model that runs; nothing is decided of it")
 
 
-def _decided(search: Search, rng: torch.Generator, checkpoint: Checkpoint) -> tuple[Verdict, Witness | None]:
+def _decided(
+    search: Search, rng: torch.Generator, checkpoint: Checkpoint, watch: Watch
+) -> tuple[Verdict, Witness | None]:
     cases = search.property.cases
     low, high = (torch.stack(ends) for ends in zip(*((case.low, case.high) for case in cases), strict=True))
     few = int((low < high).sum(1).max()) <= FEW_INPUTS
@@ -97,10 +110,11 @@ def _decided(search: Search, rng: torch.Generator, checkpoint: Checkpoint) -> tu
         return "sat", found
     if few:
         regions = Regions(low, high, torch.arange(len(cases)), torch.full((len(cases),), -torch.inf, dtype=low.dtype))
-        proved, found = InputSplit()(search, regions, checkpoint)
+        proved, found = InputSplit()(search, regions, checkpoint, watch)
         return ("sat", found) if found is not None else ("unsat" if proved else "unknown", None)
     try:
-        return ("unsat" if _by_neurons(search, low, high, _Rounds(search, rng, checkpoint)) else "unknown"), None
+        proved = _by_neurons(search, low, high, _Rounds(search, rng, checkpoint), watch)
+        return "unsat" if proved else "unknown", None
     except _Found as success:
         return "sat", success.witness
 
@@ -162,21 +176,34 @@ class _Rounds:
             raise _Found(found)
 
 
-def _by_neurons(search: Search, low: Tensor, high: Tensor, rounds: _Rounds) -> bool:
-    """Whether all is proved. Cases of equal boxes at once; one is excluded where a row of it is positive throughout."""
-    identity = torch.eye(search.graph.classes, dtype=torch.float64)
-    prover = BranchAndBound(nodes=10**9, inner=Climb(steps=20), root=Climb(steps=20))
-    shape = search.graph.nodes[0].shape
+def _by_neurons(search: Search, low: Tensor, high: Tensor, rounds: _Rounds, watch: Watch) -> bool:
+    """Whether all is proved. Cases of equal boxes at once."""
+    network = _highest(search.graph, search.rows)
+    identity = torch.eye(network.classes, dtype=torch.float64)
+    inside = Climb(steps=20, precision="float32")
+    prover = BranchAndBound(nodes=10**9, inner=inside, root=Climb(steps=20), within=inside)
+    shape = network.nodes[0].shape
     boxes, which = torch.cat((low, high), 1).unique(dim=0, return_inverse=True)
     for place in range(len(boxes)):
         members = (which == place).nonzero().squeeze(1)
-        part = tuple(end[members[:1]].reshape(1, *shape) for end in (low, high))
-        rows = search.rows[members]
-        spec = identity[rows.flatten()].unsqueeze(0)
-        problem = Problem(
-            search.graph, (part[0] + part[1]) / 2, Linf(1.0), spec, prover.memory, rounds, (part[0], part[1])
-        )
-        bounds = prover.bound(problem, partial(rounds.show, cases=members)).reshape(rows.shape)
-        if not (bounds > 0).any(1).all():
+        part = low[members[:1]].reshape(1, *shape), high[members[:1]].reshape(1, *shape)
+        spec = identity[members].unsqueeze(0)
+        problem = Problem(network, (part[0] + part[1]) / 2, Linf(1.0), spec, prover.memory, rounds, part)
+        own = Watch(partial(rounds.show, cases=members))
+        try:
+            bounds = prover.bound(problem, own)
+        finally:
+            watch.bound = own.bound if len(boxes) == 1 else -torch.inf
+        if not (bounds > 0).all():
             return False
     return True
+
+
+def _highest(margins: Graph, rows: Tensor) -> Graph:
+    """The network followed by the highest margin of each case, which is positive where the case is excluded."""
+    build, identity = Builder(list(margins.nodes)), torch.eye(margins.classes, dtype=torch.float64)
+    outputs, none = Value(margins.output, (margins.classes,)), torch.zeros(len(rows), dtype=torch.float64)
+    first, *others = (build.add(Linear(identity[turn], none), outputs) for turn in rows.T)
+    for other in others:
+        first = build.maximum(first, other)
+    return graph(build.nodes)

@@ -20,6 +20,7 @@ from brinell.verify.queue import Queue
 from brinell.verify.relaxation import Relaxation, relax
 from brinell.verify.substitution import substitute, written
 from brinell.verify.verifier import Checkpoint
+from brinell.verify.watch import Watch
 from brinell.verify.witness import Search, Witness
 
 _ROUNDING = 1e-11
@@ -71,11 +72,15 @@ class InputSplit:
     batch: int = 64
     memory: int = 2**22
 
-    def __call__(self, search: Search, regions: Regions, checkpoint: Checkpoint) -> tuple[bool, Witness | None]:
+    def __call__(
+        self, search: Search, regions: Regions, checkpoint: Checkpoint, watch: Watch | None = None
+    ) -> tuple[bool, Witness | None]:
         """(whether every region is proved, a witness). Neither where what is left is too thin to be cut."""
         queue: Queue[Regions] = Queue(self.batch)
         queue.put(regions)
+        watch = watch or Watch()
         while (asked := queue.take()) is not None:
+            watch.bound = min(queue.least, float(asked.bound.min()))
             checkpoint()
             found, left, axis = self._bounded(search, asked, checkpoint)
             if found is not None:

@@ -55,7 +55,7 @@ class MILP(Verifier):
 
     def _bound(self, problem: Problem) -> Margins:
         relaxed = relax(problem, "adaptive", substituted=True)
-        inside = relaxed.intervals if self.inner is None else refined(problem, relaxed, self.inner)
+        inside = relaxed.intervals if self.inner is None else refined(problem, relaxed.intervals, self.inner)
         bounds = torch.full(problem.spec.shape[:2], -torch.inf, dtype=torch.float64)
         for example in range(len(bounds)):
             own = [(low[example : example + 1], high[example : example + 1]) for low, high in inside]
@@ -86,16 +86,20 @@ def minimum(encoding: Encoding, row: Float64[Tensor, " classes"], seconds: float
     ends = -torch.cat((below.offset, off.offset, on.offset))
     cost = torch.cat((row @ encoding.outputs.weights, row.new_zeros(integers)))
     low, high = torch.cat((encoding.low, row.new_zeros(integers))), torch.cat((encoding.high, row.new_ones(integers)))
+    # Tolerances are absolute. So a variable is measured by its own width, and a row by its largest coefficient then.
+    width = (high - low).where(high > low, 1.0)
+    rows, ends, constant = rows * width, ends - rows @ low, float(cost @ low + row @ encoding.outputs.offset)
+    size = rows.abs().amax(1).clamp(min=torch.finfo(rows.dtype).tiny)
     solved = milp(
-        cost.numpy(),
+        (cost * width).numpy(),
         integrality=np.repeat([0, 1], [total, integers]),
-        bounds=Bounds(low.numpy(), high.numpy()),
-        constraints=LinearConstraint(rows.numpy(), -np.inf, ends.numpy()),
+        bounds=Bounds(np.zeros(len(width)), ((high - low) / width).numpy()),
+        constraints=LinearConstraint((rows / size.unsqueeze(1)).numpy(), -np.inf, (ends / size).numpy()),
         options={"time_limit": seconds, "mip_rel_gap": 0.0},
     )
     proved = solved.mip_dual_bound if integers else (solved.fun if solved.status == 0 else None)
-    x = None if solved.x is None else torch.from_numpy(solved.x[: total - integers]).double()
+    x = None if solved.x is None else (low + width * torch.from_numpy(solved.x).double())[: total - integers]
     if proved is None:
         return Least(-torch.inf, x)
     slack = TOLERANCE * float((high - low).sum())
-    return Least(float(proved + row @ encoding.outputs.offset) - slack, x)
+    return Least(float(proved) + constant - slack, x)

@@ -36,6 +36,11 @@ class Queue(Generic[P]):
         """How many parts there are."""
         return self._held
 
+    @property
+    def least(self) -> float:
+        """The least bound of those that wait; infinite where none does."""
+        return self._heap[0][0] if self._heap else torch.inf
+
     def put(self, parts: P) -> None:
         """Add some."""
         for piece in parts.bound.argsort().split(self._size):
@@ -55,3 +60,10 @@ class Queue(Generic[P]):
         place = torch.arange(len(taken.bound))
         self.put(taken.only(place[self._size :]))
         return taken.only(place[: self._size])
+
+    def rest(self) -> P:
+        """All that is left, of which there is some, at once."""
+        first, *others = (piece for _, _, piece in self._heap)
+        for other in others:
+            first = first.plus(other)
+        return first

@@ -1,8 +1,8 @@
 """The neurons inside, each bounded with slopes of its own: what bends above rests on limits closer to the truth.
 
 Sources: Xu et al. 2021 (alpha-CROWN), arXiv:2011.13824, section 3.2: there all slopes climb together toward the last
-bounds, here each layer is bounded as well as its own slopes can, before the next. Where only inputs matter that leave the
-outputs unsafe, they bound what is inside too: Kotha et al. 2023 (INVPROP), arXiv:2302.01404.
+bounds, here each layer is bounded as well as its own slopes can, before the next. Where only those inputs matter whose
+outputs are unsafe, the outputs bound what is inside too: Kotha et al. 2023 (INVPROP), arXiv:2302.01404.
 """
 
 import math
@@ -56,9 +56,7 @@ def effort(graph: Graph, intervals: list[Interval]) -> int:
     return 2 * sum(int(graph.unknown(i, intervals[i]).sum()) for i in graph.bent)
 
 
-def _climbed(
-    problem: Problem, node: int, intervals: list[Interval], climb: Climb, given: Given | None
-) -> Interval:
+def _climbed(problem: Problem, node: int, intervals: list[Interval], climb: Climb, given: Given | None) -> Interval:
     """The interval of a node met with what its unknown neurons, and their negatives, are bounded by from below."""
     wanted = problem.graph.unknown(node, intervals[node]).flatten(1)
     asked, ends = _asking(problem, node, given)

@@ -1,0 +1,25 @@
+"""What a search for a proof lets its caller see while it goes on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+Look = Callable[[Float64[Tensor, "points inputs"]], None]
+"""Is shown points, in flat order; it may raise, to stop."""
+
+
+def unseen(points: Float64[Tensor, "points inputs"]) -> None:
+    """For who wants bounds alone."""
+
+
+@final
+@dataclass
+class Watch:
+    """look: is shown inputs that may be witnesses. bound: a lower bound of all that is asked about, as known so far."""
+
+    look: Look = unseen
+    bound: float = -torch.inf
