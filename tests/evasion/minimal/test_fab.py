@@ -27,7 +27,7 @@ def test_on_a_linear_model_the_distance_is_the_smallest(set, targets) -> None:
     found = attack(FAB(steps=60, targets=targets), asked, x, y, Threat(set))
     assert found.broken.all()
     assert (found.distance >= best * (1 - 1e-9)).all()
-    assert (found.distance / best).median() <= 1.006
+    assert (found.distance / best).median() <= 1.001
 
 
 @each_set
@@ -37,7 +37,7 @@ def test_a_finite_radius_breaks_what_the_smallest_perturbation_says(set) -> None
     x = torch.rand(40, 8, generator=generator(2))
     asked = target(model)
     y = asked.labels(x)
-    smallest = attack(FAB(steps=30), asked, x, y, Threat(set))
+    smallest = attack(FAB(steps=30, search=0), asked, x, y, Threat(set))
     radius = smallest.distance.median().item()
     within = attack(FAB(steps=30), asked, x, y, Threat(set.resized(radius)))
     assert torch.equal(within.broken, smallest.distance <= radius)
@@ -48,7 +48,7 @@ def test_a_step_costs_two_questions_and_a_gradient(set) -> None:
     model = relu_net((8,))
     x = torch.rand(10, 8, generator=generator(2))
     y = target(model).labels(x)
-    found = attack(FAB(steps=5, targets=1), target(model), x, y, Threat(set))
+    found = attack(FAB(steps=5, targets=1, search=0), target(model), x, y, Threat(set))
     assert (found.queries >= 1 + 2 * 5).all()
     assert (found.queries <= 1 + 2 * 5 + 1).all()  # the last step back is looked at too
     assert (found.gradients == 5).all()
@@ -65,11 +65,13 @@ def test_inside_a_mask_the_nearest_point_inside_it_is_found(made) -> None:
     scores, w = asked.scores(x), model.weight.detach()[:, mask]
     best = (scores[:, 0] - scores[:, 1]).abs() / (w[0] - w[1]).norm()
     assert torch.equal(found.x[:, ~mask], x[:, ~mask])
-    assert (found.distance / best).median() <= 1.006
+    assert (found.distance / best).median() <= 1.001
     assert (found.distance / best).min() >= 1 - 1e-9
 
 
-@pytest.mark.parametrize("about", [{"steps": 0}, {"restarts": 0}, {"targets": 0}, {"bias": 2}, {"overshoot": 0.5}])
+@pytest.mark.parametrize(
+    "about", [{"steps": 0}, {"restarts": 0}, {"targets": 0}, {"bias": 2}, {"overshoot": 0.5}, {"search": -1}]
+)
 def test_settings_that_cannot_be_are_refused(about) -> None:
     with pytest.raises(UsageError):
         FAB(**about)

@@ -13,8 +13,8 @@ from brinell.threat import L0, L1, L2, Box, Linf, PerturbationSet, Targeted, Thr
 from models import Affine, affine, generator, relu_net, target
 
 FREE = {"linf": Linf(math.inf), "l2": L2(math.inf), "l1": L1(math.inf)}
-ENDS = {"DeepFool": 1.0205, "FAB": 1.006, "PDPGD": 1.05}
-"""What does not end at the boundary: DeepFool ends at 1 + overshoot, FAB near its own, PDPGD about a step away."""
+ENDS = {"DeepFool": 1.0205}
+"""What does not end at the boundary: DeepFool ends at 1 + overshoot."""
 
 ASKED = [
     (row.resolve()(), FREE[set], ENDS.get(row.name, 1.005))

@@ -1,7 +1,6 @@
 """FAB: walk along the decision boundary, drawn toward the clean example.
 
-Source: Croce & Hein 2020, arXiv:1907.02044, algorithm 1; targeted runs as in AutoAttack, arXiv:2003.01690. The
-paper's final search between the best point and x0 is left out, as AutoAttack does.
+Source: Croce & Hein 2020, arXiv:1907.02044, algorithm 1; targeted runs as in AutoAttack, arXiv:2003.01690.
 """
 
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import torch
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt
+from brinell.evasion.minimal.homeward import homeward
 from brinell.evasion.minimal.rivals import Rivals
 from brinell.evasion.objective import margin
 from brinell.evasion.rival import runs
@@ -29,6 +29,7 @@ class FAB(Attack):
     wrong class at each step, at a gradient each; k makes each restart k runs of one gradient a step, aimed in turn at
     the k wrong classes that score highest at x0. Under a goal with an aim of its own every run heads there. bias: the
     most that x0 draws (alpha_max). overshoot: eta. backward: the share of the way from x0 kept after a hit (beta).
+    search: forward rows of the last search between x0 and the nearest witness, at an infinite radius.
     """
 
     steps: int = 100
@@ -37,6 +38,7 @@ class FAB(Attack):
     bias: float = 0.1
     overshoot: float = 1.05
     backward: float = 0.9
+    search: int = 3
     needs: ClassVar[Access] = Access.GRADIENTS
 
     def __post_init__(self) -> None:
@@ -44,6 +46,8 @@ class FAB(Attack):
             raise UsageError(f"steps is {self.steps} and restarts {self.restarts}; both must be at least 1")
         if self.targets is not None and self.targets < 1:
             raise UsageError(f"targets is {self.targets}; it must be at least 1, or None to weigh every class")
+        if self.search < 0:
+            raise UsageError(f"search is {self.search}; it must be at least 0")
         if not (0 <= self.bias <= 1 and self.overshoot >= 1 and 0 <= self.backward <= 1):
             raise UsageError(
                 f"bias is {self.bias}, overshoot {self.overshoot} and backward {self.backward}; "
@@ -55,6 +59,7 @@ class FAB(Attack):
             if restart:
                 hunt.roam(_random_start(hunt))
             self._walk(hunt)
+        homeward(hunt, self.search)
 
     def _walk(self, hunt: Hunt) -> None:
         rivals = hunt.carry(Rivals.of(hunt))

@@ -12,11 +12,15 @@ import torch
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt, Objective
+from brinell.evasion.minimal.homeward import homeward
 from brinell.evasion.objective import margin
 from brinell.threat import Access
 from brinell.threat.l1 import shrunk
 from brinell.threat.sets import over_features
 from brinell.types import Inputs, Scores
+
+SEARCH = 3
+"""Forward rows of a last search between x0 and the nearest witness: an addition to the paper."""
 
 LEAST = 1e-6
 """The least ratio of the two multipliers, either way."""
@@ -62,6 +66,7 @@ class PDPGD(Attack):
             hunt.move(hunt.x0 + shrunk(x - hunt.x0, price))
             rate = self.rate * (1 - 0.9 * k / self.steps)
             search.follow(torch.where(hunt.hit, rate, -rate))
+        homeward(hunt, SEARCH)
 
 
 @dataclass
