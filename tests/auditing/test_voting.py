@@ -5,6 +5,7 @@ import pytest
 import brinell
 from auditing.runs import examples, network
 from brinell.auditing import Audit, Plan, Requirement, Stage, alone
+from brinell.auditing.estimate import estimate
 from brinell.errors import UsageError
 from brinell.report import render
 from brinell.report.words import chance
@@ -87,3 +88,18 @@ def test_a_gate_says_what_a_figure_rests_on(run: Audit) -> None:
     certified, unbroken = (Requirement.parse(f"{figure}@0.02>=0.1").decide(run) for figure in ("certified", "unbroken"))
     assert f"{run.at(0.02).probable_count} by votes, of which some are wrong with probability at most" in certified.seen
     assert "votes" not in unbroken.seen
+
+
+def test_what_a_vote_may_cost_is_told_before() -> None:
+    base = brinell.target(network())
+    data = brinell.Dataset.of(*examples(network(), 10))
+    for target, rows, why in ((smoothed(base, Gaussian(0.1)), 2 * 10 * 900, None), (base, 0, "it speaks of votes")):
+        cost = estimate(PLAN, target, data, L2(0.1), 2)[1]
+        assert cost.rows == rows
+        assert (cost.left_out or "").startswith(why or "")
+
+
+def test_a_statement_that_falls_short_of_the_radius_asked_about_is_kept_for_smaller_ones(run: Audit) -> None:
+    radii = [statement.radius for statement in run._board.statements.values()]
+    assert any(0.02 < radius < 0.1 for radius in radii)
+    assert {0.02, 0.1} <= set(radii)

@@ -34,7 +34,7 @@ def voting(smoothing: Smoothing, label: str) -> Engine:
 
 def _radii(threat: Threat, shard: Shard, order: float, need: Scores, reach: Scores) -> Scores:
     """The threat's radius where the noise's ball holds the set; where it does not, that of a smaller one it holds."""
-    radii = torch.where(reach >= need, threat.set.radius, 0.0).double()
+    radii = torch.full_like(reach, threat.set.radius).where(reach >= need, 0.0)
     unit = threat.set.within(REALS).resized(1.0).extent(shard.x, order)
     smaller = (reach / unit * (1 - 1e-9)).nan_to_num(0.0).clamp(max=threat.set.radius)
     for i in ((radii == 0) & (smaller > 0)).nonzero().flatten().tolist():

@@ -38,20 +38,22 @@ class Constants:
     last: dict[int, Coefficients]
 
     def of(self, spec: Float[Tensor, "batch rows classes"]) -> dict[float, Float64[Tensor, "batch rows"]]:
-        """By norm, constants of <spec row, scores>: that of its gradient in the dual norm."""
-        taken = {i: (spec @ rows.flatten(2)) for i, rows in self.last.items()}
-        total = torch.zeros(spec.shape[:2], dtype=torch.float64)
-        l2 = sum((torch.linalg.vector_norm(a, dim=2) * self.lengths[i] for i, a in taken.items()), total)
-        linf = sum((a.abs() @ self.spreads[i].flatten() for i, a in taken.items()), total)
-        outward = 1 + 4 * norms.UNIT * (self.graph.width + 8) * len(self.graph.nodes)  # what rounding takes, and more
-        return {2: l2 * outward, inf: linf * outward}
+        """By norm, constants of <spec row, scores>."""
+        return self._of({i: spec @ rows.flatten(2) for i, rows in self.last.items()})
 
     @cached_property
     def pairs(self) -> dict[float, Float64[Tensor, "classes classes"]]:
         """By norm, K with: score i less score j moves by at most K[i, j] times the distance."""
-        identity = torch.eye(self.graph.classes, dtype=torch.float64)
-        rows = [self.of((row - identity).unsqueeze(0)) for row in identity]
+        last = {i: rows.flatten(2) for i, rows in self.last.items()}
+        rows = [self._of({i: a[:, c : c + 1] - a for i, a in last.items()}) for c in range(self.graph.classes)]
         return {norm: torch.cat([row[norm] for row in rows]) for norm in rows[0]}
+
+    def _of(self, last: dict[int, Coefficients]) -> dict[float, Float64[Tensor, "batch rows"]]:
+        """Of functionals of the nodes that the last bends make: their lengths in the dual norms."""
+        l2 = torch.stack([torch.linalg.vector_norm(a, dim=2) * self.lengths[i] for i, a in last.items()]).sum(0)
+        linf = torch.stack([a.abs() @ self.spreads[i].flatten() for i, a in last.items()]).sum(0)
+        outward = 1 + 4 * norms.UNIT * (self.graph.width + 8) * len(self.graph.nodes)  # what rounding takes, and more
+        return {2: l2 * outward, inf: linf * outward}
 
 
 def constants(graph: Graph, steps: int = 10) -> Constants:
