@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brinell.threat import L1, L2, Box, Linf
-from brinell.verify import GloRo, LocalLipschitz, Unsupported, margins
+from brinell.threat.sets import over_features
+from brinell.verify import GloRo, Graph, LocalLipschitz, Unsupported, constants, margins
 from brinell.verify.builder import Builder
 from brinell.verify.graph import graph
 from brinell.verify.lipschitz.local import jacobian
@@ -84,3 +85,17 @@ def test_nothing_is_known_around_a_pole() -> None:
     spec = margins(torch.tensor([0]), 2)
     assert LocalLipschitz()(net, x0, Linf(0.1, FAR), spec).item() == -torch.inf
     assert LocalLipschitz()(net, x0, Linf(0.01, FAR), spec).isfinite().all()
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 999), set=sets(), image=st.booleans(), pooled=st.booleans())
+def test_it_is_never_less_than_what_holds_everywhere(seed: int, set, image: bool, pooled: bool) -> None:
+    net = residual(seed, pooled) if image else perceptron((4, 8, 6, 3), seed)
+    x0, spec = examples(net, 3, seed), margins(torch.tensor([0, 1, 2]), 3)
+    assert (LocalLipschitz()(net, x0, set, spec) >= GloRo()(net, x0, set, spec) - 1e-9).all()
+    found = constants(net)
+    points = inside(set, x0, 10, torch.Generator().manual_seed(seed))
+    moved, reach = Graph(net.nodes[:5]), found.reaches[4]
+    distance = (points - x0).flatten(2).norm(dim=2).flatten()
+    change = (moved(points.flatten(0, 1)) - moved(x0).repeat(len(points), *[1] * (reach.dim() - 1))).abs()
+    assert (change <= reach * over_features(distance, change) * (1 + 1e-9) + 1e-12).all()

@@ -13,7 +13,7 @@ from torch import Tensor
 from brinell.verify.graph import Graph
 from brinell.verify.lipschitz import norms
 from brinell.verify.lipschitz.gains import gain, spread
-from brinell.verify.operators import Affine, Coefficients, Convolution, Scale, Values
+from brinell.verify.operators import Affine, Coefficients, Convolution, Linear, Scale, Values
 from brinell.verify.substitution import substitute, written
 
 SMALL = 2**22
@@ -28,13 +28,14 @@ NARROW = 800
 class Constants:
     """How fast the scores can move, anywhere.
 
-    lengths: an l2 constant of each node. spreads: for each node, what moving every input by up to one can change each
-    value by: constants for linf. last: the scores as functionals of the nodes that the last bends make.
+    lengths: an l2 constant of each node. reaches: one of each of its values. spreads: what moving every input by up to
+    one can change each value by, a constant for linf. last: the scores as functionals of what the last bends make.
     """
 
     graph: Graph
     lengths: dict[int, float]
     spreads: dict[int, Values]
+    reaches: dict[int, Values]
     last: dict[int, Coefficients]
 
     def of(self, spec: Float[Tensor, "batch rows classes"]) -> dict[float, Float64[Tensor, "batch rows"]]:
@@ -74,6 +75,7 @@ def _found(graph: Graph, steps: int) -> Constants:
     affine = {i: o for i, node in enumerate(graph.nodes) if isinstance(o := node.operator, Affine)}
     lengths: dict[int, float] = {0: 1.0}
     spreads: dict[int, Values] = {0: torch.ones(1, *graph.nodes[0].shape, dtype=torch.float64)}
+    reaches = dict(spreads)
     for i, node in enumerate(graph.nodes[1:], 1):
         operator = graph.operator(i)
         inputs, before = [lengths[j] for j in node.inputs], graph.nodes[node.inputs[0]].shape
@@ -83,9 +85,12 @@ def _found(graph: Graph, steps: int) -> Constants:
         if isinstance(operator, Scale):
             lengths[i] = min(lengths[i], _folded(graph, i, lengths, steps))
         spreads[i] = spread(operator, *(spreads[j] for j in node.inputs))
+        reaches[i] = spread(operator, *(reaches[j] for j in node.inputs)).clamp(max=lengths[i])
+        if isinstance(operator, Linear | Convolution):
+            reaches[i] = torch.minimum(reaches[i], _rows(operator, before) * inputs[0])
     identity = torch.eye(graph.classes, dtype=torch.float64).unsqueeze(0)
     held, _ = substitute(graph, graph.output, identity, affine)
-    return Constants(graph, lengths, spreads, {i: written(a) for i, a in held.items()})
+    return Constants(graph, lengths, spreads, reaches, {i: written(a) for i, a in held.items()})
 
 
 def _at_once(graph: Graph, node: int, affine: dict[int, Affine], lengths: dict[int, float], steps: int) -> float:
@@ -97,6 +102,12 @@ def _at_once(graph: Graph, node: int, affine: dict[int, Affine], lengths: dict[i
     unit = torch.eye(size, dtype=torch.float64).reshape(1, size, *graph.nodes[node].shape)
     held, _ = substitute(graph, node, unit, affine)
     return sum(float(norms.spectral(written(a)[0].flatten(1), steps)) * lengths[i] for i, a in held.items())
+
+
+def _rows(operator: Linear | Convolution, before: tuple[int, ...]) -> Values:
+    """The length of the operator's row for each value it makes."""
+    squares = replace(operator, weight=operator.weight.square(), bias=torch.zeros_like(operator.bias))
+    return squares.forward(torch.ones(1, *before, dtype=torch.float64)).sqrt() * (1 + 1e-12)
 
 
 def _folded(graph: Graph, node: int, lengths: dict[int, float], steps: int) -> float:

@@ -4,6 +4,7 @@ Source: Leino et al. 2021, arXiv:2102.08452.
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import final
 
 import torch
@@ -15,7 +16,7 @@ from brinell.threat import PerturbationSet
 from brinell.types import Inputs, Logits, Scores
 from brinell.verify.graph import Graph
 from brinell.verify.lipschitz import norms
-from brinell.verify.lipschitz.constants import constants
+from brinell.verify.lipschitz.constants import Constants, constants
 from brinell.verify.problem import Problem, solve
 from brinell.verify.verifier import Checkpoint, Margins, Spec, Verifier, nothing
 
@@ -44,11 +45,14 @@ class GloRo(Verifier):
 
     def _bound(self, problem: Problem) -> Margins:
         held = (problem.spec @ problem.graph(problem.x0).unsqueeze(2)).squeeze(2)
-        fall = [
-            constant * problem.set.extent(problem.x0, norm).unsqueeze(1)
-            for norm, constant in constants(problem.graph, self.steps).of(problem.spec).items()
-        ]
-        return held - torch.stack(fall).nan_to_num(torch.inf).amin(0)
+        return held - fall(problem, constants(problem.graph, self.steps))
+
+
+def fall(problem: Problem, known: Constants) -> Margins:
+    """The most that a margin can lose over the set."""
+    lengths = {norm: problem.set.extent(problem.x0, norm).unsqueeze(1) for norm in (2, inf)}
+    lost = [constant * lengths[norm] for norm, constant in known.of(problem.spec).items()]
+    return torch.stack(lost).nan_to_num(inf).amin(0)
 
 
 def certified_radius(scores: Logits, pairs: Float64[Tensor, "classes classes"]) -> Scores:

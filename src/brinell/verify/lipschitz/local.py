@@ -1,7 +1,8 @@
 """Local Lipschitz constants: how fast a margin can fall near one example.
 
 Intervals of the Jacobian, carried back from the margins (Weng et al. 2018, arXiv:1804.09699, Fast-Lip): a ReLU that the
-set cannot switch on drops out, and one that it cannot switch off is linear.
+set cannot switch on drops out, and one that it cannot switch off is linear. What the set can switch is bounded by
+intervals and by the network's own constants, whichever say more (Huang et al. 2021, arXiv:2111.01395).
 """
 
 from dataclasses import dataclass
@@ -13,9 +14,12 @@ import torch
 from torch.nn import functional
 
 from brinell.threat import PerturbationSet
+from brinell.threat.sets import over_features
 from brinell.types import Inputs
-from brinell.verify.graph import Graph
+from brinell.verify.graph import Graph, Unsupported
+from brinell.verify.lipschitz.constants import Constants, constants
 from brinell.verify.lipschitz.gains import absolute, slopes, unknown
+from brinell.verify.lipschitz.gloro import fall
 from brinell.verify.operators import Affine, Bend, Coefficients, Curve, Interval, MaxPool, ReLU, Values
 from brinell.verify.problem import Problem, solve, sound
 from brinell.verify.relaxation import relax
@@ -30,6 +34,7 @@ DUAL = {1: inf, 2: 2, inf: 1}
 class LocalLipschitz(Verifier):
     """The margin of an example less what its gradient, wherever in the set it is taken, can take away.
 
+    Never less than `GloRo` shows, where every operator has a rule for that.
     intermediate: how the neurons are bounded that may switch. memory: bytes, about, that it may take.
     """
 
@@ -43,13 +48,36 @@ class LocalLipschitz(Verifier):
 
     def _bound(self, problem: Problem) -> Margins:
         crown = self.intermediate == "crown"
-        intervals = relax(problem, "adaptive" if crown else None, crown).intervals
-        low, high = jacobian(problem, intervals)
+        known = _known(problem.graph)
+        near = {} if known is None else _near(problem, known)
+        intervals = relax(problem, "adaptive" if crown else None, crown, known=near).intervals
         held = (problem.spec @ problem.graph(problem.x0).unsqueeze(2)).squeeze(2)
-        return sound(intervals, held - fall(problem, low, high))
+        bounds = sound(intervals, held - steepest_fall(problem, *jacobian(problem, intervals)))
+        return bounds if known is None else torch.maximum(bounds, held - fall(problem, known))
 
 
-def fall(problem: Problem, low: Coefficients, high: Coefficients) -> Margins:
+def _known(graph: Graph) -> Constants | None:
+    """Constants of the whole space; none where some operator has no rule for them, such as a function ever steeper."""
+    try:
+        return constants(graph)
+    except Unsupported:
+        return None
+
+
+def _near(problem: Problem, known: Constants) -> dict[int, Interval]:
+    """How far the constants let each value move from the example's own, where a bend asks."""
+    values = problem.graph.values(problem.x0)
+    length, change = (problem.set.extent(problem.x0, norm) for norm in (2, inf))
+    found = {}
+    for i in problem.graph.bent:
+        by_length = known.reaches[i] * over_features(length, values[i])
+        by_change = known.spreads[i] * over_features(change, values[i])
+        moves = torch.minimum(by_length, by_change).nan_to_num(inf)
+        found[i] = values[i] - moves, values[i] + moves
+    return found
+
+
+def steepest_fall(problem: Problem, low: Coefficients, high: Coefficients) -> Margins:
     """The most that <J, x0 - x> comes to over the set, for a Jacobian between these limits: the mean value theorem."""
     below, above = ((end - problem.x0).flatten(1).unsqueeze(1) for end in problem.hull)
     low, high = low.flatten(2), high.flatten(2)
