@@ -62,3 +62,13 @@ def test_two_classes_always_climb() -> None:
 def test_a_reach_is_not_negative() -> None:
     with pytest.raises(UsageError, match="reach is"):
         AlphaCROWN(reach=-0.1)
+
+
+def test_slopes_inside_tighten_what_the_last_ones_rest_on() -> None:
+    net = perceptron((6, 20, 20, 3), 1)
+    x0, spec = examples(net, 6, 0), margins(torch.arange(6) % 3, 3)
+    outside = AlphaCROWN(climb=Climb(steps=10))(net, x0, Linf(0.2, UNIT), spec)
+    inside = AlphaCROWN(climb=Climb(steps=10), inside=Climb(steps=10))(net, x0, Linf(0.2, UNIT), spec)
+    open_ = outside <= 0
+    assert torch.equal(inside[~open_], outside[~open_])
+    assert inside[open_].mean() > outside[open_].mean() + 0.02

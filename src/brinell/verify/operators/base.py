@@ -5,6 +5,7 @@ A new operator is a new small file with one of the two; a new algorithm asks onl
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -136,6 +137,16 @@ class Bend(Operator):
 def magnitude(interval: Interval) -> Values:
     """The largest absolute value of each."""
     return torch.maximum(interval[0].abs(), interval[1].abs())
+
+
+def centred(interval: Interval, centre: Callable[[Values], Values], spread: Callable[[Values], Values]) -> Interval:
+    """The interval of an affine function: what it makes of the middle, and, without the offset, of the half-width.
+
+    Gowal et al. 2018, arXiv:1810.12715, eq. 6. Both functions return tensors of their own.
+    """
+    low, high = interval
+    middle, half = centre((high + low).mul_(0.5)), spread((high - low).mul_(0.5))
+    return middle - half, middle.add_(half)
 
 
 def inner(a: Coefficients, values: Tensor) -> Constants:

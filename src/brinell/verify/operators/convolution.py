@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float64
 from torch import Tensor
 
-from brinell.verify.operators.base import Affine, Coefficients, Constants, Interval, Values
+from brinell.verify.operators.base import Affine, Coefficients, Constants, Interval, Values, centred
 from brinell.verify.operators.windows import Local, Windows
 
 Pair = tuple[int, int]
@@ -45,10 +45,7 @@ class Convolution(Affine, Local):
         return self._slide(x, self.weight, self.bias)
 
     def interval(self, *inputs: Interval) -> Interval:
-        ((low, high),) = inputs
-        centre = self.forward((high + low) / 2)
-        spread = self._slide((high - low) / 2, self.weight.abs(), None)
-        return centre - spread, centre + spread
+        return centred(inputs[0], self.forward, lambda half: self._slide(half, self._sizes, None))
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         images = a.flatten(0, 1)
@@ -93,6 +90,10 @@ class Convolution(Affine, Local):
             )
             self._matrices[height, width] = back.flatten(1)
         return self._matrices[height, width]
+
+    @cached_property
+    def _sizes(self) -> Tensor:
+        return self.weight.abs()
 
     @cached_property
     def _matrices(self) -> dict[Pair, Tensor]:

@@ -1,12 +1,13 @@
 """A matrix on the last axis."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, final
 
 from jaxtyping import Float64
 from torch import Tensor
 
-from brinell.verify.operators.base import Affine, Coefficients, Constants, Interval, Values, inner
+from brinell.verify.operators.base import Affine, Coefficients, Constants, Interval, Values, centred, inner
 
 
 @final
@@ -31,11 +32,11 @@ class Linear(Affine):
         return x @ self.weight.T + self.bias
 
     def interval(self, *inputs: Interval) -> Interval:
-        """The centre moves by W, the half-width by |W| (Gowal et al. 2018, arXiv:1810.12715, eq. 6)."""
-        ((low, high),) = inputs
-        centre = self.forward((high + low) / 2)
-        spread = (high - low) / 2 @ self.weight.T.abs()
-        return centre - spread, centre + spread
+        return centred(inputs[0], self.forward, lambda half: half @ self._sizes)
+
+    @cached_property
+    def _sizes(self) -> Float64[Tensor, "inputs outputs"]:
+        return self.weight.T.abs()
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         return (a @ self.weight,), inner(a, self.bias)

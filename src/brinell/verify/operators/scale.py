@@ -6,7 +6,7 @@ from typing import ClassVar, final
 from jaxtyping import Float64
 from torch import Tensor
 
-from brinell.verify.operators.base import Affine, Coefficients, Constants, Interval, Values, inner
+from brinell.verify.operators.base import Affine, Coefficients, Constants, Interval, Values, centred, inner
 from brinell.verify.operators.windows import Local, Windows
 
 
@@ -28,10 +28,7 @@ class Scale(Affine, Local):
         return x * self.factor + self.shift
 
     def interval(self, *inputs: Interval) -> Interval:
-        ((low, high),) = inputs
-        centre = self.forward((high + low) / 2)
-        spread = (high - low) / 2 * self.factor.abs()
-        return centre - spread, centre + spread
+        return centred(inputs[0], self.forward, lambda half: half * self.factor.abs())
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         return (a * self.factor,), inner(a, self.shift)

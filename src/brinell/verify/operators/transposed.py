@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float64
 from torch import Tensor
 
-from brinell.verify.operators.base import Affine, Coefficients, Constants, Interval, Values
+from brinell.verify.operators.base import Affine, Coefficients, Constants, Interval, Values, centred
 from brinell.verify.operators.convolution import Pair
 
 
@@ -34,10 +34,7 @@ class TransposedConvolution(Affine):
         return self._spread(x, self.weight, self.bias)
 
     def interval(self, *inputs: Interval) -> Interval:
-        ((low, high),) = inputs
-        centre = self.forward((high + low) / 2)
-        spread = self._spread((high - low) / 2, self.weight.abs(), None)
-        return centre - spread, centre + spread
+        return centred(inputs[0], self.forward, lambda half: self._spread(half, self.weight.abs(), None))
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         back = F.conv2d(a.flatten(0, 1), self.weight, None, self.stride, self.padding, self.dilation, self.groups)
