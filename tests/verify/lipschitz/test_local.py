@@ -11,12 +11,12 @@ from brinell.verify import GloRo, Graph, LocalLipschitz, Unsupported, constants,
 from brinell.verify.builder import Builder
 from brinell.verify.graph import graph
 from brinell.verify.lipschitz.local import jacobian
-from brinell.verify.operators import ELU, GELU, Exp, Reciprocal, Sigmoid, SiLU, Tanh
+from brinell.verify.operators import ELU, GELU, Exp, Linear, Reciprocal, Sigmoid, SiLU, Tanh
 from brinell.verify.problem import Problem
 from brinell.verify.relaxation import relax
 from brinell.verify.verifier import nothing
 from verify.lipschitz.mystery import Mystery
-from verify.networks import dense, examples, inside, perceptron, residual, sets
+from verify.networks import UNIT, dense, examples, inside, perceptron, residual, sets
 
 FAR = Box(-9.0, 9.0)
 
@@ -99,3 +99,14 @@ def test_it_is_never_less_than_what_holds_everywhere(seed: int, set, image: bool
     distance = (points - x0).flatten(2).norm(dim=2).flatten()
     change = (moved(points.flatten(0, 1)) - moved(x0).repeat(len(points), *[1] * (reach.dim() - 1))).abs()
     assert (change <= reach * over_features(distance, change) * (1 + 1e-9) + 1e-12).all()
+
+
+def test_from_an_example_outside_the_box_no_gradient_inside_says_anything() -> None:
+    """relu(-x): flat throughout the box, and steep on the way from an example below it."""
+    build, row, none = Builder(), torch.tensor([[-1.0]]).double(), torch.zeros(1).double()
+    h = build.relu(build.add(Linear(row, none), build.input((1,))))
+    build.add(Linear(torch.tensor([[1.0], [0.0]]).double(), torch.zeros(2).double()), h)
+    net, spec = graph(build.nodes), margins(torch.tensor([0]), 2)
+    for x0, truth in ((-0.5, 0.0), (0.1, 0.0)):
+        bound = LocalLipschitz()(net, torch.tensor([[x0]]).double(), Linf(0.6, UNIT), spec)
+        assert bound.item() <= truth + 1e-12

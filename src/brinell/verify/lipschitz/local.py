@@ -78,7 +78,10 @@ def _near(problem: Problem, known: Constants) -> dict[int, Interval]:
 
 
 def steepest_fall(problem: Problem, low: Coefficients, high: Coefficients) -> Margins:
-    """The most that <J, x0 - x> comes to over the set, for a Jacobian between these limits: the mean value theorem."""
+    """The most that <J, x0 - x> comes to over the set, for a Jacobian between these limits: the mean value theorem.
+
+    All of an example that lies outside its own set: the way from there is not what the limits are for.
+    """
     below, above = ((end - problem.x0).flatten(1).unsqueeze(1) for end in problem.hull)
     low, high = low.flatten(2), high.flatten(2)
     down = torch.stack([low * above, low * below, high * above, high * below]).amin(0).sum(2)
@@ -87,7 +90,8 @@ def steepest_fall(problem: Problem, low: Coefficients, high: Coefficients) -> Ma
         torch.linalg.vector_norm(steepest, DUAL[norm], dim=2) * problem.set.extent(problem.x0, norm).unsqueeze(1)
         for norm in (1, 2)
     ]
-    return torch.stack([-down, *reach]).nan_to_num(inf).amin(0)
+    lost = torch.stack([-down, *reach]).nan_to_num(inf).amin(0)
+    return lost.masked_fill(((below > 0) | (above < 0)).any(2), inf)
 
 
 def jacobian(problem: Problem, intervals: list[Interval]) -> Interval:
