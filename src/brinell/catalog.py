@@ -40,7 +40,7 @@ class Row:
     @property
     def smallest(self) -> bool:
         """Whether an infinite radius asks it for the smallest perturbation, so that one search serves every radius."""
-        return self.family in ("minimal", "decision")
+        return self.family in ("minimal", "decision", "radius")
 
     def resolve(self) -> Any:
         """Import the engine."""
@@ -288,6 +288,15 @@ CATALOG: tuple[Row, ...] = (
         "integer programme",
         Access.WEIGHTS,
         "Tjeng et al. 2019, arXiv:1711.07356",
+    ),
+    Row(
+        "CertifiedRadius",
+        "brinell.verify:CertifiedRadius",
+        "exact",
+        "radius",
+        Access.WEIGHTS,
+        "Weng et al. 2018, arXiv:1804.09699",
+        ("linf", "l1", "l2"),
     ),
     Row(
         "ExactTrees",

@@ -82,7 +82,7 @@ def test_the_same_engine_may_come_with_other_settings():
         ("p.json", json.dumps({"name": "x", "stages": [CLEAN], "shard": 0}), "shard: .* greater than or equal to 1"),
         ("p.json", json.dumps({"name": "x", "stages": [CLEAN, {"engine": "Nope"}]}), "'Nope' is not known"),
         ("p.json", json.dumps({"name": "x", "stages": [{"engine": "PGD"}]}), "first stage must be"),
-        ("p.txt", "", "give quick, standard, autoattack, full"),
+        ("p.txt", "", "give quick, standard, autoattack, proofs, radius, full"),
     ],
 )
 def test_a_malformed_file_is_one_sentence(tmp_path, name, text, sentence):

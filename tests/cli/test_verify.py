@@ -63,7 +63,12 @@ def test_a_timeout_that_is_none_is_a_mistake(brinell, files, words):
 
 def test_a_missing_file_is_one_line(brinell, files, tmp_path):
     net, goal = files(1.0)
-    for wrong in ((tmp_path / "no.onnx", goal), (net, tmp_path / "no.vnnlib"), (goal, goal), (net, net)):
+    for code, *wrong in (
+        (3, tmp_path / "no.onnx", goal),
+        (3, net, tmp_path / "no.vnnlib"),
+        (3, goal, goal),
+        (2, net, net),
+    ):
         done = brinell("verify", *wrong)
-        assert done.code == 3
+        assert done.code == code
         assert len(done.err.strip().splitlines()) == 1

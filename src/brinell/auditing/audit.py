@@ -8,11 +8,12 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
 import torch
 
 from brinell import __version__
@@ -34,6 +35,16 @@ RESULT = "result.json"
 
 
 @final
+@dataclass(frozen=True)
+class Reach:
+    """One example: the largest radius certified by a proof, the distance of the nearest witness; None for neither."""
+
+    label: int | None
+    certified: float | None
+    broken: float | None
+
+
+@final
 class Audit:
     """A finished or partial run: its verdicts, and the brackets they add up to.
 
@@ -41,8 +52,17 @@ class Audit:
     examples: each example's own name, made of its row number, label and values.
     """
 
-    def __init__(self, path: Path, result: Result, board: Board, ids: Sequence[int], examples: Sequence[str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        result: Result,
+        board: Board,
+        ids: Sequence[int],
+        examples: Sequence[str],
+        labels: Sequence[int | None],
+    ) -> None:
         self.path = path
+        self._labels = labels
         self.result = result
         self.ids = tuple(ids)
         self.examples = tuple(examples)
@@ -62,7 +82,9 @@ class Audit:
         board = Board(about["n"])
         for evidence in ledger.evidence(about["question"]):
             board.add(evidence)
-        return cls(ledger.path, summarise(ledger, board), board, about["ids"], about["examples"])
+        known = {item.item: item.label for item in ledger.items()}
+        labels = [known.get(item) for item in range(board.n)]
+        return cls(ledger.path, summarise(ledger, board), board, about["ids"], about["examples"], labels)
 
     @property
     def radii(self) -> tuple[float, ...]:
@@ -83,6 +105,14 @@ class Audit:
     def witnesses(self) -> list[Witness]:
         """The nearest witness of each broken example."""
         return list(self._board.witnesses.values())
+
+    @property
+    def reaches(self) -> list[Reach]:
+        """What was shown of each example at any radius: up to where it is certified, and from where it is broken."""
+        return [
+            Reach(label, None if certified < 0 else float(certified), None if np.isinf(broken) else float(broken))
+            for label, certified, broken in zip(self._labels, self._board.certified, self._board.distance, strict=True)
+        ]
 
     def at(self, radius: float) -> Bracket:
         """The bracket at any radius: what was shown at others is carried over."""

@@ -20,7 +20,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from brinell.auditing.board import Board
 from brinell.auditing.clock import Clock, Stopped
 from brinell.auditing.ledger import Ledger, Work
-from brinell.auditing.plan import Plan, Stage
+from brinell.auditing.plan import Plan, Stage, find
 from brinell.auditing.settle import settling
 from brinell.auditing.voting import voting
 from brinell.auditing.work import Engine, Outcome, Shard, attacking, first_look, perform, proving, seed_of
@@ -31,7 +31,7 @@ from brinell.evidence import Certificate, Evidence, Failure, ProbabilisticCertif
 from brinell.targets import Smoothed, Target
 from brinell.threat import Threat
 from brinell.types import Inputs
-from brinell.verify import Exact, Forest, Graph, forest_of, trace
+from brinell.verify import Exact, Forest, Graph, Verifier, forest_of, trace
 
 NO_VOTE = "it speaks of votes over noise, and the target takes none; make one with brinell.targets.smoothed"
 """Why smoothing has nothing to say of a plain target: its certificates would be another classifier's."""
@@ -309,7 +309,7 @@ def build(stage: Stage) -> Any:
             raise UsageError(f"{stage.engine} has no setting {name!r}; it takes {', '.join(takes) or 'none'}")
         kind = TypeAdapter(takes[name].annotation, config=ConfigDict(arbitrary_types_allowed=True))
         try:
-            settings[name] = kind.validate_python(_objective(value) if name == "objective" else value)
+            settings[name] = kind.validate_python(_NAMED[name](value) if name in _NAMED else value)
         except ValidationError as error:
             raise UsageError(f"{stage.engine} cannot have {name}={value!r}: {error.errors()[0]['msg']}") from None
     return engine(**settings)
@@ -320,6 +320,14 @@ def _settles(evidence: Evidence, radius: float) -> bool:
     if isinstance(evidence, Certificate | ProbabilisticCertificate):
         return evidence.radius >= radius
     return isinstance(evidence, Witness)
+
+
+def _verifier(name: object) -> Verifier:
+    row = find(name) if isinstance(name, str) else None
+    if row is None or row.kind != "proof":
+        raise UsageError(f"verifier {name!r} is no proof of the catalogue")
+    verifier: Verifier = row.resolve()()
+    return verifier
 
 
 def _objective(name: object) -> Objective:
@@ -341,3 +349,7 @@ def _phases(plan: Plan, radii: tuple[float, ...]) -> Iterator[_Phase]:
             ascending = [float("inf")]
         for radius in ascending if stage.row.kind == "attack" else reversed(ascending):
             yield _Phase(index, radius)
+
+
+_NAMED = {"objective": _objective, "verifier": _verifier}
+"""Settings that plans give by name."""

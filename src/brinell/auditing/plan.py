@@ -141,6 +141,29 @@ PRESETS = {
             ),
         ),
         Plan(
+            name="proofs",
+            stages=(
+                _stage("Clean"),
+                _stage("IBP"),
+                _stage("PGD", steps=20),
+                _stage("CROWN", precision="float32"),
+                _stage("AlphaCROWN", precision="float32"),
+                _stage("BranchAndBound"),
+                _blind("ExactTrees", nodes=30_000),
+            ),
+        ),
+        # An infinite radius is asked of what seeks the smallest perturbation and the largest certificate.
+        Plan(
+            name="radius",
+            stages=(
+                _stage("Clean"),
+                _stage("FMN", steps=100),
+                _stage("CertifiedRadius"),
+                _blind("HopSkipJump"),
+                _blind("ExactTrees", nodes=30_000),
+            ),
+        ),
+        Plan(
             name="full",
             stages=(
                 _stage("Clean"),

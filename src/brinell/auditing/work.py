@@ -136,10 +136,7 @@ def proving(verifier: Verifier, graph: Graph, label: str) -> Engine:
 
     def engine(target: Target, shard: Shard, threat: Threat, checkpoint: Checkpoint) -> Outcome:
         aims = threat.goal.aims(shard.y, target.scores(shard.x))
-        spec = margins(shard.y, graph.classes)
-        if aims is not None:
-            others = aims - (aims > shard.y).long()
-            spec = spec[torch.arange(len(aims)), others].unsqueeze(1)
+        spec = margins(shard.y, graph.classes, aims)
         bounds = verifier(graph, shard.x, threat.set, spec, checkpoint)
         grades = graded(verifier, graph, shard.x, threat.set, spec, bounds, checkpoint)
         proved = [

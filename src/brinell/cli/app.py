@@ -115,7 +115,10 @@ def audit(
     from brinell.auditing import load_plan
 
     sources = _sources(model, data, set_, weights, label, box, mean, std, n, balanced, goal, access, queries, seed)
-    _audit(sources, load_plan(plan), budget, accept or [], workers, out, as_json, dry_run)
+    if dry_run:
+        _dry_run(sources, load_plan(plan), as_json)
+    else:
+        _end(_run(sources, load_plan(plan), _budget(budget), accept or [], workers, out), as_json)
 
 
 @app.command()
@@ -297,37 +300,92 @@ def transfer(
 
 @app.command()
 def verify(
-    network: Annotated[Path, typer.Argument(help="An ONNX file, .onnx or .onnx.gz.")],
-    property_: Annotated[
-        Path, typer.Argument(metavar="PROPERTY", help="What is unsafe: a VNN-LIB 1.0 file, .vnnlib or .vnnlib.gz.")
-    ],
-    timeout: Annotated[float, typer.Option(help="Seconds to decide in.")] = 300.0,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Also write the answer to this file, as VNN-COMP's tools do.")
+    model: Model,
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DATA|PROPERTY]",
+            help="Examples, as for audit; or what is unsafe: a VNN-LIB 1.0 file, .vnnlib or .vnnlib.gz.",
+            show_default=False,
+        ),
     ] = None,
+    set_: SetOption = None,
+    timeout: Annotated[str | None, typer.Option(help="Time to decide in: 116, 90s, 5m. A property has 300 s.")] = None,
+    n: Count = None,
+    balanced: Balanced = False,
+    weights: Weights = None,
+    label: Label = None,
+    box: BoxOption = None,
+    mean: Mean = None,
+    std: Std = None,
+    goal: Goal = "untargeted",
     seed: Seed = 0,
+    accept: Accept = None,
+    workers: Workers = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The run's folder; of a property, a file that the answer is written to."),
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Decide whether a network can violate a property: sat with the input that does, or unsat, or neither in time.
+    """Prove what can be proved: of examples within a perturbation set, or of a property of an ONNX network.
 
-    Exit 0 on unsat, 1 on sat, 4 on unknown or timeout.
+    Of a property it answers sat with the input that violates it (exit 1), unsat (0), unknown or timeout (4).
 
+    brinell verify net.py:build test.npz --set linf:0.1
     brinell verify net.onnx property.vnnlib --timeout 116
     """
-    from brinell.verify import decide, deployed, read_vnnlib
-    from brinell.verify.vnnlib import answer_text
+    from brinell.auditing import load_plan
 
-    start = time.monotonic()
-    goal, model = read_vnnlib(property_), deployed(network)
-    left = timeout - (time.monotonic() - start)
-    if timeout > 0 >= left:
-        answer = None
-    else:
-        answer = decide(model.graph, goal, model, timeout=left, precision=model.precision, seed=seed)
-    text = "timeout\n" if answer is None else answer_text(answer.verdict, answer.witness)
-    typer.echo(text, nl=False)
-    if out is not None:
-        out.write_text(text)
-    raise typer.Exit({"unsat": 0, "sat": 1}.get(text.partition("\n")[0], 4))
+    if data is not None and data.endswith((".vnnlib", ".vnnlib.gz")):
+        _decide(Path(model), Path(data), _seconds(timeout or "300", "--timeout"), out, seed)
+    sources = _sources(model, data, set_, weights, label, box, mean, std, n, balanced, goal, "weights", None, seed)
+    _end(
+        _run(sources, load_plan("proofs"), _budget(timeout, "--timeout"), accept or [], workers, out, diagnosing=False),
+        as_json,
+    )
+
+
+@app.command()
+def radius(
+    model: Model,
+    data: Data = None,
+    set_: SetOption = None,
+    budget: Budget = None,
+    n: Count = None,
+    balanced: Balanced = False,
+    weights: Weights = None,
+    label: Label = None,
+    box: BoxOption = None,
+    mean: Mean = None,
+    std: Std = None,
+    goal: Goal = "untargeted",
+    seed: Seed = 0,
+    accept: Accept = None,
+    workers: Workers = None,
+    out: Out = None,
+    save: Annotated[Path | None, typer.Option(help="Write one line an example to this .csv file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find, of each example, the largest radius that a proof certifies and the smallest that an attack breaks it at.
+
+    The radii of --set are those of the page; they limit nothing.
+
+    brinell radius digits --n 20 --save radii.csv
+    """
+    from brinell.auditing import load_plan
+    from brinell.cli.show import radius_table
+    from brinell.cli.spreadsheet import write_radii
+
+    if save is not None and save.suffix != ".csv":
+        raise UsageError(f"--save {str(save)!r} is no .csv file; name it so")
+    sources = _sources(model, data, set_, weights, label, box, mean, std, n, balanced, goal, "weights", None, seed)
+    run = _run(sources, load_plan("radius"), _budget(budget), accept or [], workers, out)
+    if save is not None:
+        write_radii(save, run)
+    if not as_json:
+        Console(markup=False, highlight=False).print(radius_table(run))
+    _end(run, as_json)
 
 
 @app.command()
@@ -344,7 +402,8 @@ def resume(run: Run, budget: Budget = None, workers: Workers = None, as_json: As
         raise UsageError(f"{run} was started from Python; call brinell.audit again with out={str(run)!r}")
     accepted = [f["code"] for f in about["findings"] if f["accepted"]]
     plan = Plan.model_validate(about["identity"]["plan"])
-    _audit(Sources.model_validate(about["sources"]), plan, budget, accepted, workers, run, as_json, dry_run=False)
+    sources, diagnosing = Sources.model_validate(about["sources"]), plan.name != "proofs"
+    _end(_run(sources, plan, _budget(budget), accepted, workers, run, diagnosing), as_json)
 
 
 @app.command()
@@ -433,42 +492,63 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def _audit(
+def _decide(network: Path, property_: Path, timeout: float, out: Path | None, seed: int) -> NoReturn:
+    from brinell.verify import decide, deployed, read_vnnlib
+    from brinell.verify.vnnlib import answer_text
+
+    start = time.monotonic()
+    goal, model = read_vnnlib(property_), deployed(network)
+    left = timeout - (time.monotonic() - start)
+    answer = decide(model.graph, goal, model, timeout=left, precision=model.precision, seed=seed) if left > 0 else None
+    text = "timeout\n" if answer is None else answer_text(answer.verdict, answer.witness)
+    typer.echo(text, nl=False)
+    if out is not None:
+        out.write_text(text)
+    raise typer.Exit({"unsat": 0, "sat": 1}.get(text.partition("\n")[0], 4))
+
+
+def _dry_run(sources: "Sources", plan: "Plan", as_json: bool) -> None:
+    from brinell.cli.show import plan_table
+
+    set_, radii = sources.sets()
+    examples, target = sources.load()
+    if as_json:
+        typer.echo(plan.for_access(target.access, target.sight).model_dump_json(indent=2))
+    else:
+        Console().print(plan_table(plan, target, examples, set_, radii))
+
+
+def _run(
     sources: "Sources",
     plan: "Plan",
-    budget: str | None,
+    seconds: float | None,
     accepted: list[str],
     workers: int | None,
     out: Path | None,
-    as_json: bool,
-    dry_run: bool,
-) -> None:
+    diagnosing: bool = True,
+) -> "Audit":
+    """An audit from preflight to the end, or to an interruption: that one is told once its page is written."""
     from brinell.auditing import accept, diagnosed
     from brinell.auditing import audit as run
     from brinell.auditing import check as preflight
     from brinell.cli.progress import Bar
-    from brinell.cli.show import plan_table
     from brinell.threat import Threat
 
-    start, seconds = time.monotonic(), _seconds(budget)
+    start = time.monotonic()
     set_, radii = sources.sets()
     threat = Threat(set_, sources.goals(), queries=sources.queries)
     examples, target = sources.load()
-    if dry_run:
-        if as_json:
-            typer.echo(plan.for_access(target.access, target.sight).model_dump_json(indent=2))
-        else:
-            Console().print(plan_table(plan, target, examples, set_, radii))
-        return
     threat.within(target.box)  # a radius that cannot be right is refused before anything is measured
     findings = accept(preflight(target, examples), set(accepted))
     out = out or _folder(sources, target, examples, plan)
-    diagnosis = None if diagnosed(out) else _diagnosis(target, examples, threat, seconds, sources.seed)
+    diagnosis = (
+        None if not diagnosing or diagnosed(out) else _diagnosis(target, examples, threat, seconds, sources.seed)
+    )
     left = None
     if seconds is not None:
         left = max(0.0, seconds - _REPORTING * min(1.0, seconds / 60) - (time.monotonic() - start))
     with Bar() as bar:
-        result = run(
+        return run(
             target,
             examples,
             threat,
@@ -483,9 +563,6 @@ def _audit(
             sources=sources.model_dump(mode="json"),
             on_progress=bar.step,
         )
-    _show(result, as_json, result.path / "report.html")
-    if result.result.status == "interrupted":
-        _fail(f"interrupted; continue with: brinell resume {result.path}", INTERRUPTED)
 
 
 def _diagnosis(
@@ -555,6 +632,13 @@ def _folder(sources: "Sources", target: "Target", data: "Dataset", plan: "Plan")
     return Path("runs") / f"{names}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
 
+def _end(run: "Audit", as_json: bool) -> None:
+    """The page and the table of a run that was just made, and its exit code where it was interrupted."""
+    _show(run, as_json, run.path / "report.html")
+    if run.result.status == "interrupted":
+        _fail(f"interrupted; continue with: brinell resume {run.path}", INTERRUPTED)
+
+
 def _show(result: "Audit", as_json: bool, page: Path) -> None:
     from brinell.report import table, write_report
 
@@ -584,10 +668,12 @@ def _stage(engine: str, settings: list[str]) -> "Stage":
     return stage
 
 
-def _seconds(text: str | None) -> float | None:
+def _budget(text: str | None, option: str = "--budget") -> float | None:
+    return None if text is None else _seconds(text, option)
+
+
+def _seconds(text: str, option: str = "--budget") -> float:
     """90s, 5m, 1h, or a number of seconds."""
-    if text is None:
-        return None
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}
     number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
     try:
@@ -595,7 +681,7 @@ def _seconds(text: str | None) -> float | None:
     except ValueError:
         seconds = float("nan")
     if not 0 < seconds < float("inf"):
-        raise UsageError(f"--budget {text!r} is not a time; write 90s, 5m or 1h")
+        raise UsageError(f"{option} {text!r} is not a time; write 90s, 5m or 1h")
     return seconds
 
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:  # the catalogue is shown without torch
-    from brinell.auditing import Alone, Diagnosis, Difference, Finding, Plan, Ruling
+    from brinell.auditing import Alone, Audit, Diagnosis, Difference, Finding, Plan, Ruling
     from brinell.catalog import Row
     from brinell.data import Dataset
     from brinell.targets import Target
@@ -58,6 +58,31 @@ def alone_table(figures: "Alone") -> RenderableType:
             _table(("radius", "accuracy"), [(f"{r:.4g}", _percent(figures.curve.at(r))) for r in radii], (0, 1))
         )
     return Group(*parts)
+
+
+def radius_table(run: "Audit", most: int = 20) -> RenderableType:
+    """Of each example, where its bracket begins and ends; of more than `most`, quantiles."""
+    reaches = run.reaches
+    heads = ("certified up to", "broken from")
+    if len(reaches) <= most:
+        rows = [
+            (str(row), str(r.label), *(_radius(end) for end in (r.certified, r.broken)))
+            for row, r in zip(run.ids, reaches, strict=True)
+        ]
+        return _table(("row", "label", *heads), rows, right=range(4))
+    certified = sorted(-1.0 if r.certified is None else r.certified for r in reaches)
+    broken = sorted(float("inf") if r.broken is None else r.broken for r in reaches)
+    shares = (0.1, 0.25, 0.5, 0.75, 0.9)
+    places = [min(len(reaches) - 1, int(share * len(reaches))) for share in shares]
+    rows = [
+        (f"{100 * share:.0f} %", *(_radius(None if end in (-1.0, float("inf")) else end) for end in ends))
+        for share, ends in ((share, (certified[i], broken[i])) for share, i in zip(shares, places, strict=True))
+    ]
+    return _table(("of the examples, at most", *heads), rows, right=(1, 2))
+
+
+def _radius(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"
 
 
 def _percent(value: float | None) -> str:

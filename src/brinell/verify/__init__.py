@@ -4,6 +4,7 @@ from brinell.verify.alpha import AlphaCROWN as AlphaCROWN
 from brinell.verify.arithmetic import graded as graded
 from brinell.verify.arithmetic import shortfall as shortfall
 from brinell.verify.branch import BranchAndBound as BranchAndBound
+from brinell.verify.certified_radius import CertifiedRadius as CertifiedRadius
 from brinell.verify.crown import CROWN as CROWN
 from brinell.verify.decide import Answer as Answer
 from brinell.verify.decide import decide as decide

@@ -48,13 +48,16 @@ class Verifier(ABC):
         """
 
 
-def margins(y: Labels, classes: int) -> Spec:
-    """The rows e_y - e_j for each class j other than y, in order: `classes` - 1 rows an example."""
+def margins(y: Labels, classes: int, aims: Labels | None = None) -> Spec:
+    """The rows e_y - e_j for each class j other than y, in order: `classes` - 1 rows an example.
+
+    aims: the one class j of each example that matters; then there is a single row.
+    """
     if len(y) and not 0 <= int(y.min()) <= int(y.max()) < classes:
         raise UsageError(f"labels run from {int(y.min())} to {int(y.max())}; the classes are 0 to {classes - 1}")
     identity = torch.eye(classes, dtype=torch.float64, device=y.device)
     others = torch.arange(classes - 1, device=y.device).unsqueeze(0)
-    others = others + (others >= y.unsqueeze(1))
+    others = others + (others >= y.unsqueeze(1)) if aims is None else aims.unsqueeze(1)
     return identity[y].unsqueeze(1) - identity[others]
 
 

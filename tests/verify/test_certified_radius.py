@@ -1,0 +1,103 @@
+"""The largest radius a verifier proves: known for a linear network, and monotone in the verifier."""
+
+import math
+
+import pytest
+import torch
+
+from brinell.errors import UsageError
+from brinell.threat import L1, L2, REALS, Linf
+from brinell.verify import CROWN, IBP, AlphaCROWN, CertifiedRadius, margins, trace
+from brinell.verify.verifier import Verifier
+from models import affine, generator
+from verify.networks import UNIT, examples, perceptron
+
+SETS = (Linf, L2, L1)
+
+
+@pytest.mark.parametrize("kind", SETS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("classes", [2, 5])
+def test_of_a_linear_network_it_is_the_distance_less_a_rung(kind, classes) -> None:
+    model = affine(8, classes)
+    x = torch.rand(30, 8, generator=generator(1))
+    y = model(x).argmax(1)
+    exact = model.distances(x, y, kind.name)
+    found = CertifiedRadius(verifier=CROWN(), tolerance=0.1)(trace(model, x), x, y, kind(math.inf, REALS))
+    assert (found.certified <= exact).all()
+    assert (found.certified * 1.1 * 1.001 >= exact).all()
+    assert (found.margin > 0).all()
+    assert found.distance.isinf().all(), "it finds no witnesses"
+
+
+@pytest.mark.parametrize("kind", SETS, ids=lambda kind: kind.name)
+def test_what_it_says_the_verifier_shows(kind) -> None:
+    net = perceptron((4, 8, 8, 3), 3)
+    x = examples(net, 12, 0)
+    y, verifier = net(x).argmax(1), AlphaCROWN()
+    found = CertifiedRadius(verifier=verifier)(net, x, y, kind(math.inf, UNIT))
+    for i, radius in enumerate(found.certified.tolist()):
+        here = slice(i, i + 1)
+        assert (verifier(net, x[here], kind(radius, UNIT), margins(y[here], 3)) > 0).all()
+        beyond = kind(min(radius * 1.06, UNIT.width), UNIT)
+        if radius * 1.06 < UNIT.width and radius > 0:
+            assert not (verifier(net, x[here], beyond, margins(y[here], 3)) > 0).all()
+
+
+def test_a_tighter_verifier_reaches_at_least_as_far_and_somewhere_farther() -> None:
+    net = perceptron((4, 16, 16, 3), 1)
+    x = examples(net, 20, 0)
+    y = net(x).argmax(1)
+    weak, strong = (
+        CertifiedRadius(verifier=verifier)(net, x, y, Linf(math.inf, UNIT)).certified for verifier in (IBP(), CROWN())
+    )
+    assert (weak <= strong).all()
+    assert (weak < strong).any()
+
+
+def test_the_radius_of_the_set_is_proved_where_it_can_be() -> None:
+    model = affine(8)
+    x = torch.rand(20, 8, generator=generator(1))
+    y = model(x).argmax(1)
+    exact = model.distances(x, y, "linf")
+    most = float(exact.median())
+    found = CertifiedRadius(verifier=CROWN(), tolerance=0.3)(trace(model, x), x, y, Linf(most, REALS))
+    assert (found.certified[exact > 1.001 * most] == most).all()
+    assert (found.certified[exact < most] < most).all()
+
+
+def test_an_example_stands_alone() -> None:
+    net = perceptron((4, 8, 8, 3), 2)
+    x = examples(net, 6, 0)
+    y, search = net(x).argmax(1), CertifiedRadius(verifier=IBP())
+    together = search(net, x, y, Linf(math.inf, UNIT)).certified
+    alone = torch.cat([search(net, x[i : i + 1], y[i : i + 1], Linf(math.inf, UNIT)).certified for i in range(6)])
+    assert torch.equal(together, alone)
+
+
+def test_what_is_wrong_as_it_is_has_no_radius_and_an_aim_is_farther_than_the_nearest_class() -> None:
+    net = perceptron((4, 8, 8, 3), 2)
+    x = examples(net, 10, 0)
+    y = net(x).argmax(1)
+    search, set = CertifiedRadius(verifier=CROWN()), Linf(math.inf, UNIT)
+    assert (search(net, x, (y + 1) % 3, set).certified == -math.inf).all()
+    assert (search(net, x, y, set, (y + 1) % 3).certified >= search(net, x, y, set).certified / 1.05).all()
+
+
+class _Nothing(Verifier):
+    """Shows nothing."""
+
+    def __call__(self, graph, x0, set, spec, checkpoint=lambda: None):
+        return torch.full(spec.shape[:2], -torch.inf, dtype=torch.float64)
+
+
+def test_a_verifier_that_shows_nothing_is_given_up() -> None:
+    net = perceptron((4, 8, 3), 0)
+    x = examples(net, 3, 0)
+    found = CertifiedRadius(verifier=_Nothing())(net, x, net(x).argmax(1), L2(math.inf, UNIT))
+    assert (found.certified == 0).all(), "x itself is right, and no more is known"
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -1.0, 2.0, math.nan])
+def test_a_tolerance_that_cannot_be_is_refused(tolerance) -> None:
+    with pytest.raises(UsageError, match="tolerance"):
+        CertifiedRadius(tolerance=tolerance)
