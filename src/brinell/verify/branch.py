@@ -24,7 +24,7 @@ from brinell.verify.leaves import Least, least
 from brinell.verify.problem import Problem, solve, sound
 from brinell.verify.queue import Queue
 from brinell.verify.refine import Given, effort, refined
-from brinell.verify.relaxation import relax
+from brinell.verify.relaxation import best, relax
 from brinell.verify.verifier import Checkpoint, Margins, Spec, Verifier, nothing
 from brinell.verify.watch import Watch
 
@@ -33,6 +33,9 @@ _SHELF = 2**31
 
 _CHEAP = 10
 """Work done on cheap cases before dear ones, in bounds of all neurons inside."""
+
+_WORTH = 0.7
+"""A dear case is bounded once more where its bound has come nearer to zero than this share of what it was."""
 
 _BARELY = 1e-300
 """What is known of a row that is positive because no input of its region leaves it open."""
@@ -69,7 +72,10 @@ class BranchAndBound(Verifier):
         """The bounds of one chunk."""
         watch = watch or Watch()
         graph = problem.graph
-        inside = relax(problem, "adaptive", substituted=True).intervals
+        relaxed = relax(problem, "adaptive", substituted=True)
+        inside, bounds = relaxed.intervals, best(problem, relaxed)
+        if (bounds > 0).all():
+            return sound(inside, bounds)
         if self.inner is not None:
             inside = refined(problem, inside, self.inner)
         examples, rows = problem.spec.shape[:2]
@@ -145,9 +151,11 @@ class BranchAndBound(Verifier):
         ends = {i: inside[graph.nodes[i].inputs[0]] for i in state}
         state = {i: replace(bent, low=ends[i][0], high=ends[i][1]) for i, bent in state.items()}
         found, left, state = ascend(asked, state, self.root)
+        bound = torch.maximum(found[:, 0], case.bound)
         if not len(left):
-            tally.close(case.owner, found[:, 0].clamp(max=_BARELY))
-        return shelf.put(case.owner[left], torch.maximum(found[:, 0], case.bound)[left], state)
+            tally.close(case.owner, bound.clamp(max=_BARELY))
+        rest = shelf.put(case.owner[left], bound[left], state)
+        return self._refined(problem, shelf, rest, tally, within) if (rest.bound > _WORTH * case.bound).any() else rest
 
     def _settled(self, problem: Problem, shelf: Shelf, batch: Cases, tally: "_Tally", watch: Watch) -> Cases:
         """The cases that have a neuron left to split; the others are linear programmes, and settled."""
