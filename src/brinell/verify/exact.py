@@ -72,3 +72,13 @@ class Exact(ABC, Generic[Model]):
             raise UsageError(
                 f"{type(self).__name__} does not answer for the set {set.name!r}; it knows {', '.join(self.sets)}"
             )
+
+
+def alternatives(classes: int, y: int, aim: int | None) -> list[list[tuple[int, int]]]:
+    """What serves the adversary: one of these lists of (ahead, behind), of which every pair of classes must hold.
+
+    A rival leads the label, or the aim leads every other class.
+    """
+    if aim is None:
+        return [[(rival, y)] for rival in range(classes) if rival != y]
+    return [[(aim, other) for other in range(classes) if other != aim]]

@@ -17,10 +17,11 @@ from torch.nn import functional
 
 from brinell.verify.freedom import Climb, Hold, State, ascend, first
 from brinell.verify.graph import Graph, Node
-from brinell.verify.operators import Interval, Linear, ReLU
+from brinell.verify.operators import Interval, Linear, ReLU, Values
 from brinell.verify.operators.shape import Concatenate, Reshape
 from brinell.verify.problem import Problem
 from brinell.verify.relaxation import met
+from brinell.verify.rounding import at_input, at_node
 
 _SHARE = 4
 """What a gradient keeps of each bound, in the copies that a bound without one takes."""
@@ -43,11 +44,14 @@ def refined(problem: Problem, known: list[Interval], climb: Climb, given: Given 
     """Intervals of all nodes, none wider than those that are known. given: of a single example, what else is."""
     graph = problem.graph
     exact = graph.single if problem.is_box and given is None else frozenset({0})
-    intervals = list(known)
+    intervals, errors = list(known), [at_input(graph, problem.hull, torch.float64)]
     for i, node in enumerate(graph.nodes[1:], 1):
-        intervals[i] = met(intervals[i], graph.operator(i).interval(*(intervals[j] for j in node.inputs)))
+        inputs = [intervals[j] for j in node.inputs]
+        errors.append(at_node(graph, i, inputs, [errors[j] for j in node.inputs], torch.float64))
+        low, high = graph.operator(i).interval(*inputs)
+        intervals[i] = met(intervals[i], (low - errors[i], high + errors[i]))
         if i in graph.bent - exact:
-            intervals[i] = _climbed(problem, i, intervals, climb, given)
+            intervals[i] = _climbed(problem, i, intervals, climb, given, errors[i])
     return intervals
 
 
@@ -56,8 +60,13 @@ def effort(graph: Graph, intervals: list[Interval]) -> int:
     return 2 * sum(int(graph.unknown(i, intervals[i]).sum()) for i in graph.bent)
 
 
-def _climbed(problem: Problem, node: int, intervals: list[Interval], climb: Climb, given: Given | None) -> Interval:
-    """The interval of a node met with what its unknown neurons, and their negatives, are bounded by from below."""
+def _climbed(
+    problem: Problem, node: int, intervals: list[Interval], climb: Climb, given: Given | None, error: Values
+) -> Interval:
+    """The interval of a node met with what its unknown neurons, and their negatives, are bounded by from below.
+
+    error: what is taken off such a bound for its rounding; prices round too, and that is left in.
+    """
     wanted = problem.graph.unknown(node, intervals[node]).flatten(1)
     asked, ends = _asking(problem, node, given)
     low, high = (end.flatten(1) for end in intervals[node])
@@ -69,7 +78,8 @@ def _climbed(problem: Problem, node: int, intervals: list[Interval], climb: Clim
         spec = torch.cat((unit, -unit), 1)
         state = _held(first(asked.graph, [*intervals[: len(problem.graph.nodes)], *ends], spec.shape[1]), given)
         bounds, _, _ = ascend(asked.asking(spec), state, climb)
-        lower, higher = bounds.where(bounds.isfinite(), -torch.inf).chunk(2, 1)
+        slack = error.flatten(1).gather(1, neurons)
+        lower, higher = (part - slack for part in bounds.where(bounds.isfinite(), -torch.inf).chunk(2, 1))
         new = met((low.gather(1, neurons), high.gather(1, neurons)), (lower, -higher))
         low, high = low.scatter(1, neurons, new[0]), high.scatter(1, neurons, new[1])
     return low.reshape(intervals[node][0].shape), high.reshape(intervals[node][1].shape)

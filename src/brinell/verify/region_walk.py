@@ -19,7 +19,7 @@ from brinell.threat import PerturbationSet
 from brinell.threat.goal import met
 from brinell.types import Inputs, Labels, Logits
 from brinell.verify.arithmetic import shortfall
-from brinell.verify.exact import Exact, Nearest
+from brinell.verify.exact import Exact, Nearest, alternatives
 from brinell.verify.graph import Graph
 from brinell.verify.operators import ReLU
 from brinell.verify.regions import Region, walk
@@ -60,9 +60,8 @@ class RegionWalk(Exact[Graph]):
         if inputs > self.inputs:
             return f"the network has {inputs} inputs; RegionWalk walks up to {self.inputs}"
         bends = {type(model.bend(i)).__name__ for i in model.bends if not isinstance(model.bend(i), ReLU)}
-        return (
-            f"{', '.join(sorted(bends))} has no linear pieces to walk; RegionWalk reads ReLUs alone" if bends else None
-        )
+        said = f"{', '.join(sorted(bends))} has no linear pieces to walk; RegionWalk reads ReLUs alone"
+        return said if bends else None
 
     def __call__(
         self,
@@ -79,9 +78,8 @@ class RegionWalk(Exact[Graph]):
             raise UsageError(reason)
         if x0.shape[1:] != model.nodes[0].shape:
             raise UsageError(f"an example has shape {tuple(x0.shape[1:])}; the graph has {model.nodes[0].shape}")
-        finite = all(
-            bool(v.isfinite().all()) for i in range(1, len(model.nodes)) for v in _constants(model.operator(i))
-        )
+        operators = [model.operator(i) for i in range(1, len(model.nodes))]
+        finite = all(bool(v.isfinite().all()) for operator in operators for v in _constants(operator))
         x, asked = x0.clone(), torch.zeros(len(x0), dtype=torch.int64)
         distance, certified = torch.full((2, len(x0)), torch.inf, dtype=torch.float64)
         for row in range(len(x0)):
@@ -159,11 +157,8 @@ def _constants(operator: object) -> list[torch.Tensor]:
 
 
 def _ways(classes: int, y: int, aim: int | None) -> list[Leads]:
-    """What serves the adversary, as alternatives: a rival leads the label, or the aim leads every other class."""
     eye = np.eye(classes)
-    if aim is None:
-        return [(eye[rival] - eye[y])[None] for rival in range(classes) if rival != y]
-    return [np.stack([eye[aim] - eye[other] for other in range(classes) if other != aim])]
+    return [np.stack([eye[ahead] - eye[behind] for ahead, behind in way]) for way in alternatives(classes, y, aim)]
 
 
 def _plane(region: Region, leads: Leads, slack: np.ndarray | float, x0: Inputs, set: PerturbationSet) -> float:

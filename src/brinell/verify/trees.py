@@ -23,7 +23,7 @@ from brinell.evidence import Soundness
 from brinell.threat import PerturbationSet
 from brinell.threat.goal import met
 from brinell.types import Inputs, Labels, Logits
-from brinell.verify.exact import Exact, Nearest
+from brinell.verify.exact import Exact, Nearest, alternatives
 from brinell.verify.forest import Floats, Forest, first_right, last_left
 from brinell.verify.verifier import Checkpoint, nothing
 
@@ -262,11 +262,7 @@ class _Near:
 
 
 def _ways(near: _Near, y: int, aim: int | None) -> list[_Way]:
-    """What serves the adversary, as alternatives: a rival leads the label, or the aim leads every other class."""
-    classes = near.scores.shape[1]
-    if aim is None:
-        return [_way(near, [(rival, y)]) for rival in range(classes) if rival != y]
-    return [_way(near, [(aim, other) for other in range(classes) if other != aim])]
+    return [_way(near, leads) for leads in alternatives(near.scores.shape[1], y, aim)]
 
 
 def _way(near: _Near, leads: list[tuple[int, int]]) -> _Way:
