@@ -34,9 +34,6 @@ _SHELF = 2**31
 _CHEAP = 10
 """Work done on cheap cases before dear ones, in bounds of all neurons inside."""
 
-_WORTH = 0.7
-"""A dear case is bounded once more where its bound has come nearer to zero than this share of what it was."""
-
 _BARELY = 1e-300
 """What is known of a row that is positive because no input of its region leaves it open."""
 
@@ -154,8 +151,7 @@ class BranchAndBound(Verifier):
         bound = torch.maximum(found[:, 0], case.bound)
         if not len(left):
             tally.close(case.owner, bound.clamp(max=_BARELY))
-        rest = shelf.put(case.owner[left], bound[left], state)
-        return self._refined(problem, shelf, rest, tally, within) if (rest.bound > _WORTH * case.bound).any() else rest
+        return shelf.put(case.owner[left], bound[left], state)
 
     def _settled(self, problem: Problem, shelf: Shelf, batch: Cases, tally: "_Tally", watch: Watch) -> Cases:
         """The cases that have a neuron left to split; the others are linear programmes, and settled."""
