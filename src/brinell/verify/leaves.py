@@ -26,7 +26,7 @@ class Least:
     x: Float64[Tensor, " inputs"] | None
 
 
-def least(encoding: Encoding, row: Float64[Tensor, " classes"], seconds: float = 60.0) -> Least:
+def least(encoding: Encoding, row: Float64[Tensor, " classes"], seconds: float = 10.0) -> Least:
     """The least value of <row, outputs> over the relaxation by triangles."""
     cost, constant = row @ encoding.outputs.weights, float(row @ encoding.outputs.offset)
     never = encoding.held.times(-torch.ones_like(encoding.held.offset)).plus(encoding.triangles())
