@@ -5,7 +5,7 @@ set cannot switch on drops out, and one that it cannot switch off is linear. Wha
 intervals and by the network's own constants, whichever say more (Huang et al. 2021, arXiv:2111.01395).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from math import inf
 from typing import Literal, final
@@ -50,7 +50,9 @@ class LocalLipschitz(Verifier):
         crown = self.intermediate == "crown"
         known = _known(problem.graph)
         near = {} if known is None else _near(problem, known)
-        intervals = relax(problem, "adaptive" if crown else None, crown, known=near).intervals
+        # The constants hold the first layer as near as substitution would: the hull serves, and costs no functionals.
+        over = problem if crown or known is None else replace(problem, part=problem.hull)
+        intervals = relax(over, "adaptive" if crown else None, crown, known=near).intervals
         held = (problem.spec @ problem.graph(problem.x0).unsqueeze(2)).squeeze(2)
         bounds = sound(intervals, held - steepest_fall(problem, *jacobian(problem, intervals)))
         return bounds if known is None else torch.maximum(bounds, held - fall(problem, known))
