@@ -1,0 +1,162 @@
+"""What the commands that make a run have in common: sources, preflight, diagnosis, the audit, its page."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+
+from brinell.cli.leave import INTERRUPTED, fail
+from brinell.errors import UsageError
+
+if TYPE_CHECKING:
+    from brinell.auditing import Audit, Diagnosis, Plan
+    from brinell.cli.sources import Sources
+    from brinell.data import Dataset
+    from brinell.targets import Target
+    from brinell.threat import Threat
+
+
+def sources_of(
+    model: str,
+    data: str | None,
+    set_: str | None,
+    weights: str | None,
+    label: str | None,
+    box: str | None,
+    mean: str | None,
+    std: str | None,
+    n: int | None,
+    balanced: bool,
+    goal: str,
+    access: str,
+    queries: int | None,
+    seed: int,
+) -> "Sources":
+    from brinell.cli.sources import DIGITS, Sources, absolute, absolute_set, default_set
+
+    if data is None and model != DIGITS:
+        raise UsageError("DATA is missing: give labelled examples, e.g. images/ or test.npz")
+    return Sources(
+        model=absolute(model),
+        data=absolute(data or DIGITS),
+        set=absolute_set(set_ or default_set(model)),
+        weights=None if weights is None else absolute(weights),
+        label=label,
+        box=box,
+        mean=mean,
+        std=std,
+        n=n,
+        balanced=balanced,
+        goal=goal,
+        access=access,
+        queries=queries,
+        seed=seed,
+    )
+
+
+def dry_run(sources: "Sources", plan: "Plan", as_json: bool) -> None:
+    from brinell.cli.show import plan_table
+
+    set_, radii = sources.sets()
+    examples, target = sources.load()
+    if as_json:
+        typer.echo(plan.for_access(target.access, target.sight).model_dump_json(indent=2))
+    else:
+        Console().print(plan_table(plan, target, examples, set_, radii))
+
+
+def run_audit(
+    sources: "Sources",
+    plan: "Plan",
+    seconds: float | None,
+    accepted: list[str],
+    workers: int | None,
+    out: Path | None,
+    diagnosing: bool = True,
+) -> "Audit":
+    """An audit from preflight to the end, or to an interruption: that one is told once its page is written."""
+    from brinell.auditing import accept, diagnosed
+    from brinell.auditing import audit as run
+    from brinell.auditing import check as preflight
+    from brinell.cli.progress import Bar
+    from brinell.threat import Threat
+
+    start = time.monotonic()
+    set_, radii = sources.sets()
+    threat = Threat(set_, sources.goals(), queries=sources.queries)
+    examples, target = sources.load()
+    threat.within(target.box)  # a radius that cannot be right is refused before anything is measured
+    findings = accept(preflight(target, examples), set(accepted))
+    out = out or _folder(sources, target, examples, plan)
+    diagnosis = (
+        None if not diagnosing or diagnosed(out) else _diagnosis(target, examples, threat, seconds, sources.seed)
+    )
+    left = None
+    if seconds is not None:
+        left = max(0.0, seconds - _REPORTING * min(1.0, seconds / 60) - (time.monotonic() - start))
+    with Bar() as bar:
+        return run(
+            target,
+            examples,
+            threat,
+            plan,
+            left,
+            out,
+            sources.seed,
+            radii=radii,
+            workers=workers,
+            findings=findings,
+            diagnosis=diagnosis,
+            sources=sources.model_dump(mode="json"),
+            on_progress=bar.step,
+        )
+
+
+def _diagnosis(
+    target: "Target", data: "Dataset", threat: "Threat", seconds: float | None, seed: int
+) -> "Diagnosis | None":
+    """Whether what follows is to be believed, for its page; None where a tenth of the budget does not suffice."""
+    from brinell.auditing import diagnose
+    from brinell.auditing.clock import Clock, Stopped
+
+    if not threat.set.radius > 0:
+        return None
+    clock = Clock(None if seconds is None else seconds / 10)
+    try:
+        return diagnose(target, data, threat, seed=seed, checkpoint=clock.checkpoint)
+    except Stopped:
+        return None
+
+
+_REPORTING = 3.0
+"""Seconds kept of a budget of a minute or more, for writing the page."""
+
+
+def _folder(sources: "Sources", target: "Target", data: "Dataset", plan: "Plan") -> Path:
+    """runs/MODEL-DATA-DIGEST: the same command finds its own run again, any other gets a folder of its own."""
+    import hashlib
+
+    names = "-".join(Path(name.rpartition(":")[0] or name).stem for name in (sources.model, sources.data))
+    identity = f"{sources.model_dump_json()} {plan.model_dump_json()} {target.digest} {data.digest}"
+    return Path("runs") / f"{names}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+
+
+def end(run: "Audit", as_json: bool) -> None:
+    """The page and the table of a run that was just made, and its exit code where it was interrupted."""
+    show(run, as_json, run.path / "report.html")
+    if run.result.status == "interrupted":
+        fail(f"interrupted; continue with: brinell resume {run.path}", INTERRUPTED)
+
+
+def show(result: "Audit", as_json: bool, page: Path) -> None:
+    from brinell.report import table, write_report
+
+    write_report(result, page)
+    if as_json:
+        typer.echo(result.result.to_json(), nl=False)
+    else:
+        console = Console(markup=False, highlight=False)
+        console.print(table(result.result))
+        console.print(f"page: {page}", soft_wrap=True)
