@@ -14,7 +14,7 @@ from brinell.verify.operators import Linear
 from brinell.verify.problem import Problem
 from brinell.verify.relaxation import relax
 from brinell.verify.verifier import nothing
-from verify.networks import examples, perceptron, residual, sets
+from verify.networks import convolve, examples, perceptron, residual, sets
 
 
 def two_neurons() -> Graph:
@@ -108,3 +108,15 @@ def dual(
         crossing = ((low < 0) & (high > 0)).double()
         value = value + (crossing * low * nu.clamp(min=0)).sum(1)
     raise AssertionError
+
+
+def test_a_convolution_of_one_weight_a_channel_costs_an_interval_nothing() -> None:
+    """Normalisation written as a convolution: what comes next is still exact over a box, so nothing is substituted."""
+    rng, build = torch.Generator().manual_seed(0), Builder()
+    x = build.input((2, 6, 6))
+    first = convolve(build, x, 2, 1, rng, groups=2)
+    second = convolve(build, first, 4, 3, rng)
+    third = convolve(build, second, 4, 1, rng)
+    net = graph(build.nodes)
+    assert {first.place, second.place} <= net.single
+    assert third.place not in net.single

@@ -115,7 +115,8 @@ class Graph:
         mixed = {0: 0}
         for i in sorted(self.straight - {0}):
             operator = self.nodes[i].operator
-            mixed[i] = max(mixed[j] for j in self.nodes[i].inputs) + (isinstance(operator, Affine) and operator.mixes)
+            mixes = isinstance(operator, Affine) and operator.mixes and operator.summands != 1
+            mixed[i] = max(mixed[j] for j in self.nodes[i].inputs) + mixes
         return frozenset(i for i, count in mixed.items() if count <= 1)
 
 
