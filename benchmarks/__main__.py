@@ -24,6 +24,7 @@ NAMES = (
     "decision",
     "minimal",
     "provable",
+    "bracket",
     "trees",
     "vnncomp",
     "lirpa",
