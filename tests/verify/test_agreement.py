@@ -58,7 +58,7 @@ def check(seed):
     value = float(network(found.x[None])[0] @ row)
     assert ((low - 1e-9 <= found.x) & (found.x <= high + 1e-9)).all()
     assert found.bound <= value <= found.bound + 1e-3
-    whole = Linf(1.0, Box(tuple(low.tolist()), tuple(high.tolist())))
+    whole = Box(tuple(low.tolist()), tuple(high.tolist()))
     assert min(region.least(row.numpy()) for region in linear_regions(network, whole)) == pytest.approx(
         value, abs=APART
     )

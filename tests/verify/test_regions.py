@@ -58,14 +58,14 @@ def stack(*layers: tuple[list, list]) -> Graph:
 def test_a_layer_of_planes_in_general_position_divides_space_as_arrangements_do(widths) -> None:
     """sum over k <= n of (m choose k), for m planes in n dimensions (Zaslavsky 1975)."""
     inputs, planes, _ = widths
-    found = linear_regions(perceptron(widths, 0), Linf(math.inf, Box(-1e4, 1e4)))
+    found = linear_regions(perceptron(widths, 0), Box(-1e4, 1e4))
     assert len(found) == sum(math.comb(planes, k) for k in range(inputs + 1))
 
 
 def test_regions_cover_the_box_once_and_the_network_is_affine_in_each() -> None:
     for seed in range(3):
         net = perceptron((2, 6, 5, 3), seed)
-        found = linear_regions(net, Linf(1.0, WIDE))
+        found = linear_regions(net, WIDE)
         points = 4 * torch.rand(300, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) - 2
         held = np.stack([(points.numpy() @ r.normals.T <= r.offsets).all(1) for r in found])
         assert (held.sum(0) == 1).all()
@@ -98,9 +98,9 @@ def test_they_are_given_the_nearest_first() -> None:
 )
 def test_planes_that_coincide_and_neurons_that_are_constant_are_no_obstacle(first, count) -> None:
     net = stack(first, ([[1.0, -1.0], [0.5, 2.0]], [0.1, 0.0]))
-    assert len(linear_regions(net, Linf(1.0, WIDE))) == count
+    assert len(linear_regions(net, WIDE)) == count
     second = stack(first, ([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0]), ([[1.0, -1.0], [0.5, 2.0]], [0.1, 0.0]))
-    assert len(linear_regions(second, Linf(1.0, WIDE))) == count, "a second layer that bends where the first does"
+    assert len(linear_regions(second, WIDE)) == count, "a second layer that bends where the first does"
 
 
 @SETS
@@ -218,7 +218,7 @@ def test_what_cannot_be_walked_is_refused_by_name() -> None:
     with pytest.raises(UsageError, match="MaxPool has no linear pieces to walk"):
         RegionWalk(inputs=99)(pooled, examples(pooled, 1, 0), torch.zeros(1).long(), Linf(0.1, small))
     with pytest.raises(Unsupported, match="MaxPool"):
-        linear_regions(pooled, Linf(0.1, small))
+        linear_regions(pooled, small)
     with pytest.raises(UsageError, match="does not answer for the set 'l0'; it knows linf, l1, l2"):
         RegionWalk()(perceptron((2, 3, 2), 0), torch.zeros(1, 2), torch.zeros(1).long(), L0(1, small))
     with pytest.raises(UsageError, match="regions is 0"):
@@ -258,7 +258,7 @@ def test_an_audit_of_a_network_with_many_inputs_leaves_it_out_and_says_why() -> 
 
 def test_a_drawing_outlines_every_region_and_colours_what_each_class_has() -> None:
     net = stack(([[1.0, 0.0], [0.0, 1.0]], [-0.25, -0.5]), ([[1.0, 1.0], [0.0, 0.0]], [0.0, 0.25]))
-    picture = drawn(net, Linf(0.1, UNIT), torch.tensor([[0.5, 0.5]]), side=100)
+    picture = drawn(net, UNIT, torch.tensor([[0.5, 0.5]]), side=100)
     svg = ElementTree.fromstring(picture)
     colours, outlines, dots = svg.findall("{http://www.w3.org/2000/svg}g")
     assert svg.findtext("{http://www.w3.org/2000/svg}title") == "4 linear regions"
@@ -276,4 +276,4 @@ def test_a_drawing_outlines_every_region_and_colours_what_each_class_has() -> No
     # Class 1 has where relu(x - 1/4) + relu(y - 1/2) <= 1/4: two rectangles that overlap, and a triangle between.
     assert shares["#e8b26f"] == pytest.approx(1e4 * (0.5 * 0.5 + 0.25 * 0.25 + 0.25 * 0.25 / 2), abs=1)
     with pytest.raises(UsageError, match="a drawing needs 2 inputs"):
-        drawn(perceptron((3, 2), 0), Linf(0.1, UNIT))
+        drawn(perceptron((3, 2), 0), UNIT)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from brinell.errors import UsageError
-from brinell.threat import PerturbationSet
+from brinell.threat import Box
 from brinell.types import Inputs
 from brinell.verify.graph import Graph
 from brinell.verify.regions import linear_regions
@@ -17,14 +17,14 @@ Polygon = Float64[np.ndarray, "corners 2"]
 COLOURS: Final = ("#8fb8de", "#e8b26f", "#9ccf9f", "#d99aa5", "#b9a6d8", "#c9c58a", "#8ccdc8", "#c8a98c")
 
 
-def drawn(graph: Graph, set: PerturbationSet, points: Inputs | None = None, side: int = 480) -> str:
-    """An SVG picture of the box of the set, `side` pixels wide and high; the first input runs to the right.
+def drawn(graph: Graph, box: Box, points: Inputs | None = None, side: int = 480) -> str:
+    """An SVG picture of a box, `side` pixels wide and high; the first input runs to the right.
 
     points: inputs to mark, one a row. Raises UsageError where the network has not two inputs, or the box no end.
     """
-    if np.prod(graph.nodes[0].shape) != 2 or not set.box.bounded:
-        raise UsageError(f"a drawing needs 2 inputs in a bounded box; the graph has {graph.nodes[0].shape}, {set.box}")
-    (left, bottom), (right, top) = (_pair(limit) for limit in (set.box.low, set.box.high))
+    if np.prod(graph.nodes[0].shape) != 2 or not box.bounded:
+        raise UsageError(f"a drawing needs 2 inputs in a bounded box; the graph has {graph.nodes[0].shape}, {box}")
+    (left, bottom), (right, top) = (_pair(limit) for limit in (box.low, box.high))
     corners = np.array([[left, bottom], [right, bottom], [right, top], [left, top]])
     scale = np.array([side / (right - left), -side / (top - bottom)])
 
@@ -32,7 +32,7 @@ def drawn(graph: Graph, set: PerturbationSet, points: Inputs | None = None, side
         return " ".join(f"{x:.2f},{y:.2f}" for x, y in (polygon - [left, top]) * scale)
 
     parts, outlines = [], []
-    for region in linear_regions(graph, set):
+    for region in linear_regions(graph, box):
         polygon = cut(corners, region.normals, region.offsets)
         outlines.append(f'<polygon points="{placed(polygon)}"/>')
         for label in range(graph.classes):

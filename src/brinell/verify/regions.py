@@ -11,6 +11,7 @@ THIN is not crossed.
 """
 
 import heapq
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -22,7 +23,7 @@ from jaxtyping import Float64
 from scipy.optimize import linprog
 from torch import Tensor
 
-from brinell.threat import PerturbationSet
+from brinell.threat import L2, Box, PerturbationSet
 from brinell.threat.polytope import centre, nearest_l2
 from brinell.types import Inputs
 from brinell.verify.graph import Graph, Unsupported
@@ -178,12 +179,12 @@ def walk(
                 heapq.heappush(queue, (max(distance, bound), next(order), behind))
 
 
-def linear_regions(graph: Graph, set: PerturbationSet, most: int = 100_000) -> list[Region]:
-    """All regions that meet the inside of the box of the set, of which both ends are known; at most so many."""
-    low, high = set.box.limits(torch.zeros(1, *graph.nodes[0].shape, dtype=torch.float64))
+def linear_regions(graph: Graph, box: Box, most: int = 100_000) -> list[Region]:
+    """All regions that meet the inside of a box, both ends of which are known; at most so many, those in the middle."""
+    low, high = box.limits(torch.zeros(1, *graph.nodes[0].shape, dtype=torch.float64))
     middle = ((low + high) / 2).expand(1, *graph.nodes[0].shape)
     found = []
-    for _, one in walk(graph, middle, set):
+    for _, one in walk(graph, middle, L2(math.inf, box)):
         found.append(one)
         if len(found) == most:
             break
