@@ -167,10 +167,10 @@ def test_statements_are_wrong_no_more_often_than_they_say(need) -> None:
 @pytest.mark.parametrize("looks", [1, 4])
 def test_coverage_by_simulation(noise, need, looks: int) -> None:
     smoothing = Smoothing(draws=2000, select=20, alpha=0.05, looks=looks, rows=2**15)
-    count = wrong(noise, smoothing, 0.2, need, 5000)
-    assert count <= binom.isf(1e-4, 5000, 0.05)
+    count = wrong(noise, smoothing, 0.2, need, 2000)
+    assert count <= binom.isf(1e-4, 2000, 0.05)
     if need is None and looks == 1:  # and the exact interval is not far from exact
-        assert count >= binom.isf(1 - 1e-4, 5000, 0.03)
+        assert count >= binom.isf(1 - 1e-4, 2000, 0.03)
 
 
 def test_shares_of_none_and_of_all() -> None:
