@@ -1,4 +1,4 @@
-"""How far branch and bound closes the bracket on adversarially trained networks, which were never trained to be proved."""
+"""How far branch and bound closes the bracket on adversarially trained networks, never trained to be proved."""
 
 import brinell
 from benchmarks.figure import Figure, cifar, clock, cnn_a, resnet_2b
@@ -18,8 +18,8 @@ def run() -> list[Figure]:
         edges = [f"[{run.bracket.certified:.3f}, {run.bracket.unbroken:.3f}]" for run in (before, after)]
         figures.append(
             Figure(
-                f"{name}, adversarially trained, linf 2/255, {EXAMPLES:,} images: open by the plan standard, and by the "
-                f"plan proofs in {BUDGET:.0f} s",
+                f"{name}, adversarially trained, linf 2/255, {EXAMPLES:,} images: open by the plan standard, and by "
+                f"the plan proofs in {BUDGET:.0f} s",
                 "at least halved",
                 f"{100 * before.bracket.open:.1f} % {edges[0]} in {seconds:.0f} s, "
                 f"{100 * after.bracket.open:.1f} % {edges[1]} in {spent:.0f} s",

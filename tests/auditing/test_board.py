@@ -81,7 +81,9 @@ def test_a_witness_within_a_certificate_is_a_contradiction(order):
     pair = [Certificate(3, "CROWN()", 0.2, 0.5), Witness(3, "PGD()", 0.2)][::order]
     board = Board(5)
     board.add(pair[0])
-    with pytest.raises(Contradiction, match=r"example 3 is certified by CROWN\(\) at radius 0.2 \(real\) and broken by PGD"):
+    with pytest.raises(
+        Contradiction, match=r"example 3 is certified by CROWN\(\) at radius 0.2 \(real\) and broken by PGD"
+    ):
         board.add(pair[1])
 
 

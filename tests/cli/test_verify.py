@@ -72,3 +72,12 @@ def test_a_missing_file_is_one_line(brinell, files, tmp_path):
         done = brinell("verify", *wrong)
         assert done.code == code
         assert len(done.err.strip().splitlines()) == 1
+
+
+def test_how_far_a_proof_came_is_told_beside_the_answer(brinell, files, monkeypatch):
+    from brinell.verify import Answer
+
+    monkeypatch.setattr("brinell.cli.properties.search", lambda *_, **__: Answer("unknown", None, 0.1, -0.25))
+    done = brinell("verify", *files(1.0))
+    assert (done.code, done.out) == (4, "unknown\n")
+    assert "no margin of the property is below -0.25" in done.err

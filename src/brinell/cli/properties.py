@@ -1,5 +1,6 @@
 """A property of a network, decided as VNN-COMP's tools do."""
 
+import math
 import time
 from pathlib import Path
 from typing import NoReturn
@@ -19,6 +20,8 @@ def decide(network: Path, property_: Path, timeout: float, out: Path | None, see
     answer = search(model.graph, goal, model, timeout=left, precision=model.precision, seed=seed) if left > 0 else None
     text = "timeout\n" if answer is None else answer_text(answer.verdict, answer.witness)
     typer.echo(text, nl=False)
+    if answer is not None and math.isfinite(answer.bound):
+        typer.echo(f"no margin of the property is below {answer.bound:g}", err=True)
     if out is not None:
         out.write_text(text)
     raise typer.Exit({"unsat": 0, "sat": 1}.get(text.partition("\n")[0], 4))
