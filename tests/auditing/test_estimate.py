@@ -10,6 +10,7 @@ from brinell.auditing.estimate import estimate
 from brinell.data import Dataset
 from brinell.errors import CannotRun
 from brinell.threat import L2, REALS, Access, Box, Linf
+from models import Of
 
 NET = network()
 X, Y = examples(NET)
@@ -54,20 +55,13 @@ def test_what_will_not_run_says_why():
     assert "only SCORES are seen" in found["IBP()"].left_out
     labels = estimate(QUICK, brinell.target(tree).restrict(Access.LABELS), DATA, Linf(0.1), 1)
     assert sum(c.left_out is None for c in labels) == 2
-    strange = nn.Sequential(network(), Sine())
+    strange = nn.Sequential(network(), Of(torch.sin))
     assert "no rule for" in costs(model=strange)["IBP()"].left_out
 
 
 def test_examples_outside_the_box_have_a_cost_too():
     assert costs(box=(0, 0.5))["PGD(steps=4)"].rows > 0
     assert costs(box=REALS)["PGD(steps=4)"].rows > 0
-
-
-class Sine(nn.Module):
-    """An operator that no rule can bound."""
-
-    def forward(self, x):
-        return torch.sin(x)
 
 
 class Raising(nn.Module):

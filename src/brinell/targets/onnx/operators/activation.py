@@ -1,6 +1,7 @@
 """One value in, one value out."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,8 +11,9 @@ from brinell.targets.onnx.call import Call, Foreign, Rule
 aten = torch.ops.aten
 
 
-def _relu(call: Call, x: Tensor) -> Tensor:
-    return call.do(aten.relu.default, x)
+def _plain(operator: Any) -> Rule:
+    """Of an operator that has nothing to set."""
+    return lambda call, x: call.do(operator, x)
 
 
 def _leaky_relu(call: Call, x: Tensor) -> Tensor:
@@ -22,12 +24,9 @@ def _elu(call: Call, x: Tensor) -> Tensor:
     return call.do(aten.elu.default, x, call.get("alpha", 1.0))
 
 
-def _sigmoid(call: Call, x: Tensor) -> Tensor:
-    return call.do(aten.sigmoid.default, x)
-
-
-def _tanh(call: Call, x: Tensor) -> Tensor:
-    return call.do(aten.tanh.default, x)
+def _selu(call: Call, x: Tensor) -> Tensor:
+    alpha, gamma = call.get("alpha", 1.6732632), call.get("gamma", 1.0507010)
+    return call.do(aten.elu.default, x, alpha, gamma)
 
 
 def _clip(call: Call, x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
@@ -55,11 +54,20 @@ def _softmax(call: Call, x: Tensor) -> Tensor:
 
 
 RULES: dict[str, Rule] = {
-    "Relu": _relu,
+    "Abs": _plain(aten.abs.default),
+    "Erf": _plain(aten.erf.default),
+    "Exp": _plain(aten.exp.default),
+    "Log": _plain(aten.log.default),
+    "Reciprocal": _plain(aten.reciprocal.default),
+    "Relu": _plain(aten.relu.default),
+    "Selu": _selu,
+    "Sigmoid": _plain(aten.sigmoid.default),
+    "Sign": _plain(aten.sign.default),
+    "Softplus": _plain(aten.softplus.default),
+    "Sqrt": _plain(aten.sqrt.default),
+    "Tanh": _plain(aten.tanh.default),
     "LeakyRelu": _leaky_relu,
     "Elu": _elu,
-    "Sigmoid": _sigmoid,
-    "Tanh": _tanh,
     "Clip": _clip,
     "Softmax": _softmax,
 }
