@@ -145,7 +145,8 @@ PRESETS = {
             stages=(
                 _stage("Clean"),
                 _stage("IBP"),
-                _stage("PGD", steps=20),
+                _stage("PGD", steps=5),
+                _stage("APGD", steps=15, objective="dlr", targets=3),
                 _stage("CROWN", precision="float32"),
                 _stage("AlphaCROWN", precision="float32"),
                 _stage("BranchAndBound"),

@@ -18,6 +18,7 @@ def one(kind, *names, **attributes):
 
 IMAGE, VECTOR = (4, 6, 6), (6,)
 SMALL = {"w": normal(5, 2, 3, 3), "b": normal(5)}
+EXP = helper.make_node("Exp", ["x"], ["e"])
 CASES = {
     "gemm": (VECTOR, [one("Gemm", "w", "b", transB=1, alpha=0.5, beta=2.0)], {"w": normal(3, 6), "b": normal(3)}, 9),
     "gemm, one bias": (VECTOR, [one("Gemm", "w", "b")], {"w": normal(6, 3), "b": normal(1)}, 13),
@@ -65,14 +66,14 @@ CASES = {
     "absolute value": (VECTOR, [one("Abs")], {}, 13),
     "erf": (VECTOR, [one("Erf")], {}, 13),
     "exp": (VECTOR, [one("Exp")], {}, 13),
-    "log of exp": (VECTOR, [helper.make_node("Exp", ["x"], ["e"]), helper.make_node("Log", ["e"], ["y"])], {}, 13),
+    "log of exp": (VECTOR, [EXP, helper.make_node("Log", ["e"], ["y"])], {}, 13),
     "reciprocal of exp": (
         VECTOR,
-        [helper.make_node("Exp", ["x"], ["e"]), helper.make_node("Reciprocal", ["e"], ["y"])],
+        [EXP, helper.make_node("Reciprocal", ["e"], ["y"])],
         {},
         13,
     ),
-    "root of exp": (VECTOR, [helper.make_node("Exp", ["x"], ["e"]), helper.make_node("Sqrt", ["e"], ["y"])], {}, 13),
+    "root of exp": (VECTOR, [EXP, helper.make_node("Sqrt", ["e"], ["y"])], {}, 13),
     "selu": (VECTOR, [one("Selu")], {}, 6),
     "softplus": (VECTOR, [one("Softplus")], {}, 9),
     "softmax of rows": ((3, 5), [one("Softmax", axis=1)], {}, 13),
