@@ -17,6 +17,9 @@ from brinell.verify.problem import Problem
 from brinell.verify.rounding import at_input, at_node, outward
 from brinell.verify.substitution import Functional, substitute, widest, written
 
+ROUGH = 0.01
+"""The share of the mean width of a layer's intervals that rounding may take, before float64 is taken instead."""
+
 Intermediate = Literal["crown", "interval"]
 """What bounds the neurons inside: substitution, where it is of use, or intervals alone."""
 
@@ -41,7 +44,8 @@ def relax(
 
     slope: None leaves the bends without a piece, for intervals alone. substituted: everywhere (CROWN), or only
     below the first bend, where it costs one functional a neuron and gains something just for sets that are not
-    boxes. inside: the precision of that substitution, whose rounding widens what it shows.
+    boxes. inside: the precision of that substitution, whose rounding widens what it shows; float64 takes over where it
+    would widen it much.
 
     known: intervals of some nodes that hold already, from a larger region for example.
     """
@@ -63,6 +67,11 @@ def relax(
             interval = (interval[0] - slack, interval[1] + slack)
         if i in known:
             interval = met(interval, known[i])
+        if i in worth and inner is not problem and _rough(errors[i], interval):
+            inner, ratio = problem, torch.finfo(torch.float64).eps / torch.finfo(inside).eps
+            inside, errors = torch.float64, [error * ratio for error in errors]
+            for j in range(1, i + 1):
+                pieces.update(_piece(graph, j, [intervals[k] for k in graph.nodes[j].inputs], slope))
         if i in worth:
             # Below the first bend every neuron gains, also one that is stable: intervals are carried on from it.
             wanted = _all if i in graph.straight else partial(graph.unknown, i)
@@ -80,6 +89,11 @@ def _piece(graph: Graph, i: int, inputs: Sequence[Interval], slope: Slope | None
     if isinstance(operator, Affine):
         return {i: operator}
     return {} if slope is None else {i: operator.relax(*inputs[0], operator.choices(*inputs[0], slope).unsqueeze(1))}
+
+
+def _rough(error: Values, interval: Interval) -> bool:
+    """Whether rounding takes so much of what these neurons span that a coarse precision is no bargain."""
+    return not bool(error.mean() <= ROUGH * (interval[1] - interval[0]).mean())
 
 
 def _all(interval: Interval) -> Neurons:
