@@ -160,9 +160,7 @@ class Smoothing:
 
 def _parts(target: Target) -> tuple[Target, Noise]:
     if not isinstance(target.backend, Smoothed):
-        raise UsageError(
-            "Smoothing speaks of votes over noise; give a target made by brinell.targets.smoothed"
-        )
+        raise UsageError("Smoothing speaks of votes over noise; give a target made by brinell.targets.smoothed")
     return target.backend.base, target.backend.noise
 
 
