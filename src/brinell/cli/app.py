@@ -284,7 +284,7 @@ def verify(
     data: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DATA|PROPERTY]",
+            metavar="DATA|PROPERTY",
             help="Examples, as for audit; or what is unsafe: a VNN-LIB 1.0 file, .vnnlib or .vnnlib.gz.",
             show_default=False,
         ),
