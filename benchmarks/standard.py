@@ -7,7 +7,7 @@ from benchmarks.autoattack import attacks, theirs
 from benchmarks.figure import Figure, cifar, clock, cnn_a, resnet_2b
 from benchmarks.networks import normalised_resnet20
 
-EXAMPLES, RADIUS = 200, 2 / 255
+EXAMPLES, RADIUS = 100, 2 / 255
 
 
 def run() -> list[Figure]:
@@ -31,4 +31,5 @@ def run() -> list[Figure]:
                 f"1/{seconds / attack_seconds:.0f} ({attack_seconds:.1f} s, {seconds:.0f} s)",
             )
         )
+        print(figures[-1], flush=True)
     return figures

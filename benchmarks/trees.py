@@ -18,7 +18,7 @@ from brinell.threat import Linf, Threat
 from brinell.verify import ExactTrees, forest_of
 from brinell.verify.forest import cells
 
-EXAMPLES = 50
+EXAMPLES = 20
 NODES = 1000
 """As in the plan `standard`."""
 
