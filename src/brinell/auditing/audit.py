@@ -82,9 +82,10 @@ class Audit:
         board = Board(about["n"])
         for evidence in ledger.evidence(about["question"]):
             board.add(evidence)
-        known = {item.item: item.label for item in ledger.items()}
+        items = ledger.items()
+        known = {item.item: item.label for item in items}
         labels = [known.get(item) for item in range(board.n)]
-        return cls(ledger.path, summarise(ledger, board), board, about["ids"], about["examples"], labels)
+        return cls(ledger.path, summarise(ledger, board, items), board, about["ids"], about["examples"], labels)
 
     @property
     def radii(self) -> tuple[float, ...]:

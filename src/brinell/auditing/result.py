@@ -165,10 +165,9 @@ class Result(_Record):
         return self.model_dump_json(by_alias=True, indent=2) + "\n"
 
 
-def summarise(ledger: Ledger, board: Board) -> Result:
-    """All figures of a run, as far as it has come."""
-    about = ledger.manifest()
-    items = ledger.items()
+def summarise(ledger: Ledger, board: Board, items: Sequence[Item]) -> Result:
+    """All figures of a run, as far as it has come. items: the examples asked so far, as the ledger holds them."""
+    about, work = ledger.manifest(), ledger.work()
     identity = about["identity"]
     plan = Plan.model_validate(identity["plan"])
     asked = [i for i in items if i.predicted is not None]
@@ -181,13 +180,13 @@ def summarise(ledger: Ledger, board: Board) -> Result:
         clean_interval=wilson(correct, len(asked)),
         goal=about["goal"],
         radii=tuple(_radius(board, identity["set"], r) for r in identity["radii"]),
-        curve=_curve(board, len(asked)) if any(w.radius == math.inf for w in ledger.work()) else None,
+        curve=_curve(board, len(asked)) if any(w.radius == math.inf for w in work) else None,
         classes=tuple(_classes(board, items, identity["set"], identity["radii"], about["classes"])),
-        engines=tuple(_engines(plan, ledger.work())),
+        engines=tuple(_engines(plan, work)),
         findings=tuple(Finding.model_validate(f) for f in about["findings"]),
         diagnosis=Diagnosis.model_validate(about["diagnosis"]) if about.get("diagnosis") else None,
-        failure=_failure(board, ledger.work()),
-        notes=(*about["notes"], *_raised(ledger.work()), *_contested(board)),
+        failure=_failure(board, work),
+        notes=(*about["notes"], *_raised(work), *_contested(board)),
         seconds=round(about.get("seconds", 0.0), 3),
         provenance=Provenance(
             **about["environment"],
