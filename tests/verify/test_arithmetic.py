@@ -12,13 +12,42 @@ from torch import nn
 from brinell.errors import UsageError
 from brinell.evidence import Soundness
 from brinell.threat import L2, Box, Linf
-from brinell.verify import CROWN, IBP, AlphaCROWN, BranchAndBound, certified, graded, margins, shortfall, trace
+from brinell.verify import (
+    CROWN,
+    IBP,
+    MILP,
+    AlphaCROWN,
+    BranchAndBound,
+    Climb,
+    ForwardCROWN,
+    GloRo,
+    LocalLipschitz,
+    Zonotope,
+    certified,
+    graded,
+    margins,
+    shortfall,
+    trace,
+)
 from brinell.verify.builder import Builder
 from brinell.verify.graph import Graph, Node, graph
 from brinell.verify.operators import Bend, Linear, ReLU
 from verify.networks import UNIT, examples, inside, normal, perceptron, residual
 
 FLOATS = {Soundness.FLOAT32: np.float32, Soundness.FLOAT64: np.float64}
+VERIFIERS = (
+    IBP(),
+    CROWN(),
+    AlphaCROWN(),
+    Zonotope(),
+    Zonotope(symbols=0),
+    ForwardCROWN(),
+    ForwardCROWN(finish="forward"),
+    GloRo(),
+    LocalLipschitz(),
+    LocalLipschitz(intermediate="crown"),
+    BranchAndBound(nodes=8, root=Climb(steps=3), leaf=Climb(steps=3)),
+)
 LEVELS = pytest.mark.parametrize("level", FLOATS)
 
 
@@ -64,7 +93,7 @@ def test_no_order_of_summation_goes_below_what_is_left_of_a_bound(level, kind, w
             off = (torch.einsum("nrc,knc->knr", spec, scores) - exact).abs()
             assert (off <= lost).all()
             nearest = min(nearest, float((lost / off.clamp(min=1e-300)).min()))
-        for verifier in (IBP(), CROWN(), AlphaCROWN()):
+        for verifier in VERIFIERS:
             left = verifier(net, x0, set, spec) - lost
             assert (left <= torch.einsum("nrc,knc->knr", spec, scores).amin(0)).all()
     assert nearest < (500 if level is Soundness.FLOAT32 else 1e5), "of use"
@@ -131,7 +160,7 @@ def test_a_certificate_that_float32_contradicts_is_refused_for_float32() -> None
     net, x0, set = cancelling(), torch.tensor([[0.75]]), Linf(0.125, UNIT)
     spec = margins(torch.tensor([0]), 2)
     found = trace(net.double(), x0.double())
-    for verifier in (IBP(), CROWN(), AlphaCROWN()):
+    for verifier in (v for v in VERIFIERS if not isinstance(v, GloRo)):
         bounds = verifier(found, x0, set, spec)
         assert certified(bounds).all(), "in exact arithmetic it holds"
         assert graded(verifier, found, x0, set, spec, bounds)[0][1] is Soundness.FLOAT64
@@ -231,7 +260,7 @@ def test_a_grade_is_no_stronger_than_its_verifier_and_leaves_what_is_left_of_the
         assert bound == ((row - cost).min() if level is Soundness.FLOAT32 else row.min())
         assert (level is Soundness.FLOAT32) == bool((row > cost).all())
     assert Soundness.FLOAT32 in {level for _, level in grades}
-    assert {level for _, level in graded(BranchAndBound(), net, x0, set, spec, bounds)} == {Soundness.REAL}
+    assert {level for _, level in graded(MILP(), net, x0, set, spec, bounds)} == {Soundness.REAL}
 
 
 def test_in_exact_arithmetic_nothing_is_lost_and_another_level_is_refused() -> None:

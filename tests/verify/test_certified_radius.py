@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from brinell.errors import UsageError
+from brinell.evidence import Soundness
 from brinell.threat import L1, L2, REALS, Linf
-from brinell.verify import CROWN, IBP, AlphaCROWN, CertifiedRadius, margins, trace
+from brinell.verify import CROWN, IBP, MILP, AlphaCROWN, CertifiedRadius, margins, trace
 from brinell.verify.verifier import Verifier
 from models import affine, generator
 from verify.networks import UNIT, examples, perceptron
@@ -101,3 +102,15 @@ def test_a_verifier_that_shows_nothing_is_given_up() -> None:
 def test_a_tolerance_that_cannot_be_is_refused(tolerance) -> None:
     with pytest.raises(UsageError, match="tolerance"):
         CertifiedRadius(tolerance=tolerance)
+
+
+def test_a_certificate_is_as_sound_as_its_verifier_is() -> None:
+    net = perceptron((3, 6, 3), 3)
+    x = examples(net, 6, 0)
+    y = net(x).argmax(1)
+    levels = {
+        verifier: CertifiedRadius(verifier=verifier, tolerance=0.5)(net, x, y, Linf(0.3, UNIT)).soundness
+        for verifier in (CROWN(), MILP())
+    }
+    assert levels[CROWN()] == (Soundness.FLOAT32,) * 6
+    assert levels[MILP()] == (Soundness.REAL,) * 6

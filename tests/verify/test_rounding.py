@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from brinell.errors import UsageError
 from brinell.threat import L2, Linf
 from brinell.verify import CROWN, AlphaCROWN, margins
+from brinell.verify.freedom import Held, Hold, first, owed, pieces
 from brinell.verify.problem import Problem
 from brinell.verify.relaxation import bound, relax
 from brinell.verify.rounding import at_input, at_node, outward, trusted
@@ -51,6 +52,38 @@ def test_a_substitution_in_float32_errs_by_no_more_than_it_may(seed: int, set, n
         may = (a.double().abs() * errors[i].unsqueeze(1)).flatten(2).sum(2)
         assert (off.abs() <= may).all()
         assert (may <= 0.05 * (1 + bound(fine, i, a.double(), precise).abs().max())).all(), "of use"
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 999), set=sets(), network=st.sampled_from(["mlp", "residual"]))
+def test_prices_of_neurons_that_are_held_err_by_no_more_than_they_may(seed: int, set, network) -> None:
+    """In float32, beside the same lines and prices in float64."""
+    net = perceptron((20, 30, 20, 3), seed) if network == "mlp" else residual(seed)
+    rng = torch.Generator().manual_seed(seed)
+    problem = Problem(net, examples(net, 2, seed), set, margins(torch.tensor([0, 1]), 3), 2**24, nothing)
+    intervals = relax(problem, "adaptive", True).intervals
+    errors = [at_input(net, problem.hull, torch.float32)]
+    for i, node in enumerate(net.nodes[1:], 1):
+        inputs, before = [intervals[j] for j in node.inputs], [errors[j] for j in node.inputs]
+        errors.append(at_node(net, i, inputs, before, torch.float32))
+    state = {}
+    for i, bent in first(net, intervals, 2).items():
+        low, high = outward((bent.low, bent.high), torch.float32)
+        side = torch.randint(-1, 2, low.shape, generator=rng).double() * (net.bends.index(i) < 2)
+        price = 5 * torch.rand(bent.slopes.shape, generator=rng).float().double()
+        state[i] = replace(bent, low=low.double(), high=high.double(), hold=Hold(side, price))
+    coarse = problem.cast(torch.float32)
+    lines = pieces(coarse.graph, {i: bent.cast(torch.float32) for i, bent in state.items()})
+    precise = {
+        i: net.operator(i) if i not in state else Held(in_float64(line.piece), line.push.double())
+        for i, line in lines.items()
+    }
+    fine = replace(coarse.cast(torch.float64), graph=net)
+    off = bound(coarse, net.output, coarse.spec, lines).double() - bound(fine, net.output, fine.spec, precise)
+    own = (problem.spec.abs() * errors[-1].unsqueeze(1)).sum(2)
+    owing = owed(net, state, dict(enumerate(errors)))
+    assert (off.abs() <= own + owing).all()
+    assert (owing < 0.05 * (1 + bound(fine, net.output, fine.spec, precise).abs().max())).all(), "of use"
 
 
 @pytest.mark.parametrize("kind", [Linf, L2])

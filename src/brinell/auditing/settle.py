@@ -54,9 +54,9 @@ def settling(exact: Exact[Model], model: Model, label: str) -> Engine:
             ]
             outcome.tensors = {"x": x, "x0": shard.x[rows]}
         outcome.evidence += [
-            Certificate(item, label, radius, margin, exact.soundness)
-            for item, radius, margin in zip(
-                shard.items, nearest.certified.tolist(), nearest.margin.tolist(), strict=True
+            Certificate(item, label, radius, margin, soundness)
+            for item, radius, margin, soundness in zip(
+                shard.items, nearest.certified.tolist(), nearest.margin.tolist(), nearest.soundness, strict=True
             )
             if radius >= 0
         ]

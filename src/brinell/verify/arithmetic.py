@@ -6,7 +6,7 @@ set, and taken off. The model is Higham's (2002, section 3.1): n products summed
 most n u / (1 - n u) times the sum of their absolute values; what is too small for the precision may also become zero.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
 from typing import final
@@ -32,14 +32,11 @@ from brinell.verify.operators import (
 )
 from brinell.verify.problem import Problem, solve
 from brinell.verify.relaxation import Intermediate, relax
-from brinell.verify.rounding import at_input, at_node, share, trusted
+from brinell.verify.rounding import at_input, at_node, at_value, made, share, spread, trusted
 from brinell.verify.verifier import Checkpoint, Margins, Spec, Verifier, nothing
 
 PRECISIONS: Mapping[Soundness, torch.dtype] = {Soundness.FLOAT32: torch.float32, Soundness.FLOAT64: torch.float64}
 """Levels that allow for rounding, the strongest first, and the coarsest precision each allows the network."""
-
-_MORE = 8
-"""Roundings of one value beside those of its sum: folded constants, a division, a square root, the casts between."""
 
 
 def shortfall(
@@ -54,9 +51,10 @@ def shortfall(
 ) -> Margins:
     """How far below a verifier's bound a margin may lie, over every x in set ∩ box, in the arithmetic of a level.
 
-    Subtract it from bounds of a verifier whose own soundness is as strong. It holds the rounding of those bounds, that
-    of inputs and of the distance by which they are judged, and that of the network, which may sum in any order, fuse
-    and fold constants. Not covered: products in fewer bits (TF32, bfloat16) and convolutions by transforms (Winograd).
+    Subtract it from bounds of a verifier whose own soundness is as strong. It holds the rounding of bounds that were
+    substituted back, carried forward as intervals, or read off the network's scores in float64; that of inputs and of
+    the distance by which they are judged; and that of the network, which may sum in any order, fuse and fold constants.
+    Not covered: products in fewer bits (TF32, bfloat16) and convolutions by transforms (Winograd).
     inf where nothing is known: an operator without a rule, an overflow, a number that is none. 0 for `REAL`.
     intermediate: what bounds the neurons inside, "interval" for next to no time and "crown" for a smaller number.
     """
@@ -119,7 +117,8 @@ class _Arithmetic:
         """What rounding may take from each row."""
         lines = 1 + 2 * len(self._graph.bends)
         own = (self._problem.spec.abs() * self._own[-1].unsqueeze(1)).sum(2)
-        lost = self._weighed() + lines * own
+        scores = torch.finfo(torch.float64).eps / torch.finfo(self._dtype).eps  # once more, as float64 computes them
+        lost = (1 + scores) * self._weighed() + lines * own
         sane = torch.stack([(low <= high).flatten(1).all(1) for low, high in self._intervals]).all(0)
         return (lost * (1 + 2.0**-30)).where(sane.unsqueeze(1), torch.inf)
 
@@ -135,17 +134,18 @@ class _Arithmetic:
         own = [at_input(graph, (hull[0], hull[1]), torch.float64)]
         tiny = torch.finfo(self._dtype).tiny
         size = magnitude(problem.hull)
-        judged = radius * share(size[0].numel() + _MORE, torch.float64)
+        judged = radius * share(size[0].numel() + 8, torch.float64)
         fresh = [share(1, self._dtype) * size + judged + tiny]
         all_ = [fresh[0]]
         for i, node in enumerate(graph.nodes[1:], 1):
             inputs, errors = [self._intervals[j] for j in node.inputs], [all_[j] for j in node.inputs]
-            own.append(at_node(graph, i, inputs, [own[j] for j in node.inputs], torch.float64))
-            operator = graph.operator(i)
+            operator, before = graph.operator(i), [own[j] for j in node.inputs]
+            back, ahead = at_node(graph, i, inputs, before, torch.float64), at_value(operator, inputs, before)
+            own.append(torch.maximum(back, ahead))
             if isinstance(operator, Affine):
                 sizes = [magnitude(x) + own[j] + e for x, j, e in zip(inputs, node.inputs, errors, strict=True)]
-                carried = _spread(operator, errors)[0]
-                fresh.append(self._made(i, operator, sizes))
+                carried = spread(operator, errors)[0]
+                fresh.append(made(operator, sizes, self._dtype))
                 all_.append(carried + fresh[-1])
             else:
                 low, high = inputs[0]
@@ -156,18 +156,6 @@ class _Arithmetic:
                     all_.append(torch.full_like(operator.interval((low, high))[0], torch.inf))
                 fresh.append(torch.zeros_like(all_[-1]))
         return own, all_, fresh
-
-    def _made(self, i: int, operator: Affine, sizes: Sequence[Values]) -> Values:
-        """The rounding of an affine operator alone, on inputs up to these sizes."""
-        if operator.summands == 0:
-            return torch.zeros_like(operator.forward(*sizes))
-        terms = (operator.summands or sum(size[0].numel() for size in sizes)) + _MORE
-        spread, offset = _spread(operator, sizes)
-        largest = torch.stack([size.flatten(1).amax(1) for size in sizes]).amax(0)
-        lost = 2 * terms * torch.finfo(self._dtype).tiny * (1 + largest).reshape(-1, *(1,) * (spread.dim() - 1))
-        total = spread + offset.abs()
-        made = share(terms, self._dtype) * total + lost
-        return made.where(total + made < torch.finfo(self._dtype).max / 2, torch.inf)
 
     def _weighed(self) -> Constants:
         """The sum over all nodes of what arises there, by the most that it may weigh in a row.
@@ -201,12 +189,6 @@ class _Arithmetic:
         least, most = (centre - spread).clamp(max=0), (centre + spread).clamp(min=0)
         middle, width = (least + most) / 2, (most - least) / 2
         return torch.where(on, centre, middle.where(~off, 0.0)), torch.where(on, spread, width.where(~off, 0.0))
-
-
-def _spread(operator: Affine, sizes: Sequence[Values]) -> tuple[Values, Values]:
-    """(|W| sizes, the offset) of an affine operator."""
-    low, high = operator.interval(*((-size, size) for size in sizes))
-    return (high - low) / 2, (high + low) / 2
 
 
 def _absolute(operator: Affine) -> Affine | None:

@@ -7,12 +7,13 @@ inputs alone that leave the row open (Kotha et al. 2023, arXiv:2302.01404).
 """
 
 from dataclasses import dataclass, replace
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from brinell.evidence import Soundness
 from brinell.threat import PerturbationSet
 from brinell.types import Inputs
 from brinell.verify.branching import choose, split
@@ -50,7 +51,8 @@ class BranchAndBound(Verifier):
     ended. within: the climb of each neuron inside, case by case, for rows that cheap cases leave open, which are then
     shown to be positive and no more; None leaves these rows open. A row that is given up keeps the least bound of its
     cases, no worse than the root's. Other bends than ReLUs are not split. memory: bytes, about, that it may take,
-    beside those of the cases that wait.
+    beside those of the cases that wait. A row shown to be positive and no more, or by a linear programme, holds in
+    exact arithmetic: nothing is left of it for rounding.
     """
 
     nodes: int = 200
@@ -59,6 +61,7 @@ class BranchAndBound(Verifier):
     leaf: Climb = Climb(steps=10, precision="float32")
     within: Climb | None = None
     memory: int = 2**24
+    soundness: ClassVar[Soundness] = Soundness.FLOAT32
 
     def __call__(
         self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
@@ -130,7 +133,7 @@ class BranchAndBound(Verifier):
             asked, state = problem.only(batch.owner), shelf.take(batch)
             parent, state = split(state, choose(asked, state))
             owner = batch.owner[parent]
-            found, left, state = ascend(asked.only(parent), state, self.leaf)
+            found, left, state = ascend(asked.only(parent), state, self.leaf, shelf.errors(batch.owner[parent]))
             bound = torch.maximum(found[:, 0], batch.bound[parent])
             done += len(owner) * (self.leaf.steps + 1)
             tally.spent += torch.bincount(owner, minlength=len(tally.spent))
@@ -147,7 +150,7 @@ class BranchAndBound(Verifier):
         inside = refined(asked, shelf.intervals(case.owner, state), within, given)
         ends = {i: inside[graph.nodes[i].inputs[0]] for i in state}
         state = {i: replace(bent, low=ends[i][0], high=ends[i][1]) for i, bent in state.items()}
-        found, left, state = ascend(asked, state, self.root)
+        found, left, state = ascend(asked, state, self.root, shelf.errors(case.owner))
         bound = torch.maximum(found[:, 0], case.bound)
         if not len(left):
             tally.close(case.owner, bound.clamp(max=_BARELY))

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from brinell.verify.freedom import Bent, Hold, State
 from brinell.verify.graph import Graph
-from brinell.verify.operators import Interval, ReLU
-from brinell.verify.rounding import outward
+from brinell.verify.operators import Interval, ReLU, Values
+from brinell.verify.rounding import at_nodes, outward
 
 
 @final
@@ -73,6 +73,7 @@ class Shelf:
             i: graph.bend(i).unknown(low, high).flatten(1).any(0).nonzero().squeeze(1)
             for i, (low, high) in self._limits.items()
         }
+        self._errors = at_nodes(graph, intervals)
         self._held = {i: isinstance(graph.bend(i), ReLU) for i in graph.bends}
 
     @property
@@ -95,6 +96,10 @@ class Shelf:
         for i, bent in state.items():
             intervals[self._graph.nodes[i].inputs[0]] = bent.low, bent.high
         return intervals
+
+    def errors(self, owner: Tensor) -> dict[int, Values]:
+        """How far a bound of what each bend reads may be off by its rounding, of the rows of these cases."""
+        return {i: self._errors[i][owner] for i in self._graph.bent}
 
     def put(self, owner: Tensor, bound: Tensor, state: State) -> Cases:
         """The cases in this state."""

@@ -4,7 +4,7 @@ Source: Weng et al. 2018 (Fast-Lin), arXiv:1804.09699, whose lower bounds on the
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -17,6 +17,7 @@ from brinell.evidence import Soundness
 from brinell.threat import PerturbationSet
 from brinell.types import Inputs, Labels, Logits, Mask, Scores
 from brinell.verify.alpha import AlphaCROWN
+from brinell.verify.arithmetic import graded
 from brinell.verify.exact import Exact, Nearest
 from brinell.verify.graph import Graph
 from brinell.verify.verifier import Checkpoint, Spec, Verifier, margins, nothing
@@ -38,11 +39,11 @@ class CertifiedRadius(Exact[Graph]):
 
     It begins where the network's gradient puts the boundary, and gallops from there. What it certifies is at most a
     rung short of what the verifier can; monotone verifiers are assumed, others may lose more. It finds no witnesses.
+    A certificate is as sound as the verifier's is on its rung.
     """
 
     reads: ClassVar[type] = Graph
     sets: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
-    soundness: ClassVar[Soundness] = Soundness.REAL
     verifier: Verifier = AlphaCROWN(precision="float32")
     tolerance: float = 0.05
 
@@ -68,14 +69,16 @@ class CertifiedRadius(Exact[Graph]):
             for rung in ladder.rung[rows].unique().tolist():
                 checkpoint()
                 here = rows[ladder.rung[rows] == rung]
-                bounds = self.verifier(model, x0[here], set.resized(ladder.radius(rung)), spec[here], checkpoint)
-                ladder.note(here, bounds.amin(1).cpu())
+                around = model, x0[here], set.resized(ladder.radius(rung)), spec[here]
+                grades = graded(self.verifier, *around, self.verifier(*around, checkpoint), checkpoint)
+                ladder.note(here, grades)
         return Nearest(
             x=x0,
             distance=torch.full((len(x0),), torch.inf, dtype=torch.float64, device=x0.device),
             certified=ladder.certified().to(x0.device),
             margin=ladder.margin.to(x0.device),
             asked=torch.zeros(len(x0), dtype=torch.int64, device=x0.device),
+            soundness=tuple(ladder.soundness),
         )
 
 
@@ -86,7 +89,7 @@ class _Ladder:
 
     Rung k is at the radius ratio^-k, and none above `most`, so an example has the same rungs in any company. fell:
     whether a proof failed, and not only the top is reached. margin: the lead at the rung that was proved, and before
-    that at x0.
+    that at x0. soundness: of the proof there.
     """
 
     most: float
@@ -98,6 +101,7 @@ class _Ladder:
     stride: Int64[Tensor, " batch"]
     fell: Mask
     margin: Scores
+    soundness: list[Soundness]
 
     @classmethod
     def of(cls, lead: Scores, start: Scores, most: float, ratio: float) -> "_Ladder":
@@ -115,6 +119,7 @@ class _Ladder:
             stride=max(1, round(0.5 / (ratio - 1))) * same,
             fell=torch.zeros_like(rung, dtype=torch.bool),
             margin=lead,
+            soundness=[Soundness.REAL] * len(lead),
         )
 
     def radius(self, rung: int) -> float:
@@ -125,9 +130,13 @@ class _Ladder:
         left = (self.proved != self.failed + 1) & (self.rung <= self.lowest) & (self.margin > 0)
         return (left & (self.most > 0)).nonzero().flatten()
 
-    def note(self, rows: Int64[Tensor, " some"], bounds: Scores) -> None:
+    def note(self, rows: Int64[Tensor, " some"], grades: Sequence[tuple[float, Soundness]]) -> None:
         """What was shown on the rung of these examples; each goes on to its next."""
+        bounds = torch.tensor([bound for bound, _ in grades], dtype=torch.float64)
         won = bounds > 0
+        for row, (bound, soundness) in zip(rows.tolist(), grades, strict=True):
+            if bound > 0:
+                self.soundness[row] = soundness
         up, down = rows[won], rows[~won]
         self.proved[up], self.margin[up] = self.rung[up], bounds[won]
         self.failed[down], self.fell[down] = self.rung[down], True

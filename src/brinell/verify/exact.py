@@ -24,7 +24,8 @@ class Nearest:
 
     distance: its distance; inf where there is none. certified: no input that is this near serves the adversary; -inf
     where that is not known of x0 itself. margin: a lower bound, there, on the lead of the label over every class, or
-    of some class over the aim. asked: points that the target itself was asked about.
+    of some class over the aim. asked: points that the target itself was asked about. soundness: what each certificate
+    assumes of arithmetic.
     """
 
     x: Inputs
@@ -32,17 +33,14 @@ class Nearest:
     certified: Float64[Tensor, " batch"]
     margin: Float64[Tensor, " batch"]
     asked: Int64[Tensor, " batch"]
+    soundness: tuple[Soundness, ...]
 
 
 class Exact(ABC, Generic[Model]):
-    """A search that settles both ways. reads: the type of what it reads of a target. sets: those it answers for.
-
-    soundness: what its certificates assume of arithmetic.
-    """
+    """A search that settles both ways. reads: the type of what it reads of a target. sets: those it answers for."""
 
     reads: ClassVar[type]
     sets: ClassVar[tuple[str, ...]]
-    soundness: ClassVar[Soundness]
 
     @abstractmethod
     def __call__(

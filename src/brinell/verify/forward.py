@@ -4,15 +4,16 @@ Source: Xu et al. 2020, arXiv:2002.12920, section 3.1 (forward mode LiRPA, and f
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, final
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, final
 
 import torch
 
 from brinell.errors import UsageError
+from brinell.evidence import Soundness
 from brinell.threat import PerturbationSet
 from brinell.types import Inputs
-from brinell.verify.forms import Slopes, carried, in_parts, itself, least, weighed
+from brinell.verify.forms import Form, Slopes, carried, in_parts, itself, largest, least, lost, weighed
 from brinell.verify.graph import Graph
 from brinell.verify.operators import Affine, Interval, Onward, Values
 from brinell.verify.problem import Problem, solve, sound
@@ -32,6 +33,7 @@ class ForwardCROWN(Verifier):
 
     finish: Literal["forward", "backward"] = "backward"
     memory: int = 2**27
+    soundness: ClassVar[Soundness] = Soundness.FLOAT32
 
     def __post_init__(self) -> None:
         if self.finish not in ("forward", "backward"):
@@ -48,24 +50,34 @@ class ForwardCROWN(Verifier):
     def _part(self, problem: Problem) -> Margins:
         start = itself(problem)
         zero = torch.zeros_like(problem.x0)
-        relaxed, forms = carried(
-            problem, "adaptive", Between((start, start), (zero, zero)), _step, lambda between: between.limits(problem)
-        )
+        relaxed, forms, sizes = carried(problem, "adaptive", Between((start, start), (zero, zero)), _step)
         if self.finish == "backward":
             return sound(relaxed.intervals, best(problem, relaxed))
-        return sound(relaxed.intervals, torch.maximum(_finished(problem, relaxed, forms), elided(problem, relaxed)))
+        finished = _finished(problem, relaxed, forms, sizes)
+        return sound(relaxed.intervals, torch.maximum(finished, elided(problem, relaxed)))
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Between:
+class Between(Form):
     """<slopes[0], x> + constants[0] <= node <= <slopes[1], x> + constants[1], for every input allowed."""
 
     slopes: tuple[Slopes, Slopes]
     constants: tuple[Values, Values]
 
+    @property
+    def terms(self) -> int:
+        return self.slopes[0].shape[1] + 1
+
+    def size(self, inputs: Values) -> Values:
+        (low, high), (base, top) = self.slopes, self.constants
+        return torch.maximum(largest(inputs, low) + base.abs(), largest(inputs, high) + top.abs())
+
+    def loosened(self, by: Values) -> "Between":
+        base, top = self.constants
+        return replace(self, constants=(base - by, top + by))
+
     def limits(self, problem: Problem) -> Interval:
-        """The least and the largest value."""
         (low, high), (base, top) = self.slopes, self.constants
         return least(problem, low) + base, top - least(problem, -high)
 
@@ -76,7 +88,7 @@ def _step(piece: Onward, forms: Sequence[Between]) -> Between:
     return Between(piece.ahead(*(form.slopes for form in forms), offset=False), (base.squeeze(1), top.squeeze(1)))
 
 
-def _finished(problem: Problem, relaxed: Relaxation, forms: Sequence[Between]) -> Margins:
+def _finished(problem: Problem, relaxed: Relaxation, forms: Sequence[Between], sizes: Sequence[Values]) -> Margins:
     """The specification, the affine layers after the last bends taken together with it."""
     affine = {i: piece for i, piece in relaxed.pieces.items() if isinstance(piece, Affine)}
     held, bounds = substitute(problem.graph, problem.graph.output, problem.spec, affine)
@@ -86,5 +98,5 @@ def _finished(problem: Problem, relaxed: Relaxation, forms: Sequence[Between]) -
         (low, high), (base, top) = forms[i].slopes, forms[i].constants
         slopes = slopes + weighed(positive, low) + weighed(negative, high)
         ends = weighed(positive, base.unsqueeze(1)) + weighed(negative, top.unsqueeze(1))
-        bounds = bounds + ends.squeeze(2)
+        bounds = bounds + ends.squeeze(2) - lost(written(a), sizes[i], forms[i].terms)
     return bounds + problem.least(slopes.reshape(*slopes.shape[:2], *problem.x0.shape[1:]))

@@ -4,6 +4,7 @@ Slopes: Xu et al. 2021 (alpha-CROWN), arXiv:2011.13824. Multipliers of split neu
 (beta-CROWN), arXiv:2103.06624.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -23,10 +24,11 @@ from brinell.verify.operators import (
     ReLU,
     RowChoices,
     Values,
+    magnitude,
 )
 from brinell.verify.problem import Problem
 from brinell.verify.relaxation import bound
-from brinell.verify.rounding import Precision, check_precision, trusted
+from brinell.verify.rounding import Precision, check_precision, share, trusted
 from brinell.verify.verifier import Margins
 
 
@@ -162,18 +164,37 @@ def pieces(graph: Graph, state: State) -> dict[int, Linearised]:
     return {**affine, **{i: bent.piece(graph.bend(i)) for i, bent in state.items()}}
 
 
-def ascend(problem: Problem, state: State, climb: Climb) -> tuple[Margins, Int64[Tensor, " left"], State]:
+def ascend(
+    problem: Problem, state: State, climb: Climb, errors: Mapping[int, Values] | None = None
+) -> tuple[Margins, Int64[Tensor, " left"], State]:
     """(the best bound of each row, the examples with a row that is not positive, their state there).
 
-    An example that was given up is not among those left.
+    An example that was given up is not among those left. errors: of functionals of the nodes that bends read
+    (`rounding.at_nodes`). With them, what the rounding of prices may take is taken off; that of slopes is left in.
     """
     reached, left, top = _climbed(problem.cast(trusted(climb.precision)), state, climb)
-    if climb.precision == "float64":
-        return reached, left, {i: bent.only(left) for i, bent in top.items()}
-    bounds = bound(problem, problem.graph.output, problem.spec, pieces(problem.graph, top))
+    bounds = reached
+    if climb.precision != "float64":
+        bounds = bound(problem, problem.graph.output, problem.spec, pieces(problem.graph, top))
+    if errors is not None:
+        bounds = bounds - owed(problem.graph, top, errors)
     going = torch.zeros(len(bounds), dtype=torch.bool).index_fill(0, left, True)
     left = ((going | (reached > 0).all(1)) & ~(bounds > 0).all(1)).nonzero().squeeze(1)
     return bounds, left, {i: bent.only(left) for i, bent in top.items()}
+
+
+def owed(graph: Graph, state: State, errors: Mapping[int, Values]) -> Constants:
+    """How far the prices of a state may carry a bound by their rounding, beyond what `shortfall` holds.
+
+    A price is one more coefficient before its neuron, and is substituted back like any other.
+    """
+    lost: Constants = torch.zeros(1, 1, dtype=torch.float64)
+    for i, bent in state.items():
+        if bent.hold is not None:
+            added = share(8, torch.float64) * magnitude((bent.low, bent.high))
+            off = bent.hold.side.abs() * (errors[graph.nodes[i].inputs[0]] + added)
+            lost = lost + (bent.hold.multipliers.double() * off.unsqueeze(1)).flatten(2).sum(2)
+    return lost * (1 + 2 * len(graph.bends))  # as `shortfall` has it
 
 
 def _climbed(problem: Problem, state: State, climb: Climb) -> tuple[Margins, Int64[Tensor, " left"], State]:

@@ -42,12 +42,12 @@ class RegionWalk(Exact[Graph]):
 
     regions: how many may be looked at for an example. Where they do not suffice, the certificate reaches as far as the
     walk came. inputs: networks with more are left alone: each neuron can divide each region. A certificate leaves room
-    for the rounding of the network in float32; it is `REAL` all the same, for the walk itself has tolerances.
+    for the rounding of the network in float32; it is `REAL` all the same: the walk itself has tolerances, and a region
+    narrower than they are may be passed by.
     """
 
     reads: ClassVar[type] = Graph
     sets: ClassVar[tuple[str, ...]] = ("linf", "l1", "l2")
-    soundness: ClassVar[Soundness] = Soundness.REAL
     regions: int = 1000
     inputs: int = 20
 
@@ -98,7 +98,8 @@ class RegionWalk(Exact[Graph]):
             reached = _allowing(model, one, set, ways, walked)
             certified[row] = min(reached * BELOW, set.radius) if reached > 0 else -torch.inf
         margin = torch.where(certified > -torch.inf, 0.0, -torch.inf)
-        return Nearest(x, *(v.to(x.device) for v in (distance, certified, margin, asked)))
+        distance, certified, margin = (v.to(x.device) for v in (distance, certified, margin))
+        return Nearest(x, distance, certified, margin, asked.to(x.device), (Soundness.REAL,) * len(x))
 
     def _walked(
         self, graph: Graph, x0: Inputs, set: PerturbationSet, ways: list[Leads], checkpoint: Checkpoint

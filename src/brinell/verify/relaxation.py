@@ -14,7 +14,7 @@ from brinell.threat.sets import least_over_box
 from brinell.verify.graph import Graph
 from brinell.verify.operators import Affine, Constants, Interval, Linearised, Neurons, Slope, Values, Windows
 from brinell.verify.problem import Problem
-from brinell.verify.rounding import at_input, at_node, outward
+from brinell.verify.rounding import at_input, at_node, at_value, outward
 from brinell.verify.substitution import Functional, substitute, widest, written
 
 ROUGH = 0.01
@@ -62,8 +62,8 @@ def relax(
         if i <= last:
             errors.append(at_node(graph, i, inputs, [errors[j] for j in node.inputs], inside))
         interval = graph.operator(i).interval(*inputs)
-        if i <= last:  # it is computed in float64, whose errors are the smaller by the ratio of the precisions
-            slack = errors[i] * (torch.finfo(torch.float64).eps / torch.finfo(inside).eps)
+        if i <= last:
+            slack = at_value(graph.operator(i), inputs)
             interval = (interval[0] - slack, interval[1] + slack)
         if i in known:
             interval = met(interval, known[i])

@@ -12,10 +12,13 @@ import torch
 
 from brinell.errors import UsageError
 from brinell.verify.graph import Graph
-from brinell.verify.operators import Affine, Interval, Values
+from brinell.verify.operators import Affine, Bend, Interval, Values
 from brinell.verify.operators import magnitude as magnitude
 
 Precision = Literal["float64", "float32"]
+
+_MORE = 8
+"""Roundings of one value beside those of its sum: folded constants, a division, a square root, the casts between."""
 
 
 def check_precision(precision: str) -> None:
@@ -51,6 +54,48 @@ def at_node(graph: Graph, i: int, inputs: Sequence[Interval], errors: Sequence[V
         return (high - low) / 2 + constant * ((high + low) / 2).abs()
     ((low, high),), (error,) = inputs, errors
     return operator.carried(low, high, error, step, constant)
+
+
+def at_nodes(graph: Graph, intervals: Sequence[Interval]) -> list[Values]:
+    """The E of every node, of substitution in float64. intervals: one a node."""
+    errors = [at_input(graph, intervals[0], torch.float64)]
+    for i, node in enumerate(graph.nodes[1:], 1):
+        inputs, before = [intervals[j] for j in node.inputs], [errors[j] for j in node.inputs]
+        errors.append(at_node(graph, i, inputs, before, torch.float64))
+    return errors
+
+
+def at_value(operator: Affine | Bend, inputs: Sequence[Interval], errors: Sequence[Values] | None = None) -> Values:
+    """E with: the value, or the interval, that float64 computes of inputs off by `errors` is off by at most E.
+
+    Without errors the inputs are what they are, and E is what this one operator rounds.
+    """
+    before = [torch.zeros_like(low) for low, _ in inputs] if errors is None else errors
+    sizes = [magnitude(x) + e for x, e in zip(inputs, before, strict=True)]
+    if isinstance(operator, Affine):
+        new = made(operator, sizes, torch.float64)
+        return new if errors is None else spread(operator, before)[0] + new
+    few = 0.0 if operator.exact else share(_MORE, torch.float64)
+    return operator.carried(inputs[0][0] - before[0], inputs[0][1] + before[0], before[0], few, few)
+
+
+def made(operator: Affine, sizes: Sequence[Values], dtype: torch.dtype) -> Values:
+    """The rounding of an affine operator alone, in this precision, on inputs up to these sizes."""
+    if operator.summands == 0:
+        return torch.zeros_like(operator.forward(*sizes))
+    terms = (operator.summands or sum(size[0].numel() for size in sizes)) + _MORE
+    linear, offset = spread(operator, sizes)
+    largest = torch.stack([size.flatten(1).amax(1) for size in sizes]).amax(0)
+    lost = 2 * terms * torch.finfo(dtype).tiny * (1 + largest).reshape(-1, *(1,) * (linear.dim() - 1))
+    total = linear + offset.abs()
+    rounded = share(terms, dtype) * total + lost
+    return rounded.where(total + rounded < torch.finfo(dtype).max / 2, torch.inf)
+
+
+def spread(operator: Affine, sizes: Sequence[Values]) -> tuple[Values, Values]:
+    """(|W| sizes, the offset) of an affine operator."""
+    low, high = operator.interval(*((-size, size) for size in sizes))
+    return (high - low) / 2, (high + low) / 2
 
 
 def outward(interval: Interval, dtype: torch.dtype) -> Interval:

@@ -50,7 +50,6 @@ class ExactTrees(Exact[Forest]):
 
     reads: ClassVar[type] = Forest
     sets: ClassVar[tuple[str, ...]] = ("linf", "l1", "l2", "l0", "features")
-    soundness: ClassVar[Soundness] = Soundness.FLOAT64
     nodes: int = 10_000
 
     def __post_init__(self) -> None:
@@ -91,7 +90,7 @@ class ExactTrees(Exact[Forest]):
             certified.append(min(reached * BELOW, set.radius) if reached > 0 else -math.inf)
             margin.append(least if reached > 0 else -math.inf)
         known = torch.tensor([distance, certified, margin], dtype=torch.float64).to(x.device)
-        return Nearest(x, known[0], known[1], known[2], asked.to(x.device))
+        return Nearest(x, known[0], known[1], known[2], asked.to(x.device), (Soundness.FLOAT64,) * len(x))
 
     def _search(
         self, near: "_Near", ways: list["_Way"], serves: Callable[[Inputs], bool], checkpoint: Checkpoint

@@ -6,8 +6,8 @@ Robustness Certification (DeepZ), theorem 3.1; hybrid zonotopes, whose newest er
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import final
+from dataclasses import dataclass, replace
+from typing import ClassVar, final
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +15,10 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from brinell.errors import UsageError
+from brinell.evidence import Soundness
 from brinell.threat import PerturbationSet
 from brinell.types import Inputs
-from brinell.verify.forms import Slopes, carried, in_parts, itself, least, weighed
+from brinell.verify.forms import Form, Slopes, carried, in_parts, itself, largest, least, lost, weighed
 from brinell.verify.graph import Graph
 from brinell.verify.operators import Affine, Interval, Onward, Values
 from brinell.verify.problem import Problem, solve, sound
@@ -41,6 +42,7 @@ class Zonotope(Verifier):
 
     symbols: int | None = None
     memory: int = 2**27
+    soundness: ClassVar[Soundness] = Soundness.FLOAT32
 
     def __post_init__(self) -> None:
         if self.symbols is not None and self.symbols < 0:
@@ -69,8 +71,9 @@ class Zonotope(Verifier):
 
         zero = torch.zeros_like(problem.x0)
         first = Zone(zero, itself(problem), zero.unsqueeze(1)[:, :0], zero)
-        relaxed, zones = carried(problem, "same", first, step, lambda zone: zone.limits(problem))
-        return sound(relaxed.intervals, torch.maximum(_finished(problem, relaxed, zones), elided(problem, relaxed)))
+        relaxed, zones, sizes = carried(problem, "same", first, step)
+        finished = _finished(problem, relaxed, zones, sizes)
+        return sound(relaxed.intervals, torch.maximum(finished, elided(problem, relaxed)))
 
     def _bent(self, problem: Problem, piece: Onward, zone: "Zone", known: int) -> "Zone":
         """Midway between the two lines, and half the way between them as new errors, after the symbols known so far."""
@@ -99,7 +102,7 @@ class Zonotope(Verifier):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Zone:
+class Zone(Form):
     """centre + <slopes, x> + <noise, e> ± box, for an input x that is allowed and every e in [-1, 1]."""
 
     centre: Values
@@ -107,8 +110,17 @@ class Zone:
     noise: Symbols
     box: Values
 
+    @property
+    def terms(self) -> int:
+        return self.slopes.shape[1] + self.noise.shape[1] + 2
+
+    def size(self, inputs: Values) -> Values:
+        return self.centre.abs() + largest(inputs, self.slopes) + self.noise.abs().sum(1) + self.box
+
+    def loosened(self, by: Values) -> "Zone":
+        return replace(self, box=self.box + by)
+
     def limits(self, problem: Problem) -> Interval:
-        """The least and the largest value."""
         around = self.noise.abs().sum(1) + self.box
         return self.centre + least(problem, self.slopes) - around, self.centre - least(problem, -self.slopes) + around
 
@@ -135,7 +147,7 @@ def _padded(noise: Symbols, count: int) -> Symbols:
     return F.pad(noise, (0, 0) * (noise.dim() - 2) + (0, count - noise.shape[1]))
 
 
-def _finished(problem: Problem, relaxed: Relaxation, zones: Sequence[Zone]) -> Margins:
+def _finished(problem: Problem, relaxed: Relaxation, zones: Sequence[Zone], sizes: Sequence[Values]) -> Margins:
     """The specification, the affine layers after the last bends taken together with it."""
     affine = {i: piece for i, piece in relaxed.pieces.items() if isinstance(piece, Affine)}
     held, bounds = substitute(problem.graph, problem.graph.output, problem.spec, affine)
@@ -147,4 +159,5 @@ def _finished(problem: Problem, relaxed: Relaxation, zones: Sequence[Zone]) -> M
         slopes = slopes + weighed(a, zone.slopes)
         noise = noise + weighed(a, _padded(zone.noise, noise.shape[2]))
         bounds = bounds + (weighed(a, zone.centre.unsqueeze(1)) - weighed(a.abs(), zone.box.unsqueeze(1))).squeeze(2)
+        bounds = bounds - lost(a, sizes[i], zone.terms)
     return bounds + problem.least(slopes.reshape(*rows, *problem.x0.shape[1:])) - noise.abs().sum(2)

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from brinell.verify.graph import Graph
 from brinell.verify.lipschitz import norms
-from brinell.verify.lipschitz.gains import gain, spread
+from brinell.verify.lipschitz.gains import absolute, gain, spread
 from brinell.verify.operators import Affine, Coefficients, Convolution, Linear, Scale, Values
+from brinell.verify.rounding import share
 from brinell.verify.substitution import substitute, written
 
 SMALL = 2**22
@@ -30,6 +31,7 @@ class Constants:
 
     lengths: an l2 constant of each node. reaches: one of each of its values. spreads: what moving every input by up to
     one can change each value by, a constant for linf. last: the scores as functionals of what the last bends make.
+    sizes: what the absolute values of their terms add up to. All rounding is on the safe side.
     """
 
     graph: Graph
@@ -37,24 +39,43 @@ class Constants:
     spreads: dict[int, Values]
     reaches: dict[int, Values]
     last: dict[int, Coefficients]
+    sizes: dict[int, Coefficients]
 
     def of(self, spec: Float[Tensor, "batch rows classes"]) -> dict[float, Float64[Tensor, "batch rows"]]:
         """By norm, constants of <spec row, scores>."""
-        return self._of({i: spec @ rows.flatten(2) for i, rows in self.last.items()})
+        rows = {i: spec @ a.flatten(2) for i, a in self.last.items()}
+        return self._of(rows, {i: spec.abs() @ size.flatten(2) for i, size in self.sizes.items()})
 
     @cached_property
     def pairs(self) -> dict[float, Float64[Tensor, "classes classes"]]:
         """By norm, K with: score i less score j moves by at most K[i, j] times the distance."""
-        last = {i: rows.flatten(2) for i, rows in self.last.items()}
-        rows = [self._of({i: a[:, c : c + 1] - a for i, a in last.items()}) for c in range(self.graph.classes)]
-        return {norm: torch.cat([row[norm] for row in rows]) for norm in rows[0]}
+        last, sizes = ({i: a.flatten(2) for i, a in of.items()} for of in (self.last, self.sizes))
+        found = [
+            self._of(
+                {i: a[:, c : c + 1] - a for i, a in last.items()},
+                {i: size[:, c : c + 1] + size for i, size in sizes.items()},
+            )
+            for c in range(self.graph.classes)
+        ]
+        return {norm: torch.cat([row[norm] for row in found]) for norm in found[0]}
 
-    def _of(self, last: dict[int, Coefficients]) -> dict[float, Float64[Tensor, "batch rows"]]:
+    def _of(
+        self, last: dict[int, Coefficients], sizes: dict[int, Coefficients]
+    ) -> dict[float, Float64[Tensor, "batch rows"]]:
         """Of functionals of the nodes that the last bends make: their lengths in the dual norms."""
-        l2 = torch.stack([torch.linalg.vector_norm(a, dim=2) * self.lengths[i] for i, a in last.items()]).sum(0)
-        linf = torch.stack([a.abs() @ self.spreads[i].flatten() for i, a in last.items()]).sum(0)
-        outward = 1 + 4 * norms.UNIT * (self.graph.width + 8) * len(self.graph.nodes)  # what rounding takes, and more
-        return {2: l2 * outward, inf: linf * outward}
+        off = share(sum(operator.terms for operator in self._affine) + self.graph.classes + 8, torch.float64)
+        l2, linf = [], []
+        for i, a in last.items():
+            rounding = off * sizes[i]
+            length = torch.linalg.vector_norm(a, dim=2) + torch.linalg.vector_norm(rounding, dim=2)
+            l2.append(length * self.lengths[i])
+            linf.append((a.abs() + rounding) @ self.spreads[i].flatten())
+        outward = _outward(self.graph)
+        return {2: torch.stack(l2).sum(0) * outward, inf: torch.stack(linf).sum(0) * outward}
+
+    @property
+    def _affine(self) -> list[Affine]:
+        return [node.operator for node in self.graph.nodes if isinstance(node.operator, Affine)]
 
 
 def constants(graph: Graph, steps: int = 10) -> Constants:
@@ -88,9 +109,25 @@ def _found(graph: Graph, steps: int) -> Constants:
         reaches[i] = spread(operator, *(reaches[j] for j in node.inputs)).clamp(max=lengths[i])
         if isinstance(operator, Linear | Convolution):
             reaches[i] = torch.minimum(reaches[i], _rows(operator, before) * inputs[0])
+        lengths[i] *= _outward(graph)
+        spreads[i], reaches[i] = spreads[i] * _outward(graph), reaches[i] * _outward(graph)
     identity = torch.eye(graph.classes, dtype=torch.float64).unsqueeze(0)
-    held, _ = substitute(graph, graph.output, identity, affine)
-    return Constants(graph, lengths, spreads, reaches, {i: written(a) for i, a in held.items()})
+    return Constants(graph, lengths, spreads, reaches, *_taken_together(graph, graph.output, identity, affine))
+
+
+def _outward(graph: Graph) -> float:
+    """A factor that makes up for the rounding of the sums of one node, all of whose terms are positive."""
+    return 1 + share(2 * graph.width + 8, torch.float64)
+
+
+def _taken_together(
+    graph: Graph, node: int, unit: Coefficients, affine: dict[int, Affine]
+) -> tuple[dict[int, Coefficients], dict[int, Coefficients]]:
+    """(functionals of a node by the bends behind it; what the absolute values of their terms come to)."""
+    both = [
+        substitute(graph, node, unit, pieces)[0] for pieces in (affine, {i: absolute(o) for i, o in affine.items()})
+    ]
+    return {i: written(a) for i, a in both[0].items()}, {i: written(a) for i, a in both[1].items()}
 
 
 def _at_once(graph: Graph, node: int, affine: dict[int, Affine], lengths: dict[int, float], steps: int) -> float:
@@ -100,8 +137,12 @@ def _at_once(graph: Graph, node: int, affine: dict[int, Affine], lengths: dict[i
     if any(min(size, width) > NARROW or size * width > SMALL for width in sources.values()):
         return inf
     unit = torch.eye(size, dtype=torch.float64).reshape(1, size, *graph.nodes[node].shape)
-    held, _ = substitute(graph, node, unit, affine)
-    return sum(float(norms.spectral(written(a)[0].flatten(1), steps)) * lengths[i] for i, a in held.items())
+    held, sizes = _taken_together(graph, node, unit, affine)
+    off = share(sum(operator.terms for operator in affine.values()) + 8, torch.float64)
+    return sum(
+        float(norms.spectral(a[0].flatten(1), steps) + off * torch.linalg.vector_norm(sizes[i])) * lengths[i]
+        for i, a in held.items()
+    )
 
 
 def _rows(operator: Linear | Convolution, before: tuple[int, ...]) -> Values:

@@ -5,19 +5,21 @@ Source: Leino et al. 2021, arXiv:2102.08452.
 
 from dataclasses import dataclass
 from math import inf
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
 from brinell.errors import UsageError
+from brinell.evidence import Soundness
 from brinell.threat import PerturbationSet
 from brinell.types import Inputs, Logits, Scores
 from brinell.verify.graph import Graph
 from brinell.verify.lipschitz import norms
 from brinell.verify.lipschitz.constants import Constants, constants
 from brinell.verify.problem import Problem, solve
+from brinell.verify.rounding import share
 from brinell.verify.verifier import Checkpoint, Margins, Spec, Verifier, nothing
 
 
@@ -33,6 +35,7 @@ class GloRo(Verifier):
 
     steps: int = 10
     memory: int = 2**25
+    soundness: ClassVar[Soundness] = Soundness.FLOAT32
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -44,15 +47,21 @@ class GloRo(Verifier):
         return solve(self._bound, graph, x0, set, spec, self.memory, checkpoint)
 
     def _bound(self, problem: Problem) -> Margins:
-        held = (problem.spec @ problem.graph(problem.x0).unsqueeze(2)).squeeze(2)
-        return held - fall(problem, constants(problem.graph, self.steps))
+        return held(problem) - fall(problem, constants(problem.graph, self.steps))
+
+
+def held(problem: Problem) -> Margins:
+    """The margins of the examples themselves, by the scores that float64 computes."""
+    scores = problem.graph(problem.x0).unsqueeze(2)
+    off = share(problem.graph.classes + 8, torch.float64) * (problem.spec.abs() @ scores.abs())
+    return (problem.spec @ scores - off).squeeze(2)
 
 
 def fall(problem: Problem, known: Constants) -> Margins:
     """The most that a margin can lose over the set."""
     lengths = {norm: problem.set.extent(problem.x0, norm).unsqueeze(1) for norm in (2, inf)}
     lost = [constant * lengths[norm] for norm, constant in known.of(problem.spec).items()]
-    return torch.stack(lost).nan_to_num(inf).amin(0)
+    return torch.stack(lost).nan_to_num(inf).amin(0) * (1 + 8 * norms.UNIT)
 
 
 def certified_radius(scores: Logits, pairs: Float64[Tensor, "classes classes"]) -> Scores:

@@ -8,21 +8,23 @@ intervals and by the network's own constants, whichever say more (Huang et al. 2
 from dataclasses import dataclass, replace
 from functools import singledispatch
 from math import inf
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import torch
 from torch.nn import functional
 
+from brinell.evidence import Soundness
 from brinell.threat import PerturbationSet
 from brinell.threat.sets import over_features
 from brinell.types import Inputs
 from brinell.verify.graph import Graph, Unsupported
 from brinell.verify.lipschitz.constants import Constants, constants
 from brinell.verify.lipschitz.gains import absolute, slopes, unknown
-from brinell.verify.lipschitz.gloro import fall
-from brinell.verify.operators import Affine, Bend, Coefficients, Curve, Interval, MaxPool, ReLU, Values
+from brinell.verify.lipschitz.gloro import fall, held
+from brinell.verify.operators import Affine, Bend, Coefficients, Curve, Interval, MaxPool, ReLU, Values, magnitude
 from brinell.verify.problem import Problem, solve, sound
 from brinell.verify.relaxation import relax
+from brinell.verify.rounding import at_value, share
 from brinell.verify.verifier import Checkpoint, Margins, Spec, Verifier, nothing
 
 DUAL = {1: inf, 2: 2, inf: 1}
@@ -40,6 +42,7 @@ class LocalLipschitz(Verifier):
 
     intermediate: Literal["interval", "crown"] = "interval"
     memory: int = 2**25
+    soundness: ClassVar[Soundness] = Soundness.FLOAT32
 
     def __call__(
         self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
@@ -53,9 +56,9 @@ class LocalLipschitz(Verifier):
         # The constants hold the first layer as near as substitution would: the hull serves, and costs no functionals.
         over = problem if crown or known is None else replace(problem, part=problem.hull)
         intervals = relax(over, "adaptive" if crown else None, crown, known=near).intervals
-        held = (problem.spec @ problem.graph(problem.x0).unsqueeze(2)).squeeze(2)
-        bounds = sound(intervals, held - steepest_fall(problem, *jacobian(problem, intervals)))
-        return bounds if known is None else torch.maximum(bounds, held - fall(problem, known))
+        now, steepest = held(problem), jacobian(problem, _widened(problem.graph, intervals))
+        bounds = sound(intervals, now - steepest_fall(problem, *steepest))
+        return bounds if known is None else torch.maximum(bounds, now - fall(problem, known))
 
 
 def _known(graph: Graph) -> Constants | None:
@@ -79,6 +82,16 @@ def _near(problem: Problem, known: Constants) -> dict[int, Interval]:
     return found
 
 
+def _widened(graph: Graph, intervals: list[Interval]) -> list[Interval]:
+    """The intervals, no narrower than exact arithmetic makes them."""
+    errors, wide = [torch.zeros_like(intervals[0][0])], [intervals[0]]
+    for i, node in enumerate(graph.nodes[1:], 1):
+        inputs = [intervals[j] for j in node.inputs]
+        errors.append(at_value(graph.operator(i), inputs, [errors[j] for j in node.inputs]))
+        wide.append((intervals[i][0] - errors[i], intervals[i][1] + errors[i]))
+    return wide
+
+
 def steepest_fall(problem: Problem, low: Coefficients, high: Coefficients) -> Margins:
     """The most that <J, x0 - x> comes to over the set, for a Jacobian between these limits: the mean value theorem.
 
@@ -92,7 +105,8 @@ def steepest_fall(problem: Problem, low: Coefficients, high: Coefficients) -> Ma
         torch.linalg.vector_norm(steepest, DUAL[norm], dim=2) * problem.set.extent(problem.x0, norm).unsqueeze(1)
         for norm in (1, 2)
     ]
-    lost = torch.stack([-down, *reach]).nan_to_num(inf).amin(0)
+    lost = torch.stack([-down, *reach]).nan_to_num(inf).amin(0)  # all summed up has one sign, so this is rounding:
+    lost = lost * (1 + share(low.shape[2] + 8, torch.float64))
     return lost.masked_fill(((below > 0) | (above < 0)).any(2), inf)
 
 
@@ -104,7 +118,10 @@ def jacobian(problem: Problem, intervals: list[Interval]) -> Interval:
         if i not in held:
             continue
         operator, inputs = graph.operator(i), graph.nodes[i].inputs
-        for parent, part in zip(inputs, _back(operator, held.pop(i), [intervals[j] for j in inputs]), strict=True):
+        low, high = held.pop(i)
+        off = share(operator.terms + 8, torch.float64) * magnitude((low, high))  # what the step back may lose
+        parts = _back(operator, (low - off, high + off), [intervals[j] for j in inputs])
+        for parent, part in zip(inputs, parts, strict=True):
             known = held.get(parent)
             held[parent] = part if known is None else (known[0] + part[0], known[1] + part[1])
     return held[0]
