@@ -36,3 +36,9 @@ class Inconclusive(BrinellError):
 
 class Contradiction(BrinellError):
     """A witness inside a certified region: a bug in Brinell or in the arithmetic of the target."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python, torch and onnxruntime each say it in words of their own."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in said for words in ("allocate memory", "bad_alloc"))

@@ -164,3 +164,45 @@ def test_a_full_output_is_no_traceback():
         )
     assert process.returncode != 0
     assert "Traceback" not in process.stderr
+
+
+@pytest.fixture
+def hard(tmp_path: Path) -> list[object]:
+    """The words that search for a proof that takes long."""
+    from verify.hard import save_hard
+
+    return ["verify", *save_hard(tmp_path), "--timeout"]
+
+
+def test_an_interrupted_proof_says_how_far_it_came(tmp_path, hard):
+    process = start(*hard, 60, cwd=tmp_path)
+    time.sleep(8)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].startswith("brinell: interrupted")
+    if out:  # it had begun
+        assert out == "unknown\n"
+        assert "no margin of the property is below" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.1, 0.3, 0.5, 0.7, 0.9, 1.2, 1.6])
+def test_an_interrupted_import_is_one_line(tmp_path, hard, seconds):
+    process = start(*hard, 60, cwd=tmp_path)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode in (130, -signal.SIGINT)  # before Brinell itself is imported, Python ends as it does
+    assert process.returncode == -signal.SIGINT or err.splitlines()[-1].startswith("brinell: interrupted")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("megabytes", [900, 1000, 1200])
+def test_a_limit_of_memory_ends_a_proof_without_a_traceback(tmp_path, hard, megabytes):
+    limit = megabytes << 20
+    process = start(*hard, 10, cwd=tmp_path, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) in ((4, "unknown\n"), (4, "timeout\n"))
+    assert "Traceback" not in err

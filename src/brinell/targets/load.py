@@ -20,6 +20,7 @@ from brinell.errors import BrinellError, CannotRun, MissingExtra, Refused, Usage
 from brinell.targets.backend import Backend
 from brinell.targets.exported import load_exported
 from brinell.targets.onnx import OnnxBackend
+from brinell.targets.reading import read_bytes
 from brinell.targets.sklearn import SklearnBackend
 from brinell.targets.target import Scale, Target
 from brinell.targets.torch import TorchBackend
@@ -28,7 +29,6 @@ from brinell.targets.weights import (
     fill,
     is_pickle,
     is_safetensors,
-    read_bytes,
     read_checkpoint,
     state_of,
 )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from brinell.errors import CannotRun, Refused, UsageError
+from brinell.targets.reading import read_bytes
 
 State = dict[str, Tensor]
 
@@ -90,13 +91,6 @@ def state_of(found: object) -> State | None:
         return dict(found)
     inner = [found[name] for name in _WRAPPERS if name in found]
     return next((state for state in map(state_of, inner) if state is not None), None)
-
-
-def read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CannotRun(f"{path}: {error.strerror or error}; check the path and its permissions") from error
 
 
 def is_safetensors(content: bytes) -> bool:

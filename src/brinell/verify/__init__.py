@@ -50,5 +50,6 @@ from brinell.verify.verifier import margins as margins
 from brinell.verify.verifier import nothing as nothing
 from brinell.verify.vnnlib import parse_vnnlib as parse_vnnlib
 from brinell.verify.vnnlib import read_vnnlib as read_vnnlib
+from brinell.verify.watch import Watch as Watch
 from brinell.verify.witness import Witness as Witness
 from brinell.verify.zonotope import Zonotope as Zonotope

@@ -161,9 +161,10 @@ class Builder:
 
 
 def constant(value: object) -> Tensor:
-    """A constant in float64, on the CPU: where proofs are made."""
-    if isinstance(value, Tensor):
-        return value.detach().to("cpu", torch.float64)
-    if isinstance(value, (int, float)):
-        return torch.tensor(float(value), dtype=torch.float64)
-    raise Unsupported(f"a {type(value).__name__} where a constant was expected")
+    """A constant in float64, on the CPU, where proofs are made. There are none of a network with weights of NaN."""
+    if not isinstance(value, (Tensor, int, float)):
+        raise Unsupported(f"a {type(value).__name__} where a constant was expected")
+    held = torch.as_tensor(value).detach().to("cpu", torch.float64)
+    if not held.isfinite().all():
+        raise Unsupported(f"a constant of shape {tuple(held.shape)} that holds NaN or infinite numbers")
+    return held

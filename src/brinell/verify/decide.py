@@ -8,7 +8,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
-from brinell.errors import CannotRun, UsageError
+from brinell.errors import CannotRun, UsageError, out_of_memory
 from brinell.threat import Linf
 from brinell.verify.branch import BranchAndBound
 from brinell.verify.builder import Builder, Value
@@ -58,10 +58,12 @@ def decide(
     timeout: float,
     precision: torch.dtype = torch.float32,
     seed: int = 0,
+    watch: Watch | None = None,
 ) -> Answer:
     """Search for a witness, then for a proof, for `timeout` seconds in all. Where memory runs out it is unknown.
 
-    run: the model as it is deployed, which alone makes a point a witness. precision: of its inputs. A proof holds for
+    run: the model as it is deployed, which alone makes a point a witness. precision: of its inputs. watch: its bound is
+    kept up to date, for who may interrupt. A proof holds for
     the network in exact arithmetic; rounding in the bounds, some 1e-12 of the outputs, is not accounted for.
     """
     if not timeout > 0:
@@ -76,14 +78,14 @@ def decide(
     search = Search(goal, margins, places, run, precision)
     _agree(network, search, run)
     verdict: Verdict
-    watch = Watch()
+    watch = watch or Watch()
     with torch.no_grad():
         try:
             verdict, witness = _decided(search, torch.Generator().manual_seed(seed), checkpoint, watch)
         except _OutOfTime:
             verdict, witness = "timeout", None
         except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+            if not out_of_memory(error):
                 raise
             verdict, witness = "unknown", None
     return Answer(verdict, witness, time.monotonic() - start, watch.bound)

@@ -1,15 +1,13 @@
 """An ONNX file read as data: gzip is opened, and tensors outside the file must lie in its folder."""
 
-import gzip
 import hashlib
-import io
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
 from brinell.errors import CannotRun, MissingExtra, Refused
+from brinell.targets.reading import read_bytes, unpacked
 
 LARGEST = 2**31
 """Bytes a protocol buffer can hold."""
@@ -33,10 +31,8 @@ class OnnxFile:
         except ImportError:
             raise MissingExtra("onnx", "onnx") from None
         try:
-            content = unpacked(path.read_bytes(), path)
+            content = unpacked(read_bytes(path), path, LARGEST)
             model = onnx.load_model_from_string(content)
-        except OSError as error:
-            raise CannotRun(f"{path}: {error.strerror}; check the path and its permissions") from error
         except CannotRun:
             raise
         except Exception as error:
@@ -66,20 +62,6 @@ class OnnxFile:
             with file.open("rb") as f:
                 h.update(file.name.encode() + hashlib.file_digest(f, "sha256").digest())
         return h.hexdigest()
-
-
-def unpacked(content: bytes, path: Path) -> bytes:
-    """The content, decompressed where it is gzip."""
-    if content[:2] != b"\x1f\x8b":
-        return content
-    try:
-        with gzip.open(io.BytesIO(content)) as f:
-            plain = f.read(LARGEST + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise CannotRun(f"{path}: damaged gzip data; copy the file again") from error
-    if len(plain) > LARGEST:
-        raise Refused(f"{path}: holds more than {LARGEST >> 30} GiB once decompressed")
-    return plain
 
 
 def _outside_tensors(message: Any) -> Iterator[Any]:

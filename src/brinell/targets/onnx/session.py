@@ -1,12 +1,17 @@
 """A model in onnxruntime on the CPU: the answers that count."""
 
+import math
+import re
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
-from brinell.errors import CannotRun, MissingExtra, UsageError
+from brinell.errors import CannotRun, MissingExtra, UsageError, out_of_memory
 from brinell.targets.onnx.files import OnnxFile
+
+LARGEST = 2**28
+"""Values of one input: of a whole batch, where the model was made for one."""
 
 FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
 
@@ -35,7 +40,10 @@ class Session:
 
     def _run(self, rows: np.ndarray, size: int, output: str) -> np.ndarray:
         full = np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
-        (scores,) = self._session.run([output], {self.input: full})
+        try:
+            (scores,) = self._session.run([output], {self.input: full})
+        except Exception as error:
+            raise _failure(self.path, error) from error
         answer: np.ndarray = scores[: len(rows)]
         return answer
 
@@ -48,14 +56,23 @@ def _opened(file: OnnxFile) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # its warnings repeat the error that is raised
+    onnxruntime.set_default_logger_severity(4)
     source = (
         str(file.path.resolve()) if file.outside else file.content
     )  # the bytes that were checked, unless data lies beside them
     try:
-        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:
-        first = str(error).partition("\n")[0][:160]
-        raise CannotRun(f"{file.path}: onnxruntime cannot run it ({first}); export it again") from error
+        raise _failure(file.path, error) from error
+
+
+def _failure(path: Path, error: Exception) -> Exception:
+    """What onnxruntime raised, in one line, without its codes and the places in its own source."""
+    if out_of_memory(error):
+        return MemoryError(f"{path}: memory ran out in onnxruntime")
+    said = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).partition("\n")[0]
+    first = re.sub(r"^/\S+:\d+ .*?\) (?=[A-Z])", "", said)[:160]
+    return CannotRun(f"{path}: onnxruntime cannot run it ({first}); export it again")
 
 
 def _only_input(path: Path, session: Any) -> tuple[str, type, list[int | str | None]]:
@@ -72,4 +89,10 @@ def _only_input(path: Path, session: Any) -> tuple[str, type, list[int | str | N
         )
     if not entry.shape:
         raise UsageError(f"{path}: its input {entry.name} has no axis; its first axis must count examples")
+    known = [n for n in entry.shape if isinstance(n, int)]
+    if min(known, default=1) < 1 or math.prod(known) > LARGEST:
+        raise UsageError(
+            f"{path}: its input {entry.name} has shape {entry.shape}; each axis must be at least 1 long, "
+            f"and all of it at most {LARGEST} values"
+        )
     return entry.name, FLOATS[entry.type], list(entry.shape)
