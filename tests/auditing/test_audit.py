@@ -1,3 +1,4 @@
+import io
 import math
 import os
 import warnings
@@ -5,13 +6,15 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
 import brinell
 from auditing.runs import ATTACKS, QUICK, RADII, audited, examples, figures, network, tables, threat
-from brinell.auditing import Audit
+from brinell.auditing import Audit, Plan, Stage
 from brinell.errors import CannotRun, UsageError
 from brinell.evidence import State, Witness
+from brinell.report import table
 from brinell.threat import L2, LEAST_LIKELY, Access, Targeted
 from models import Of
 
@@ -397,3 +400,35 @@ def test_a_network_that_proofs_cannot_read_is_attacked_all_the_same():
     assert sum("left out" in note and "no rule for" in note for note in run.result.notes) == 2
     assert run.bracket.certified_count == 0
     assert run.bracket.broken_count > 0
+
+
+def test_a_plan_counts_certificates_from_the_level_that_it_asks_for(tmp_path):
+    """Scores are x and 0.649, and what is added to x and taken off again may cost float32 the margin."""
+    net = nn.Sequential(nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 2))
+    for layer, weight, bias in ((net[0], [[1.0]], [1e4]), (net[2], [[1.0], [0.0]], [-1e4, 0.649])):
+        layer.weight.data, layer.bias.data = torch.tensor(weight), torch.tensor(bias)
+    data = torch.tensor([[0.75]]), torch.tensor([0])
+    plan = Plan(name="proof", stages=(Stage(engine="Clean"), Stage(engine="IBP"), Stage(engine="CROWN")))
+    runs = {
+        level: audited(net, data, plan=plan.demanding(level), radii=(0.1,), out=tmp_path / level)
+        for level in ("real", "float64", "float32")
+    }
+    assert [run.bracket.certified for run in runs.values()] == [1.0, 1.0, 0.0]
+    strict = runs["float32"]
+    assert strict.verdicts[0].state is State.OPEN
+    assert strict.result.radii[0].soundness["float64-any-order"] == 1
+    assert [e.settled for e in strict.result.engines] == [0, 0, 0]
+    assert [e.asked for e in strict.result.engines] == [1, 1, 1], "what does not count is asked about again"
+    again = Audit.open(tmp_path / "float32")
+    assert again.bracket == strict.bracket
+    assert "no others count" in table_text(again)
+    with pytest.raises(CannotRun, match="its plan differ"):
+        audited(net, data, plan=plan, radii=(0.1,), out=tmp_path / "float32")
+    with pytest.raises(UsageError, match="soundness is 'exact'; it must be real, float64 or float32"):
+        plan.demanding("exact")
+
+
+def table_text(run: Audit) -> str:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(table(run.result))
+    return console.export_text()

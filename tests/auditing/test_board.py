@@ -19,9 +19,8 @@ def evidence(draw) -> list[Evidence]:
     for item in range(5):
         true = draw(st.sampled_from((0.0, 0.15, 0.2, 0.35, 9.0)))
         for value in draw(st.lists(st.sampled_from((0.0, 0.1, 0.15, 0.2, 0.3, 0.4)), max_size=4)):
-            found.append(
-                Certificate(item, f"c{value}", value, 1.0) if value < true else Witness(item, f"w{value}", value)
-            )
+            certificate = Certificate(item, f"c{value}", value, 1.0, draw(st.sampled_from(Soundness)))
+            found.append(certificate if value < true else Witness(item, f"w{value}", value))
         if draw(st.booleans()):
             found.append(Failure(item, LOOK, "raised"))
     return found
@@ -132,3 +131,28 @@ def test_levels_add_up_to_what_is_certified(found):
         board.add(e)
     for radius in RADII:
         assert sum(board.soundness(radius).values()) == board.bracket(radius).certified_count
+
+
+def test_where_a_level_is_asked_for_weaker_certificates_leave_their_examples_open():
+    board = Board(3, Soundness.FLOAT64)
+    for item, level in enumerate(Soundness):
+        board.add(Certificate(item, "a", 0.2, 1.0, level))
+    assert [v.state for v in board.verdicts(0.1)] == [State.OPEN, State.CERTIFIED, State.CERTIFIED]
+    assert board.open(0.1).tolist() == [0]
+    assert board.bracket(0.1).certified_count == 2
+    assert tuple(board.soundness(0.1).values()) == (1, 1, 1)
+    board.add(Witness(0, "PGD()", 0.1))  # what it left out may have made it
+    assert board.verdict(0, 0.2).state is State.BROKEN
+    with pytest.raises(Contradiction):
+        board.add(Witness(1, "PGD()", 0.1))
+
+
+@given(evidence(), st.sampled_from(Soundness))
+def test_asking_for_more_certifies_no_more(found, level):
+    lax, strict = Board(5), Board(5, level)
+    for e in found:
+        lax.add(e)
+        strict.add(e)
+    for radius in RADII:
+        assert set(strict.proved(radius)) <= set(lax.proved(radius))
+        assert strict.bracket(radius).broken_count == lax.bracket(radius).broken_count

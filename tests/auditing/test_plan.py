@@ -8,6 +8,7 @@ from brinell.auditing.drive import build
 from brinell.auditing.plan import find
 from brinell.errors import CannotRun, UsageError
 from brinell.evasion import APGD, PGD, dlr
+from brinell.evidence import Soundness
 from brinell.threat import Access
 
 CLEAN = {"engine": "Clean"}
@@ -29,6 +30,8 @@ def test_presets_hold_ever_more():
 
 def test_a_plan_is_read_back_as_it_was_written(tmp_path):
     plan = PRESETS["standard"]
+    (tmp_path / "strict.yaml").write_text("name: strict\nsoundness: float32\nstages: [{engine: Clean}]\n")
+    assert load_plan(tmp_path / "strict.yaml").soundness is Soundness.FLOAT32
     (tmp_path / "plan.json").write_text(plan.model_dump_json())
     (tmp_path / "plan.yaml").write_text(plan.model_dump_json())  # JSON is YAML
     assert load_plan(tmp_path / "plan.json") == plan

@@ -46,6 +46,17 @@ def test_examples_are_proved_within_a_set(brinell, files, tmp_path) -> None:
     result = json.loads(done.out)
     assert result["radii"][0]["certified"] > 0
     assert {stage["engine"] for stage in result["provenance"]["plan"]["stages"]} >= {"CROWN", "BranchAndBound"}
+    assert result["provenance"]["plan"]["soundness"] == "real"
+
+
+def test_a_level_of_arithmetic_may_be_asked_for(brinell, files, tmp_path) -> None:
+    done = brinell("verify", *files, "--n", "5", "--soundness", "float32", "--out", tmp_path / "run")
+    assert done.code == 0, done.err
+    assert "Certified: by proofs that hold for the model as float32 computes it" in " ".join(done.out.split())
+    done = brinell("verify", *files, "--soundness", "float16")
+    assert (done.code, "it must be real, float64 or float32" in done.err) == (2, True)
+    done = brinell("verify", files[0], "property.vnnlib", "--soundness", "float32")
+    assert (done.code, "decided in exact arithmetic" in done.err) == (2, True)
 
 
 def test_what_cannot_be_understood_is_a_mistake(brinell, files) -> None:

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brinell.auditing.result import RadiusResult
+from brinell.evidence import Soundness
 from brinell.report.words import arithmetic, duration, line, number, percent, plain
 
 
@@ -77,3 +78,6 @@ def test_certificates_are_told_apart_by_what_they_assume_of_arithmetic() -> None
     assert told.endswith("; 3 hold in exact arithmetic, and say nothing of rounding.")
     assert "float64" not in told
     assert arithmetic(RadiusResult(set="linf", radius=0.1, **figures, **edges)) == ""
+    strict = arithmetic(RadiusResult(set="linf", radius=0.1, soundness=some, **figures, **edges), Soundness.FLOAT32)
+    assert strict.endswith("; 3 hold in exact arithmetic, and say nothing of rounding, and so count as open.")
+    assert strict.count("count as open") == 1

@@ -79,7 +79,7 @@ class Audit:
         about = ledger.manifest()
         if "identity" not in about:
             raise CannotRun(f"{ledger.path} holds a run that had not begun; run its command again")
-        board = Board(about["n"])
+        board = Board(about["n"], Plan.model_validate(about["identity"]["plan"]).soundness)
         for evidence in ledger.evidence(about["question"]):
             board.add(evidence)
         items = ledger.items()

@@ -29,11 +29,14 @@ class Board:
 
     A witness serves every radius from its distance on, a certificate every radius up to its own, so one run answers
     for many radii, and the worst case over all engines is taken example by example. An example fails where the target
-    cannot be asked about it as it is; where it cannot be asked about a changed one, nothing was shown. sound: the
-    farthest certificate of each level or of one that covers it.
+    cannot be asked about it as it is; where it cannot be asked about a changed one, nothing was shown.
+
+    least: the level from which a certificate counts. A weaker one leaves its example open, and a witness within it is
+    no contradiction. sound: the farthest certificate of each level or of one that covers it.
     """
 
     n: int
+    least: Soundness = Soundness.REAL
     distance: np.ndarray = field(init=False)
     certified: np.ndarray = field(init=False)
     witnesses: dict[int, Witness] = field(default_factory=dict, init=False)
@@ -65,7 +68,7 @@ class Board:
             case Certificate(radius=radius, soundness=soundness):
                 for level in filter(soundness.covers, Soundness):
                     self.sound[level][item] = max(radius, self.sound[level][item])
-                if radius > self.certified[item]:
+                if radius > self.certified[item] and soundness.covers(self.least):
                     self.certified[item] = radius
                     self.certificates[item] = evidence
             case ProbabilisticCertificate(radius=radius):
@@ -100,7 +103,10 @@ class Board:
         return np.flatnonzero(self.certified >= radius)
 
     def soundness(self, radius: float, items: Sequence[int] | None = None) -> dict[Soundness, int]:
-        """The examples certified at this radius, by the strongest level that some certificate has there."""
+        """The examples with a certificate at this radius, by the strongest level that one has there.
+
+        Also those whose certificates are too weak to count.
+        """
         at = np.arange(self.n) if items is None else np.asarray(items, dtype=np.int64)
         counts, left = {}, ~(self.distance[at] <= radius)
         for level in reversed(Soundness):

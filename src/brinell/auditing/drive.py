@@ -27,7 +27,7 @@ from brinell.auditing.work import Engine, Outcome, Shard, attacking, first_look,
 from brinell.data import Dataset
 from brinell.errors import CannotRun, Contradiction, UsageError
 from brinell.evasion import Objective, cross_entropy, dlr, margin
-from brinell.evidence import Certificate, Evidence, Failure, ProbabilisticCertificate, Witness
+from brinell.evidence import Certificate, Evidence, Failure, ProbabilisticCertificate, Soundness, Witness
 from brinell.targets import Smoothed, Target
 from brinell.threat import Threat
 from brinell.types import Inputs
@@ -35,6 +35,9 @@ from brinell.verify import Exact, Forest, Graph, Verifier, forest_of, trace
 
 NO_VOTE = "it speaks of votes over noise, and the target takes none; make one with brinell.targets.smoothed"
 """Why smoothing has nothing to say of a plain target: its certificates would be another classifier's."""
+
+TOO_WEAK = "what is said of votes holds in exact arithmetic"
+"""Why smoothing cannot serve a plan that asks for more."""
 
 
 @final
@@ -102,7 +105,7 @@ class Driver:
         self.seed = seed
         self.workers = workers
         self.clock = clock
-        self.board = Board(len(data.y))
+        self.board = Board(len(data.y), plan.soundness)
         self._on_progress = on_progress
         self._on_note = on_note
         self._done = ledger.done(question.key)
@@ -184,7 +187,7 @@ class Driver:
             phase.stage,
             phase.radius,
             len(shard.items),
-            len({e.item for e in evidence if _settles(e, phase.radius)}),
+            len({e.item for e in evidence if _settles(e, phase.radius, self.plan.soundness)}),
             sum(isinstance(e, Failure) for e in evidence),
             outcome.forwards,
             outcome.gradients,
@@ -219,6 +222,9 @@ class Driver:
         if row.kind == "vote":
             if not isinstance(self.target.backend, Smoothed):
                 self._on_note(f"{stage.label} left out: {NO_VOTE}")
+                return None
+            if self.plan.soundness is not Soundness.REAL:
+                self._on_note(f"{stage.label} left out: {TOO_WEAK}, and this run counts from {self.plan.soundness} on")
                 return None
             return voting(built, stage.label)
         if not isinstance(self._graph, Graph):
@@ -315,9 +321,11 @@ def build(stage: Stage) -> Any:
     return engine(**settings)
 
 
-def _settles(evidence: Evidence, radius: float) -> bool:
-    """Whether it decides its example at this radius: a certificate may fall short of it."""
-    if isinstance(evidence, Certificate | ProbabilisticCertificate):
+def _settles(evidence: Evidence, radius: float, least: Soundness) -> bool:
+    """Whether it decides its example at this radius: a certificate may fall short of it, or be too weak to count."""
+    if isinstance(evidence, Certificate):
+        return evidence.radius >= radius and evidence.soundness.covers(least)
+    if isinstance(evidence, ProbabilisticCertificate):
         return evidence.radius >= radius
     return isinstance(evidence, Witness)
 

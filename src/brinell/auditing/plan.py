@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from brinell.catalog import CATALOG, Row
 from brinell.errors import CannotRun, UsageError
+from brinell.evidence import Soundness
 from brinell.threat import Access
 
 
@@ -57,7 +58,8 @@ LOOK = Stage(engine="Clean").label
 class Plan(BaseModel):
     """Stages, cheapest first. shard: examples attacked together; a killed run loses at most one shard a worker.
 
-    A quarter as many are proved together: proofs take longer, and gain nothing from company.
+    A quarter as many are proved together: proofs take longer, and gain nothing from company. soundness: the level of
+    arithmetic from which a certificate counts; an example with weaker ones alone stays open, and is asked about again.
     The first stage is Clean, and no stage comes twice: the ledger tells stages apart by their labels.
     """
 
@@ -66,6 +68,7 @@ class Plan(BaseModel):
     name: str
     stages: tuple[Stage, ...]
     shard: int = Field(default=128, ge=1)
+    soundness: Soundness = Soundness.REAL
 
     @model_validator(mode="after")
     def _in_order(self) -> "Plan":
@@ -82,6 +85,10 @@ class Plan(BaseModel):
         if stage.shard is not None:
             return stage.shard
         return self.shard if stage.row.kind == "attack" else max(1, self.shard // 4)
+
+    def demanding(self, soundness: str | Soundness) -> "Plan":
+        """The same, where certificates count from this level on: real, float64 or float32."""
+        return self.model_copy(update={"soundness": Soundness.of(soundness)})
 
     def for_access(self, access: Access, sight: Access | None = None) -> "Plan":
         """Only the stages meant for a target that shows this much; sight: what may be seen of it, if that is more."""

@@ -84,7 +84,8 @@ class RadiusResult(_Record):
     unbroken_interval: Interval
     probable: int = Field(default=0, description="certified examples that rest on probabilistic certificates alone")
     soundness: dict[str, int] = Field(
-        default={}, description="certified examples by what the proof assumes of arithmetic"
+        default={},
+        description="examples with a proof, by what it assumes; those below the plan's level are not counted",
     )
 
 

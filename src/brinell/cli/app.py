@@ -36,13 +36,14 @@ from brinell.cli.options import (
     Run,
     Seed,
     SetOption,
+    SoundnessOption,
     Std,
     ThreatOption,
     Weights,
     Workers,
 )
+from brinell.cli.runs import demanding, end, run_audit, show, sources_of
 from brinell.cli.runs import dry_run as show_plan
-from brinell.cli.runs import end, run_audit, show, sources_of
 from brinell.cli.words import budget_of, seconds_of, stage_of
 from brinell.errors import BrinellError, CannotRun, UsageError
 
@@ -69,6 +70,7 @@ def audit(
     data: Data = None,
     set_: SetOption = None,
     plan: PlanOption = "standard",
+    soundness: SoundnessOption = None,
     budget: Budget = None,
     n: Count = None,
     balanced: Balanced = False,
@@ -95,10 +97,11 @@ def audit(
     from brinell.auditing import load_plan
 
     sources = sources_of(model, data, set_, weights, label, box, mean, std, n, balanced, goal, access, queries, seed)
+    stages = demanding(load_plan(plan), soundness)
     if dry_run:
-        show_plan(sources, load_plan(plan), as_json)
+        show_plan(sources, stages, as_json)
     else:
-        end(run_audit(sources, load_plan(plan), budget_of(budget), accept or [], workers, out), as_json)
+        end(run_audit(sources, stages, budget_of(budget), accept or [], workers, out), as_json)
 
 
 @app.command()
@@ -290,6 +293,7 @@ def verify(
         ),
     ] = None,
     set_: SetOption = None,
+    soundness: SoundnessOption = None,
     timeout: Annotated[str | None, typer.Option(help="Time to decide in: 116, 90s, 5m. A property has 300 s.")] = None,
     n: Count = None,
     balanced: Balanced = False,
@@ -320,10 +324,13 @@ def verify(
     if data is not None and data.endswith((".vnnlib", ".vnnlib.gz")):
         from brinell.cli.properties import decide
 
+        if soundness is not None:
+            raise UsageError("--soundness is for examples; a property is decided in exact arithmetic")
         decide(Path(model), Path(data), seconds_of(timeout or "300", "--timeout"), out, seed)
     sources = sources_of(model, data, set_, weights, label, box, mean, std, n, balanced, goal, "weights", None, seed)
     seconds = budget_of(timeout, "--timeout")
-    run = run_audit(sources, load_plan("proofs"), seconds, accept or [], workers, out, diagnosing=False)
+    plan = demanding(load_plan("proofs"), soundness)
+    run = run_audit(sources, plan, seconds, accept or [], workers, out, diagnosing=False)
     end(run, as_json)
 
 
@@ -332,6 +339,7 @@ def radius(
     model: Model,
     data: Data = None,
     set_: SetOption = None,
+    soundness: SoundnessOption = None,
     budget: Budget = None,
     n: Count = None,
     balanced: Balanced = False,
@@ -361,7 +369,8 @@ def radius(
     if save is not None and save.suffix != ".csv":
         raise UsageError(f"--save {str(save)!r} is no .csv file; name it so")
     sources = sources_of(model, data, set_, weights, label, box, mean, std, n, balanced, goal, "weights", None, seed)
-    run = run_audit(sources, load_plan("radius"), budget_of(budget), accept or [], workers, out)
+    plan = demanding(load_plan("radius"), soundness)
+    run = run_audit(sources, plan, budget_of(budget), accept or [], workers, out)
     if save is not None:
         write_radii(save, run)
     if not as_json:
@@ -461,7 +470,15 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
 
 def main() -> NoReturn:
     """Run a command and leave with its exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    asked: list[int] = []
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        """A polite kill is a Ctrl-C."""
+        asked.append(number)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     try:
         app()
     except BrinellError as error:
@@ -470,9 +487,12 @@ def main() -> NoReturn:
         fail(f"{error.filename or 'the output'} cannot be read or written: {error.strerror or error}", 3)
     except KeyboardInterrupt:
         fail("interrupted", INTERRUPTED)
+    except SystemExit as left:
+        if left.code == INTERRUPTED and left.__context__ is not None:  # typer's, which says nothing
+            fail("interrupted", INTERRUPTED)
+        raise
+    except Exception:
+        if asked:  # an import that was cut short fails in ways of its own
+            fail("interrupted", INTERRUPTED)
+        raise
     sys.exit(0)
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    """A polite kill is a Ctrl-C."""
-    signal.raise_signal(signal.SIGINT)

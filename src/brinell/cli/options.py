@@ -35,6 +35,12 @@ AccessOption = Annotated[
 ]
 Queries = Annotated[int | None, typer.Option(min=1, help="Forward rows an attack may spend on an example.")]
 PlanOption = Annotated[str, typer.Option("--plan", help="quick, standard, full, autoattack, or a .json or .yaml file.")]
+SoundnessOption = Annotated[
+    str | None,
+    typer.Option(
+        "--soundness", help="Count certificates that hold in real, float64 or float32 arithmetic.", show_default=False
+    ),
+]
 Budget = Annotated[str | None, typer.Option(help="Time to search for: 90s, 5m, 1h.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Decides the sample and every random choice.")]
 Accept = Annotated[list[str] | None, typer.Option(help="Go on in spite of this severe finding, by its code.")]

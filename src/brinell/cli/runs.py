@@ -56,6 +56,11 @@ def sources_of(
     )
 
 
+def demanding(plan: "Plan", soundness: str | None) -> "Plan":
+    """The plan, where a level is asked for with that one."""
+    return plan if soundness is None else plan.demanding(soundness)
+
+
 def dry_run(sources: "Sources", plan: "Plan", as_json: bool) -> None:
     from brinell.cli.show import plan_table
 

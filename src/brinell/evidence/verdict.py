@@ -20,7 +20,10 @@ class State(StrEnum):
 
 
 class Soundness(StrEnum):
-    """What a certificate assumes about arithmetic, the most first. An estimate has no place here: it is none."""
+    """What a certificate assumes about arithmetic, the most first. An estimate has no place here: it is none.
+
+    `real`, `float64` and `float32` name the levels too.
+    """
 
     REAL = "real"
     """The bound was computed in float64 and holds for the network in exact arithmetic, up to float64 rounding."""
@@ -30,6 +33,18 @@ class Soundness(StrEnum):
 
     FLOAT32 = "float32-any-order"
     """It holds for the model as float32, or anything finer, computes it, in whatever order it sums."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Soundness | None":
+        return next((level for level in cls if level.name.lower() == value), None)
+
+    @classmethod
+    def of(cls, name: "str | Soundness") -> "Soundness":
+        """The level of this name. Raises UsageError naming the levels."""
+        try:
+            return cls(name)
+        except ValueError:
+            raise UsageError(f"soundness is {str(name)!r}; it must be real, float64 or float32") from None
 
     def covers(self, other: "Soundness") -> bool:
         """Whether what holds at this level holds at the other."""

@@ -40,6 +40,7 @@ def _environment() -> Environment:
             "count": _unbroken(words.count),
             "duration": _unbroken(words.duration),
             "arithmetic": words.arithmetic,
+            "demanded": words.demanded,
             "chance": words.chance,
             "asked": words.asked,
         }

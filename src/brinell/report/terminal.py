@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from brinell.auditing.result import Interval, RadiusResult, Result
-from brinell.report.words import STATUS, chance, count, duration, line, number, percent
+from brinell.report.words import STATUS, chance, count, demanded, duration, line, number, percent
 
 
 def table(result: Result, page: str | Path | None = None) -> RenderableType:
@@ -28,6 +28,8 @@ def table(result: Result, page: str | Path | None = None) -> RenderableType:
             "dim",
         ),
     ]
+    if demanded(result):
+        lines.append(Text(demanded(result), "dim"))
     if chance(result):
         lines.append(Text(chance(result), "dim"))
     for finding in result.findings:

@@ -79,14 +79,24 @@ def outcome(result: Result) -> str:
     return f"resist an adversary with the goal “{result.goal}”"
 
 
-def arithmetic(radius: RadiusResult) -> str:
-    """What the certificates at a radius assume of arithmetic, in a sentence; nothing where there are none."""
-    known = [(n, _ARITHMETIC[Soundness(level)]) for level, n in radius.soundness.items() if n]
+def arithmetic(radius: RadiusResult, least: Soundness = Soundness.REAL) -> str:
+    """What the certificates at a radius assume of arithmetic, in a sentence; nothing where there are none.
+
+    least: the level from which they count.
+    """
+    known = [(n, Soundness(level)) for level, n in radius.soundness.items() if n]
     if not known:
         return ""
     total = sum(n for n, _ in known)
-    said = "; ".join(f"{count(n)} {what}" for n, what in known)
+    weak = "" if least is Soundness.REAL else ", and so count as open"
+    said = "; ".join(f"{count(n)} {_ARITHMETIC[level]}{'' if level.covers(least) else weak}" for n, level in known)
     return f"Of {count(total)} certificates at {radius.set} {number(radius.radius)}: {said}."
+
+
+def demanded(result: Result) -> str:
+    """The level from which certificates count, in a sentence; nothing where all do."""
+    least = result.provenance.plan.soundness
+    return "" if least is Soundness.REAL else f"Certified: by proofs that {_ARITHMETIC[least]}; no others count."
 
 
 def chance(result: Result) -> str:

@@ -30,8 +30,9 @@ def nothing() -> None:
 class Verifier(ABC):
     """A search for a proof.
 
-    soundness: the strongest level that its bounds serve, once `shortfall` is taken off. `REAL` where rounding in them
-    is not accounted for.
+    soundness: the strongest level that its bounds serve, once `shortfall` is taken off. That allows for bounds that
+    are substituted back, carried forward as intervals, or read off the network's scores in float64; a verifier that
+    rounds otherwise takes off its own rounding, or is `REAL`.
     """
 
     soundness: ClassVar[Soundness] = Soundness.REAL
