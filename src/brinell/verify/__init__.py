@@ -31,6 +31,9 @@ from brinell.verify.lipschitz.relaxed import Ahead as Ahead
 from brinell.verify.lipschitz.relaxed import affinity as affinity
 from brinell.verify.lipschitz.relaxed import top_k as top_k
 from brinell.verify.milp import MILP as MILP
+from brinell.verify.monotone import Monotony as Monotony
+from brinell.verify.monotone import Pair as Pair
+from brinell.verify.monotone import monotone as monotone
 from brinell.verify.projection import RandomProjection as RandomProjection
 from brinell.verify.property import Case as Case
 from brinell.verify.property import Property as Property

@@ -141,7 +141,7 @@ def passed_on(problem: Problem, relaxed: Relaxation) -> Float64[Tensor, "regions
     what goes into the bend, of which each axis has a share. The share is that of the linear model whose bends have
     the slope of their chord.
     """
-    graph, shares = problem.graph, _shares(problem, relaxed)
+    graph, by_axis = problem.graph, shares(problem, relaxed)
     error = torch.zeros_like(problem.x0).flatten(1)
     for i in graph.bends:
         above = {j: piece for j, piece in relaxed.pieces.items() if j > i}
@@ -151,7 +151,7 @@ def passed_on(problem: Problem, relaxed: Relaxation) -> Float64[Tensor, "regions
             low, high = (end.flatten(1) for end in relaxed.intervals[source])
             relative = torch.where((low < 0) & (high > 0), -low * high / (high - low).square(), 0.0)
             weight = written(held[i]).abs().flatten(2).sum(1) * relative
-            error += (shares[source].abs() @ weight.unsqueeze(2)).squeeze(2)
+            error += (by_axis[source].abs() @ weight.unsqueeze(2)).squeeze(2)
     return error
 
 
@@ -178,7 +178,7 @@ def _divisible(low: Tensor, high: Tensor) -> Tensor:
     return (low < middle) & (middle < high)
 
 
-def _shares(problem: Problem, relaxed: Relaxation) -> dict[int, Float64[Tensor, "regions inputs values"]]:
+def shares(problem: Problem, relaxed: Relaxation) -> dict[int, Float64[Tensor, "regions inputs values"]]:
     """For each node below a bend, how far each axis, over its whole width, moves it in the linear model."""
     graph = problem.graph
     low, high = problem.hull

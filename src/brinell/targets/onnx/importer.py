@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
+from brinell.errors import out_of_memory
 from brinell.targets.onnx.call import Call, Foreign
 from brinell.targets.onnx.files import OnnxFile
 from brinell.targets.onnx.operators import RULES
@@ -45,8 +46,7 @@ def compare(module: fx.GraphModule, session: Session, output: str, low: Tensor, 
     around = (low + high) / 2 + (high - low) * torch.randn(shape, generator=rng)
     dtype = torch.from_numpy(_none(session)).dtype
     for x in (inside.to(dtype), around.to(dtype)):
-        with torch.no_grad():
-            ours = module(x).double()
+        ours = _answer(module, x, session)
         theirs = torch.from_numpy(session(x.numpy(), output)).double()
         if ours.shape != theirs.shape:
             raise Foreign(f"{session.path}: read as shape {tuple(ours.shape)}, run as {tuple(theirs.shape)}")
@@ -54,6 +54,17 @@ def compare(module: fx.GraphModule, session: Session, output: str, low: Tensor, 
         if not torch.allclose(ours, theirs, rtol=0.0, atol=slack, equal_nan=True):
             gap = float((ours - theirs).abs().max())
             raise Foreign(f"{session.path}: our reading of it differs from onnxruntime by {gap:g}")
+
+
+def _answer(module: fx.GraphModule, x: Tensor, session: Session) -> Tensor:
+    try:
+        with torch.no_grad():
+            return torch.as_tensor(module(x)).double()
+    except RuntimeError as error:
+        if out_of_memory(error):
+            raise
+        headline = str(error).partition("\n")[0][:160]
+        raise Foreign(f"{session.path}: read as a model of one batch size alone: {headline}") from error
 
 
 def _outputs(node: Any, values: dict[str, Tensor], version: int, rows: int, tape: Tape) -> dict[str, Tensor]:
