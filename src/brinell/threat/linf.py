@@ -29,6 +29,7 @@ class Linf(PerturbationSet):
     """{x : max |x - x0| <= radius} ∩ box. The projection is exact: set and box are both products of intervals."""
 
     name: ClassVar[str] = "linf"
+    rectangular: ClassVar[bool] = True
     radius: float
     box: Box = REALS
 

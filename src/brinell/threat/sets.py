@@ -32,6 +32,8 @@ class PerturbationSet(ABC):
     box: Box
     pointed: ClassVar[bool] = False
     """Whether its body comes to a point on every axis, so that the steepest move is one of a single feature."""
+    rectangular: ClassVar[bool] = False
+    """Whether it is always all of its hull."""
 
     @property
     def about(self) -> str:

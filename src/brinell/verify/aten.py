@@ -125,7 +125,7 @@ def _convolution_2d(
         x, padding = _pad_same(build, x, kernel, _pair(dilation)) if padding == "same" else x, (0, 0)
     size = (x.shape[1], x.shape[2])
     convolution = Convolution(kernel, offset, size, _pair(stride), _pair(padding), _pair(dilation), groups)
-    return build.add(convolution, x)
+    return build.add(convolution.simplest, x)
 
 
 def _pad_same(build: Builder, x: Value, kernel: Tensor, dilation: Pair) -> Value:

@@ -9,7 +9,7 @@ import torch
 
 from brinell.errors import CannotRun
 from brinell.types import Inputs
-from brinell.verify.operators import Affine, Bend, Interval, Neurons, Values
+from brinell.verify.operators import Affine, Bend, Interval, Neurons, Permute, Reshape, Scale, Values
 
 
 class Unsupported(CannotRun):
@@ -99,6 +99,16 @@ class Graph:
     def bent(self) -> frozenset[int]:
         """The nodes whose bounds a bend asks for."""
         return frozenset(self.nodes[i].inputs[0] for i in self.bends)
+
+    @cached_property
+    def front(self) -> int:
+        """The last node up to which all that is done to the input is done value by value: a box is a box there."""
+        front = 0
+        while [i for i, node in enumerate(self.nodes) if front in node.inputs] == [front + 1]:
+            if not isinstance(self.nodes[front + 1].operator, Scale | Reshape | Permute):
+                break
+            front += 1
+        return front
 
     @cached_property
     def straight(self) -> frozenset[int]:

@@ -40,9 +40,24 @@ class Problem:
 
     def least(self, a: Functional) -> Constants:
         """A lower bound on <a, x> over the inputs allowed, or over their hull where that is as good and cheaper."""
-        if isinstance(a, Windows) and self.is_box:
-            return _least_over_windows(*self.hull, a)
-        return self.set.minimum(self.x0, written(a)) if self.part is None else least_over_box(*self.part, written(a))
+        return least_over_box(*self.hull, written(a)) if self.is_box else self.set.minimum(self.x0, written(a))
+
+    def least_ahead(self, a: Functional) -> Constants:
+        """The same of the node at the front, up to rounding."""
+        return _least(self.front[1], a) if self.is_box else self.least(a)
+
+    @cached_property
+    def front(self) -> tuple[int, Interval]:
+        """(the last node where what is allowed is a box still, that box): bounds need go no further back.
+
+        The input and its hull where it is no box there.
+        """
+        box = self.hull
+        if not self.is_box:
+            return 0, box
+        for i in range(1, self.graph.front + 1):
+            box = self.graph.operator(i).interval(box)
+        return self.graph.front, box
 
     @cached_property
     def hull(self) -> Interval:
@@ -51,12 +66,12 @@ class Problem:
 
     @cached_property
     def is_box(self) -> bool:
-        """Whether the set looks like its own hull: then intervals lose nothing at the first layer. A hint."""
-        if self.part is not None:
+        """Whether the set is its own hull, or looks like it: then intervals lose nothing at the first layer."""
+        if self.part is not None or self.set.rectangular:
             return True
-        ones = torch.ones_like(self.x0[:1]).unsqueeze(1)
-        body = self.set.minimum(self.x0[:1], ones)
-        return bool(torch.allclose(body, least_over_box(self.hull[0][:1], self.hull[1][:1], ones), rtol=1e-9))
+        ones = torch.ones_like(self.x0).unsqueeze(1)
+        body = self.set.minimum(self.x0, ones)
+        return bool(torch.allclose(body, least_over_box(*self.hull, ones), rtol=1e-9, equal_nan=True))
 
     def rows(self, width: int) -> int:
         """How many functionals of `width` values an example may be carried at one time."""
@@ -75,7 +90,7 @@ class Problem:
 
     def only(self, chosen: Tensor) -> "Problem":
         """The same question of some of the examples."""
-        part = None if self.part is None else (self.part[0][chosen], self.part[1][chosen])
+        part = (self.hull[0][chosen], self.hull[1][chosen]) if self.is_box else None
         return replace(self, x0=self.x0[chosen], spec=self.spec[chosen], part=part)
 
 
@@ -113,9 +128,13 @@ def sound(intervals: list[Interval], bounds: Margins) -> Margins:
     return bounds.where(kept.unsqueeze(1), -torch.inf)
 
 
-def _least_over_windows(low: Tensor, high: Tensor, a: Windows) -> Constants:
-    """min <a, x> over low <= x <= high: at the centre, less the half-widths."""
-    return a.on(((low + high) / 2).unsqueeze(1)) - a.of(a.values.abs()).on(((high - low) / 2).unsqueeze(1))
+def _least(box: Interval, a: Functional) -> Constants:
+    """min <a, x> over the box: at its centre, less the half-widths. It takes half the time of its two ends."""
+    centre, half = ((box[1] + sign * box[0]).unsqueeze(1) / 2 for sign in (1, -1))
+    if isinstance(a, Windows):
+        return a.on(centre) - a.of(a.values.abs()).on(half)
+    rows = a.flatten(2)
+    return (rows @ centre.flatten(2).mT - rows.abs() @ half.flatten(2).mT).squeeze(2)
 
 
 def _as_held(box: Box, x0: Inputs) -> Box:

@@ -1,7 +1,7 @@
 """Bounds on every node, from the input forward, and the linear bounds of the bends that rest on them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Literal, final
@@ -108,9 +108,10 @@ def met(interval: Interval, other: Interval) -> Interval:
 
 
 def bound(problem: Problem, node: int, a: Functional, pieces: Mapping[int, Linearised]) -> Constants:
-    """A lower bound on <a, node>, by substitution back to the input."""
-    held, constant = substitute(problem.graph, node, a, pieces)
-    return problem.least(held[0]) + constant if 0 in held else constant
+    """A lower bound on <a, node>, by substitution back to the input, or to a box that it becomes on the way."""
+    front, _ = problem.front
+    held, constant = substitute(problem.graph, node, a, pieces, front)
+    return problem.least_ahead(held[front]) + constant if front in held else constant
 
 
 def best(problem: Problem, relaxed: Relaxation) -> Constants:
@@ -151,23 +152,39 @@ def tighten(
     stays as it was.
     """
     most = problem.rows(widest(problem.graph, node, pieces))
+    low, high = (end.flatten(1).clone() for end in interval)
     for asked in (positive, ~positive):
-        left = wanted(interval)
-        signs = torch.where(asked, 1.0, -1.0).to(problem.x0.dtype)
-        low, high = (end.flatten(1) for end in interval)
-        for neurons, unit in units(left, signs, most):
-            problem.checkpoint()
-            is_low = asked.flatten(1).gather(1, neurons)
-            found = bound(problem, node, unit, pieces) - error.flatten(1).gather(1, neurons)
-            found = found.where(found.isfinite(), -torch.inf).to(low.dtype)
-            old_low, old_high = low.gather(1, neurons), high.gather(1, neurons)
-            new_low = torch.maximum(found, old_low).where(is_low, old_low)
-            new_high = torch.minimum(-found, old_high).where(~is_low, old_high)
-            meet = (new_low <= new_high) & left.flatten(1).gather(1, neurons)
-            low = low.scatter(1, neurons, new_low.where(meet, old_low))
-            high = high.scatter(1, neurons, new_high.where(meet, old_high))
-        interval = low.reshape(left.shape), high.reshape(left.shape)
-    return interval
+        left = wanted((low.reshape(asked.shape), high.reshape(asked.shape)))
+        for some in _alike(left, len(left) * most):
+            alone, below = problem.only(some), {i: _only(piece, some) for i, piece in pieces.items()}
+            signs = torch.where(asked[some], 1.0, -1.0).to(problem.x0.dtype)
+            for neurons, unit in units(left[some], signs, max(1, len(left) * most // len(some))):
+                problem.checkpoint()
+                is_low, known = asked[some].flatten(1).gather(1, neurons), left[some].flatten(1).gather(1, neurons)
+                found = bound(alone, node, unit, below) - error[some].flatten(1).gather(1, neurons)
+                found = found.where(found.isfinite() & known, -torch.inf).to(low.dtype)
+                place = some.unsqueeze(1), neurons
+                new = found.where(is_low, -torch.inf), (-found).where(~is_low, torch.inf)
+                low[place], high[place] = met((low[place], high[place]), new)
+    return low.reshape(positive.shape), high.reshape(positive.shape)
+
+
+def _alike(wanted: Neurons, most: int) -> Iterator[Int64[Tensor, " some"]]:
+    """Examples with about as many wanted neurons, together no more than `most`: those of one example are not parted."""
+    counts, examples = wanted.flatten(1).sum(1).sort(descending=True)
+    start, end = 0, int(counts.count_nonzero())
+    while start < end:
+        size = max(1, most // int(counts[start]))
+        yield examples[start : min(end, start + size)]
+        start += size
+
+
+def _only(piece: Linearised, examples: Int64[Tensor, " some"]) -> Linearised:
+    """The linear bound of some of the examples."""
+    if isinstance(piece, Affine):
+        return piece
+    values = {field.name: getattr(piece, field.name) for field in fields(piece)}
+    return replace(piece, **{name: v[examples] for name, v in values.items() if isinstance(v, Tensor)})
 
 
 def units(wanted: Neurons, signs: Values, most: int) -> Iterator[tuple[Int64[Tensor, "batch rows"], Functional]]:

@@ -50,8 +50,8 @@ def at_node(graph: Graph, i: int, inputs: Sequence[Interval], errors: Sequence[V
     constant, step = share(math.prod(graph.nodes[i].shape) + few, dtype), share(operator.terms + few, dtype)
     if isinstance(operator, Affine):
         carried = [(1 + step) * e + step * magnitude(x) for e, x in zip(errors, inputs, strict=True)]
-        low, high = operator.interval(*((-e, e) for e in carried))
-        return (high - low) / 2 + constant * ((high + low) / 2).abs()
+        offset = operator.forward(*(torch.zeros_like(e[:1]) for e in carried))
+        return operator.spread(*carried) + constant * offset.abs()
     ((low, high),), (error,) = inputs, errors
     return operator.carried(low, high, error, step, constant)
 
@@ -94,8 +94,7 @@ def made(operator: Affine, sizes: Sequence[Values], dtype: torch.dtype) -> Value
 
 def spread(operator: Affine, sizes: Sequence[Values]) -> tuple[Values, Values]:
     """(|W| sizes, the offset) of an affine operator."""
-    low, high = operator.interval(*((-size, size) for size in sizes))
-    return (high - low) / 2, (high + low) / 2
+    return operator.spread(*sizes), operator.forward(*(torch.zeros_like(size[:1]) for size in sizes))
 
 
 def outward(interval: Interval, dtype: torch.dtype) -> Interval:

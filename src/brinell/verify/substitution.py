@@ -12,16 +12,18 @@ Functional = Coefficients | Windows
 
 
 def substitute(
-    graph: Graph, node: int, a: Functional, pieces: Mapping[int, Linearised]
+    graph: Graph, node: int, a: Functional, pieces: Mapping[int, Linearised], front: int = 0
 ) -> tuple[dict[int, Functional], Constants]:
     """(a_i for each node i that has no piece, c) with <a, node> >= the sum of <a_i, node i> + c.
+
+    front: nodes up to there are not looked through.
 
     Each node is rewritten once, after all that depend on it: what its readers send is added up first
     (Xu et al. 2020, arXiv:2002.12920, algorithm 1).
     """
     held: dict[int, Functional] = {node: a}
     constant: Constants = torch.zeros(1, 1)  # the narrowest type: a sum takes that of its terms
-    for i in range(node, 0, -1):
+    for i in range(node, front, -1):
         if i not in held or i not in pieces:
             continue
         parts, offset = _step(pieces[i], held.pop(i))

@@ -84,6 +84,31 @@ def test_intervals_hold_every_value_between(operator: Affine, shapes: list[tuple
 
 
 @NAMED
+def test_the_spread_is_made_of_the_absolute_values_of_the_linear_part(operator: Affine, shapes: list) -> None:
+    zeros = [torch.zeros(1, *shape, dtype=torch.float64) for shape in shapes]
+    still, sizes = operator.forward(*zeros), [draw(1, *shape, seed=i).abs() for i, shape in enumerate(shapes)]
+    columns = torch.zeros_like(still)
+    for part, size in enumerate(sizes):
+        for place in range(size.numel()):
+            alone = [torch.zeros_like(x) for x in zeros]
+            alone[part].view(-1)[place] = size.view(-1)[place]
+            columns += (operator.forward(*alone) - still).abs()
+    torch.testing.assert_close(operator.spread(*sizes), columns, rtol=0, atol=1e-12)
+
+
+def test_a_convolution_that_weighs_each_channel_alone_is_a_factor() -> None:
+    weight, bias, x = draw(3, 1, 1, 1), draw(3, seed=1), draw(2, 3, 5, 4, seed=2)
+    simple = Convolution(weight, bias, (5, 4), groups=3).simplest
+    assert isinstance(simple, Scale)
+    torch.testing.assert_close(simple.forward(x), Convolution(weight, bias, (5, 4), groups=3).forward(x))
+    for how in ({"stride": (2, 1)}, {"padding": (0, 1)}):
+        other = Convolution(weight, bias, (5, 4), groups=3, **how)
+        assert other.simplest is other
+    mixing = Convolution(draw(3, 3, 1, 1), bias, (5, 4))
+    assert mixing.simplest is mixing
+
+
+@NAMED
 def test_forms_are_carried_forward_as_values_are(operator: Affine, shapes: list[tuple[int, ...]]) -> None:
     """A form that is the same below and above stays so, and <a, its rows> is <a carried back, the inputs' rows>."""
     rows = [draw(2, 3, *shape, seed=i) for i, shape in enumerate(shapes)]

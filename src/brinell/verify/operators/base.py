@@ -5,7 +5,6 @@ A new operator is a new small file with one of the two; a new algorithm asks onl
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -84,11 +83,27 @@ class Operator(ABC):
 class Affine(Operator, Onward):
     """An affine operator; `backward` is exact: the transpose of the linear part, and <a, offset>.
 
-    mixes: whether an output depends on several input values, so that their bounds add up. `interval` is affine in the
-    two ends together, W+ low + W- high + offset, whichever of them is larger.
+    mixes: whether an output depends on several input values, so that their bounds add up. Unless values are only moved
+    (`summands` is 0), `forward` and `spread` return tensors of their own.
     """
 
     mixes: ClassVar[bool]
+
+    @abstractmethod
+    def spread(self, *sizes: Values) -> Values:
+        """How far the value may move where the inputs move by up to these: the absolute values of the linear part."""
+
+    def interval(self, *inputs: Interval) -> Interval:
+        """What becomes of the middle and of the half-width (Gowal et al. 2018, arXiv:1810.12715, eq. 6).
+
+        It is affine in the two ends together, W+ low + W- high + offset, whichever of them is larger.
+        """
+        if self.summands == 0:
+            lows, highs = zip(*inputs, strict=True)
+            return self.forward(*lows), self.forward(*highs)
+        middle = self.forward(*((high + low).mul_(0.5) for low, high in inputs))
+        half = self.spread(*((high - low).mul_(0.5) for low, high in inputs))
+        return middle - half, middle.add_(half)
 
     def ahead(self, *forms: Interval, offset: bool) -> Interval:
         low, high = self.interval(*((low.flatten(0, 1), high.flatten(0, 1)) for low, high in forms))
@@ -137,16 +152,6 @@ class Bend(Operator):
 def magnitude(interval: Interval) -> Values:
     """The largest absolute value of each."""
     return torch.maximum(interval[0].abs(), interval[1].abs())
-
-
-def centred(interval: Interval, centre: Callable[[Values], Values], spread: Callable[[Values], Values]) -> Interval:
-    """The interval of an affine function: what it makes of the middle, and, without the offset, of the half-width.
-
-    Gowal et al. 2018, arXiv:1810.12715, eq. 6. Both functions return tensors of their own.
-    """
-    low, high = interval
-    middle, half = centre((high + low).mul_(0.5)), spread((high - low).mul_(0.5))
-    return middle - half, middle.add_(half)
 
 
 def inner(a: Coefficients, values: Tensor) -> Constants:

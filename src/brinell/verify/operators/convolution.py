@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float64
 from torch import Tensor
 
-from brinell.verify.operators.base import Affine, Coefficients, Constants, Interval, Values, centred
+from brinell.verify.operators.base import Affine, Coefficients, Constants, Values
+from brinell.verify.operators.scale import Scale
 from brinell.verify.operators.windows import Local, Windows
 
 Pair = tuple[int, int]
@@ -44,8 +45,17 @@ class Convolution(Affine, Local):
         (x,) = inputs
         return self._slide(x, self.weight, self.bias)
 
-    def interval(self, *inputs: Interval) -> Interval:
-        return centred(inputs[0], self.forward, lambda half: self._slide(half, self._sizes, None))
+    def spread(self, *sizes: Values) -> Values:
+        (size,) = sizes
+        return self._slide(size, self._sizes, None)
+
+    @property
+    def simplest(self) -> Affine:
+        """The same function: a factor a channel, where that is all there is to it."""
+        alone = self.weight.shape[1:] == (1, 1, 1) and self.groups == len(self.weight)
+        if not alone or (*self.stride, *self.padding) != (1, 1, 0, 0):
+            return self
+        return Scale(self.weight.reshape(-1, 1, 1), self.bias.reshape(-1, 1, 1))
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         images = a.flatten(0, 1)
@@ -53,6 +63,9 @@ class Convolution(Affine, Local):
             spread = self.weight.flatten(1).T @ images.flatten(2)
             kernel = self.weight.shape[-2:]
             back = F.fold(spread, self.size, kernel, self.dilation, self.padding, self.stride)
+        elif self._turns:
+            padding = [self.dilation[i] * (self.weight.shape[2 + i] - 1) - self.padding[i] for i in (0, 1)]
+            back = F.conv2d(images, self._turned, None, 1, padding, self.dilation)
         else:
             back = F.conv_transpose2d(
                 images,
@@ -94,6 +107,18 @@ class Convolution(Affine, Local):
     @cached_property
     def _sizes(self) -> Tensor:
         return self.weight.abs()
+
+    @property
+    def _turns(self) -> bool:
+        """Whether the transpose is a convolution too, which torch does faster."""
+        reach = [self.dilation[i] * (self.weight.shape[2 + i] - 1) for i in (0, 1)]
+        return (
+            self.groups == 1 and self.stride == (1, 1) and all(p <= r for p, r in zip(self.padding, reach, strict=True))
+        )
+
+    @cached_property
+    def _turned(self) -> Tensor:
+        return self.weight.flip(2, 3).transpose(0, 1).contiguous()
 
     @cached_property
     def _matrices(self) -> dict[Pair, Tensor]:

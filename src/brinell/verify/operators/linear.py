@@ -7,7 +7,7 @@ from typing import ClassVar, final
 from jaxtyping import Float64
 from torch import Tensor
 
-from brinell.verify.operators.base import Affine, Coefficients, Constants, Interval, Values, centred, inner
+from brinell.verify.operators.base import Affine, Coefficients, Constants, Values
 
 
 @final
@@ -31,12 +31,14 @@ class Linear(Affine):
         (x,) = inputs
         return x @ self.weight.T + self.bias
 
-    def interval(self, *inputs: Interval) -> Interval:
-        return centred(inputs[0], self.forward, lambda half: half @ self._sizes)
+    def spread(self, *sizes: Values) -> Values:
+        (size,) = sizes
+        return size @ self._sizes
 
     @cached_property
     def _sizes(self) -> Float64[Tensor, "inputs outputs"]:
         return self.weight.T.abs()
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
-        return (a @ self.weight,), inner(a, self.bias)
+        constant = a @ self.bias
+        return (a @ self.weight,), constant if constant.dim() == 2 else constant.flatten(2).sum(2)

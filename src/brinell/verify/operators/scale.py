@@ -6,7 +6,7 @@ from typing import ClassVar, final
 from jaxtyping import Float64
 from torch import Tensor
 
-from brinell.verify.operators.base import Affine, Coefficients, Constants, Interval, Values, centred, inner
+from brinell.verify.operators.base import Affine, Coefficients, Constants, Values, inner
 from brinell.verify.operators.windows import Local, Windows
 
 
@@ -27,8 +27,9 @@ class Scale(Affine, Local):
         (x,) = inputs
         return x * self.factor + self.shift
 
-    def interval(self, *inputs: Interval) -> Interval:
-        return centred(inputs[0], self.forward, lambda half: half * self.factor.abs())
+    def spread(self, *sizes: Values) -> Values:
+        (size,) = sizes
+        return size * self.factor.abs()
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         return (a * self.factor,), inner(a, self.shift)

@@ -6,7 +6,7 @@ from typing import ClassVar, final
 import torch
 import torch.nn.functional as F
 
-from brinell.verify.operators.base import Affine, Coefficients, Constants, Interval, Values
+from brinell.verify.operators.base import Affine, Coefficients, Constants, Values
 
 
 @final
@@ -26,9 +26,8 @@ class Reshape(Affine):
         (x,) = inputs
         return x.reshape(len(x), *self.after)
 
-    def interval(self, *inputs: Interval) -> Interval:
-        ((low, high),) = inputs
-        return self.forward(low), self.forward(high)
+    def spread(self, *sizes: Values) -> Values:
+        return self.forward(*sizes)
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         return (a.reshape(*a.shape[:2], *self.before),), a.new_zeros(a.shape[:2])
@@ -50,9 +49,8 @@ class Permute(Affine):
         (x,) = inputs
         return x.permute(0, *(axis + 1 for axis in self.order))
 
-    def interval(self, *inputs: Interval) -> Interval:
-        ((low, high),) = inputs
-        return self.forward(low), self.forward(high)
+    def spread(self, *sizes: Values) -> Values:
+        return self.forward(*sizes)
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         inverse = sorted(range(len(self.order)), key=self.order.__getitem__)
@@ -79,9 +77,8 @@ class Pick(Affine):
         (x,) = inputs
         return x[(slice(None),) * (self.axis + 1) + (self._kept(),)]
 
-    def interval(self, *inputs: Interval) -> Interval:
-        ((low, high),) = inputs
-        return self.forward(low), self.forward(high)
+    def spread(self, *sizes: Values) -> Values:
+        return self.forward(*sizes)
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         axis = self.axis + 2
@@ -109,9 +106,8 @@ class Pad(Affine):
         (x,) = inputs
         return F.pad(x, [side for sides in self.sides for side in sides])
 
-    def interval(self, *inputs: Interval) -> Interval:
-        ((low, high),) = inputs
-        return self.forward(low), self.forward(high)
+    def spread(self, *sizes: Values) -> Values:
+        return self.forward(*sizes)
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         return (F.pad(a, [-side for sides in self.sides for side in sides]),), a.new_zeros(a.shape[:2])
@@ -133,9 +129,8 @@ class Concatenate(Affine):
     def forward(self, *inputs: Values) -> Values:
         return torch.cat(inputs, self.axis + 1)
 
-    def interval(self, *inputs: Interval) -> Interval:
-        lows, highs = zip(*inputs, strict=True)
-        return self.forward(*lows), self.forward(*highs)
+    def spread(self, *sizes: Values) -> Values:
+        return self.forward(*sizes)
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         return torch.split(a, list(self.counts), self.axis + 2), a.new_zeros(a.shape[:2])
@@ -151,6 +146,10 @@ class Expand(Affine):
     after: tuple[int, ...]
 
     @property
+    def summands(self) -> int:
+        return 0
+
+    @property
     def terms(self) -> int:
         return torch.Size(self.after).numel() // torch.Size(self.before).numel()
 
@@ -158,9 +157,8 @@ class Expand(Affine):
         (x,) = inputs
         return x.expand(len(x), *self.after)
 
-    def interval(self, *inputs: Interval) -> Interval:
-        ((low, high),) = inputs
-        return self.forward(low), self.forward(high)
+    def spread(self, *sizes: Values) -> Values:
+        return self.forward(*sizes)
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         sizes = enumerate(zip(self.before, self.after, strict=True))

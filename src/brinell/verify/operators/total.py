@@ -6,7 +6,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from brinell.verify.operators.base import Affine, Coefficients, Constants, Interval, Values
+from brinell.verify.operators.base import Affine, Coefficients, Constants, Values
 from brinell.verify.operators.windows import Local, Windows
 
 
@@ -25,12 +25,8 @@ class Total(Affine, Local):
     def forward(self, *inputs: Values) -> Values:
         return _add([weight * x for weight, x in zip(self.weights, inputs, strict=True)])
 
-    def interval(self, *inputs: Interval) -> Interval:
-        ends = [
-            (weight * low, weight * high) if weight >= 0 else (weight * high, weight * low)
-            for weight, (low, high) in zip(self.weights, inputs, strict=True)
-        ]
-        return _add([low for low, _ in ends]), _add([high for _, high in ends])
+    def spread(self, *sizes: Values) -> Values:
+        return _add([abs(weight) * size for weight, size in zip(self.weights, sizes, strict=True)])
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         """Every branch receives the functional: they are not a sequence."""

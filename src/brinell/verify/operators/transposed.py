@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float64
 from torch import Tensor
 
-from brinell.verify.operators.base import Affine, Coefficients, Constants, Interval, Values, centred
+from brinell.verify.operators.base import Affine, Coefficients, Constants, Values
 from brinell.verify.operators.convolution import Pair
 
 
@@ -29,18 +29,23 @@ class TransposedConvolution(Affine):
     def terms(self) -> int:
         return self.weight[0].numel()
 
+    @property
+    def summands(self) -> int:
+        return self.weight[:, 0].numel() // self.groups
+
     def forward(self, *inputs: Values) -> Values:
         (x,) = inputs
-        return self._spread(x, self.weight, self.bias)
+        return self._slide(x, self.weight, self.bias)
 
-    def interval(self, *inputs: Interval) -> Interval:
-        return centred(inputs[0], self.forward, lambda half: self._spread(half, self.weight.abs(), None))
+    def spread(self, *sizes: Values) -> Values:
+        (size,) = sizes
+        return self._slide(size, self.weight.abs(), None)
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         back = F.conv2d(a.flatten(0, 1), self.weight, None, self.stride, self.padding, self.dilation, self.groups)
         return (back.unflatten(0, a.shape[:2]),), a.sum((-2, -1)) @ self.bias
 
-    def _spread(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def _slide(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.conv_transpose2d(
             x, weight, bias, self.stride, self.padding, self.left_over, self.groups, self.dilation
         )
