@@ -223,7 +223,7 @@ CATALOG: tuple[Row, ...] = (
         "proof",
         "lipschitz",
         Access.WEIGHTS,
-        "Weng et al. 2018, arXiv:1804.09699",
+        "Huang et al. 2021, arXiv:2111.01395",
     ),
     Row(
         "Smoothing",

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from brinell.threat.sets import least_over_box
 from brinell.verify.graph import Graph
+from brinell.verify.lipschitz.near import near
+from brinell.verify.lipschitz.secants import by_secants
 from brinell.verify.operators import Affine, Constants, Interval, Linearised, Neurons, Slope, Values, Windows
 from brinell.verify.problem import Problem
 from brinell.verify.rounding import at_input, at_node, at_value, outward
@@ -47,9 +49,12 @@ def relax(
     boxes. inside: the precision of that substitution, whose rounding widens what it shows; float64 takes over where it
     would widen it much.
 
-    known: intervals of some nodes that hold already, from a larger region for example.
+    known: intervals of some nodes that hold already, from a larger region for example. Where the set is no box, those
+    that Lipschitz constants show are known as well: hulls of balls are large, and intervals of hulls larger still.
     """
     graph, inner = problem.graph, problem.cast(inside)
+    if substituted and not problem.is_box:
+        known = {**near(problem), **known}
     exact = graph.single if problem.is_box else frozenset({0})
     worth = (graph.bent if substituted else graph.bent & graph.straight) - exact
     last = max(worth, default=0)  # rounding matters up to there
@@ -115,12 +120,14 @@ def bound(problem: Problem, node: int, a: Functional, pieces: Mapping[int, Linea
 
 
 def best(problem: Problem, relaxed: Relaxation) -> Constants:
-    """The better of what substitution and intervals show of the specification.
+    """The best of what substitution, intervals and, of sets that are no boxes, secants show of the specification.
 
-    A deviation from the papers, at next to no cost: deep down a line may pass below where an interval ends.
+    A deviation from the papers, at next to no cost: deep down a line may pass below where an interval ends, and what a
+    ball cannot do to many neurons at once is known to Lipschitz constants alone.
     """
     substituted = bound(problem, problem.graph.output, problem.spec, relaxed.pieces)
-    return torch.maximum(substituted, elided(problem, relaxed))
+    bounds = torch.maximum(substituted, elided(problem, relaxed))
+    return bounds if problem.is_box else torch.maximum(bounds, by_secants(problem, relaxed.intervals))
 
 
 def elided(problem: Problem, relaxed: Relaxation) -> Constants:

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brinell.errors import UsageError
-from brinell.threat import Linf
+from brinell.threat import L2, Linf
 from brinell.verify import CROWN, GloRo, affinity, certified, constants, margins, top_k
 from brinell.verify.builder import Builder
 from brinell.verify.graph import graph
 from brinell.verify.operators import Linear
-from verify.networks import UNIT, examples, inside, perceptron
+from verify.networks import UNIT, examples, inside, normal, perceptron
 
 
 @settings(max_examples=20)
@@ -59,6 +59,28 @@ def test_laxer_properties_hold_more_often(seed: int) -> None:
     assert (strict <= grouped).all()
     assert (grouped <= third).all()
     assert (top_k(GloRo(), net, x0, set, 3).certified <= third).all()
+
+
+def test_within_a_ball_crown_certifies_what_constants_do_and_more() -> None:
+    """A network whose constant says something: two layers of orthogonal rows."""
+    rng, build = torch.Generator().manual_seed(0), Builder()
+    x = build.input((8,))
+    for width in (8, 8, 5):
+        weight = torch.linalg.qr(normal(8, 8, rng=rng)).Q[:width]
+        x = build.add(Linear(weight, normal(width, rng=rng) / 8), x)
+        x = x if width == 5 else build.relu(x)
+    net, set = graph(build.nodes), L2(0.07, UNIT)
+    x0 = examples(net, 100, 0)
+    groups = [[0, 1], [2, 3, 4]]
+    for ask in (
+        lambda v: top_k(v, net, x0, set, 1),
+        lambda v: top_k(v, net, x0, set, 3),
+        lambda v: affinity(v, net, x0, set, groups),
+    ):
+        constant, substituted = ask(GloRo()), ask(CROWN())
+        assert constant.certified.any()
+        assert (substituted.margin >= constant.margin - 1e-9).all()
+        assert substituted.certified.sum() > 1.1 * constant.certified.sum()
 
 
 def test_two_classes_that_change_places_are_one_answer_where_they_are_one_group() -> None:

@@ -4,7 +4,6 @@ Source: Leino et al. 2021, arXiv:2102.08452.
 """
 
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar, final
 
 import torch
@@ -17,9 +16,9 @@ from brinell.threat import PerturbationSet
 from brinell.types import Inputs, Logits, Scores
 from brinell.verify.graph import Graph
 from brinell.verify.lipschitz import norms
-from brinell.verify.lipschitz.constants import Constants, constants
+from brinell.verify.lipschitz.constants import constants
+from brinell.verify.lipschitz.near import fall, held
 from brinell.verify.problem import Problem, solve
-from brinell.verify.rounding import share
 from brinell.verify.verifier import Checkpoint, Margins, Spec, Verifier, nothing
 
 
@@ -48,20 +47,6 @@ class GloRo(Verifier):
 
     def _bound(self, problem: Problem) -> Margins:
         return held(problem) - fall(problem, constants(problem.graph, self.steps))
-
-
-def held(problem: Problem) -> Margins:
-    """The margins of the examples themselves, by the scores that float64 computes."""
-    scores = problem.graph(problem.x0).unsqueeze(2)
-    off = share(problem.graph.classes + 8, torch.float64) * (problem.spec.abs() @ scores.abs())
-    return (problem.spec @ scores - off).squeeze(2)
-
-
-def fall(problem: Problem, known: Constants) -> Margins:
-    """The most that a margin can lose over the set."""
-    lengths = {norm: problem.set.extent(problem.x0, norm).unsqueeze(1) for norm in (2, inf)}
-    lost = [constant * lengths[norm] for norm, constant in known.of(problem.spec).items()]
-    return torch.stack(lost).nan_to_num(inf).amin(0) * (1 + 8 * norms.UNIT)
 
 
 def certified_radius(scores: Logits, pairs: Float64[Tensor, "classes classes"]) -> Scores:
