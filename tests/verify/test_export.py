@@ -73,16 +73,34 @@ class Smooth(nn.Module):
         return self.head(h.flatten(1))
 
 
-class Attention(nn.Module):
-    """One head over 4 tokens, and the odds of the classes."""
+class Powers(nn.Module):
+    """Gates of other kinds, and powers that are not whole, or negative."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.read, self.head = nn.Linear(8, 12), nn.Linear(16, 3)
+        self.read, self.head = nn.Linear(128, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.read(x.flatten(1) / 10)
+        far = h.abs() + 0.5
+        return self.head(F.mish(h) - F.gelu(h, approximate="tanh") / 2 + far**1.5 - far**-2 + far**-0.3)
+
+
+class Attention(nn.Module):
+    """One head over 4 tokens, and the odds of the classes."""
+
+    def __init__(self, mask: Tensor | None = None, causal: bool = False) -> None:
+        super().__init__()
+        self.read, self.head, self.mask, self.causal = nn.Linear(8, 12), nn.Linear(16, 3), mask, causal
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.read(F.avg_pool2d(x, 2).transpose(1, 2).flatten(2) / 8).split(4, 2)
-        return self.head(F.scaled_dot_product_attention(q, k, v).flatten(1)).log_softmax(1)
+        seen = F.scaled_dot_product_attention(q, k, v, self.mask, is_causal=self.causal)
+        return self.head(seen.flatten(1)).log_softmax(1)
+
+
+KEYS = torch.tensor([[1, 0, 0, 1], [0, 1, 1, 1], [0, 0, 1, 0], [1, 1, 1, 1]], dtype=torch.bool)
+BIAS = torch.where(KEYS, torch.linspace(-1, 1, 16).reshape(4, 4), -torch.inf)
 
 
 def seeded(module: nn.Module) -> nn.Module:
@@ -103,7 +121,11 @@ MODULES = {
     "normalised": lambda: Normalised(nn.Sequential(nn.Flatten(), nn.Linear(128, 5), nn.ReLU(), nn.Linear(5, 3))),
     "block": lambda: Normalised(Block()),
     "smooth": lambda: nn.Sequential(nn.AvgPool2d((1, 1)), Smooth()),
+    "powers": Powers,
     "attention": Attention,
+    "attention to the past": lambda: Attention(causal=True),
+    "attention to some": lambda: Attention(KEYS),
+    "attention with a bias": lambda: Attention(BIAS.unsqueeze(0)),
     "odds": lambda: nn.Sequential(nn.AvgPool2d((1, 1)), Odds()),
 }
 
@@ -144,10 +166,15 @@ def test_a_residual_sum_is_not_a_sequence() -> None:
 
 
 def test_an_operator_without_a_rule_names_itself_and_where_it_is() -> None:
-    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.Sequential(nn.Mish()))
-    with pytest.raises(Unsupported, match=r"no rule for aten.mish.default in 2.0 \(Mish\)"):
+    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.Sequential(nn.Hardshrink()))
+    with pytest.raises(Unsupported, match=r"no rule for aten\.\w+\.\w+ in 2.0 \(Hardshrink\)"):
         trace(module, torch.zeros(1, 4))
     assert issubclass(Unsupported, CannotRun)
+
+
+def _attended(x: Tensor, mask: Tensor) -> Tensor:
+    tokens = x.reshape(-1, 2, 2)
+    return F.scaled_dot_product_attention(tokens, tokens, tokens, mask).flatten(1)
 
 
 class Bad(nn.Module):
@@ -163,8 +190,10 @@ class Bad(nn.Module):
     ("function", "message"),
     [
         (lambda x: x - x.mean(0, keepdim=True), "batch axis"),
-        (lambda x: F.gelu(x, approximate="tanh"), "approximate='tanh'"),
-        (lambda x: x**1.5, "a power of 1.5"),
+        (lambda x: x**0.0, "a power of 0|constant"),
+        (lambda x: x + torch.full((4,), torch.inf), "holds NaN or infinite"),
+        (lambda x: _attended(x, torch.zeros(2, 2, dtype=torch.bool)), "leaves nothing to attend to"),
+        (lambda x: _attended(x, x.reshape(-1, 2, 2)), "mask that depends on the input"),
         (lambda x: x * x.reshape(-1, 2, 2).sum(2), "shape|size"),
         (lambda x: F.elu(x) @ F.elu(x).mT, "batch axis|shape"),
         (lambda x: x.flip(0), "no rule for aten.flip"),

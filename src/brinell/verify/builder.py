@@ -118,10 +118,11 @@ class Builder:
         order[first], order[second] = order[second], order[first]
         return self.add(Permute(tuple(order)), x)
 
-    def softmax(self, x: Value, axis: int, logarithm: bool = False) -> Value:
+    def softmax(self, x: Value, axis: int, logarithm: bool = False, allowed: Tensor | None = None) -> Value:
         """1 / sum_j exp(x_j - x_i), or minus the logarithm of that sum.
 
         The exponential-reciprocal decomposition of Wei et al. 2023, arXiv:2303.01713, section 3: the sum is at least 1.
+        allowed: of the shape of x, which of its values there are, at least one in each sum; the others have no share.
         """
         last = len(x.shape) - 1
         moved = self.transpose(x, axis, last)
@@ -129,9 +130,13 @@ class Builder:
         unit = torch.eye(count, dtype=torch.float64)
         differences = (unit.unsqueeze(0) - unit.unsqueeze(1)).reshape(count * count, count)
         powers = self.add(Exp(), self.add(Linear(differences, torch.zeros(count * count, dtype=torch.float64)), moved))
-        whole = self.weighted(self.reshape(powers, (*moved.shape, count)), [last + 1], 1.0, False)
+        powers = self.reshape(powers, (*moved.shape, count))
+        there = None if allowed is None else allowed.to(torch.float64).transpose(axis, last)
+        if there is not None:
+            powers = self.scale(powers, there.unsqueeze(-2))
+        whole = self.weighted(powers, [last + 1], 1.0, False)
         share = self.scale(self.add(Log(), whole), -1.0) if logarithm else self.add(Reciprocal(), whole)
-        return self.transpose(share, axis, last)
+        return self.transpose(share if there is None else self.scale(share, there), axis, last)
 
     def normalised(self, x: Value, axes: Sequence[int], eps: float) -> Value:
         """(x - mean) / sqrt(variance + eps), over `axes` of one example."""
@@ -164,7 +169,8 @@ def constant(value: object) -> Tensor:
     """A constant in float64, on the CPU, where proofs are made. There are none of a network with weights of NaN."""
     if not isinstance(value, (Tensor, int, float)):
         raise Unsupported(f"a {type(value).__name__} where a constant was expected")
-    held = torch.as_tensor(value).detach().to("cpu", torch.float64)
+    held = value if isinstance(value, Tensor) else torch.tensor(float(value), dtype=torch.float64)
+    held = held.detach().to("cpu", torch.float64)
     if not held.isfinite().all():
         raise Unsupported(f"a constant of shape {tuple(held.shape)} that holds NaN or infinite numbers")
     return held

@@ -15,8 +15,11 @@ from brinell.verify.operators import (
     Curve,
     Erf,
     Exp,
+    HardSwish,
     Log,
+    Mish,
     Power,
+    RealPower,
     Reciprocal,
     Rsqrt,
     Sigmoid,
@@ -24,6 +27,7 @@ from brinell.verify.operators import (
     Softplus,
     Sqrt,
     Tanh,
+    TanhGELU,
     Windows,
 )
 
@@ -37,6 +41,9 @@ CURVES: dict[str, Curve] = {
     "selu": ELU(1.6732632423543772),
     "silu": SiLU(),
     "gelu": GELU(),
+    "tanh-gelu": TanhGELU(),
+    "mish": Mish(),
+    "hard-swish": HardSwish(),
     "exp": Exp(),
     "square": Power(2),
     "cube": Power(3),
@@ -45,8 +52,11 @@ CURVES: dict[str, Curve] = {
     "log": Log(),
     "sqrt": Sqrt(),
     "rsqrt": Rsqrt(),
+    "sesqui": RealPower(1.5),
+    "cube-root": RealPower(1 / 3),
+    "inverse-sesqui": RealPower(-1.5),
 }
-POSITIVE = {"log", "sqrt", "rsqrt"}
+POSITIVE = {"log", "sqrt", "rsqrt", "sesqui", "cube-root", "inverse-sesqui"}
 NAMED = pytest.mark.parametrize("name", CURVES)
 SCALES = st.sampled_from([1e-300, 1e-12, 1e-3, 0.1, 1.0, 3.0, 10.0, 50.0, 1e3, 1e6, 1e150])
 CHOICES = st.sampled_from(["adaptive", "same", "free"])
@@ -190,7 +200,7 @@ def test_the_profile_is_that_of_the_function(name) -> None:
     """The derivative is the slope; it rises where the function is said to be convex, and is zero at a turn."""
     curve, step = CURVES[name], 1e-5
     x = torch.linspace(0.05 if name in POSITIVE else -4, 4, 400, dtype=torch.float64)
-    kinks = torch.tensor([0.0] if isinstance(curve, (ELU, Reciprocal)) else [])
+    kinks = torch.tensor({ELU: [0.0], Reciprocal: [0.0], HardSwish: [-3.0, 3.0]}.get(type(curve), []))
     x = x[(x.unsqueeze(1) - kinks).abs().amin(1) > 2e-2] if len(kinks) else x
     slope = (curve.forward(x + step) - curve.forward(x - step)) / (2 * step)
     torch.testing.assert_close(curve.derivative(x), slope, rtol=1e-6, atol=1e-7)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, final
 
 import torch
@@ -35,9 +36,9 @@ class Call:
         """Whether a tensor depends on the network's input: its first axis then counts examples."""
         return self.tape.depends(x)
 
-    def do(self, operator: Any, *args: Any) -> Tensor:
+    def do(self, operator: Any, *args: Any, options: Mapping[str, Any] = MappingProxyType({})) -> Tensor:
         """The value of one of PyTorch's operators, recorded if it depends on the network's input."""
-        return self.tape(operator, *args)
+        return self.tape(operator, *args, options=options)
 
     def whole(self, x: Tensor | None, name: str) -> list[int]:
         """A constant input as whole numbers."""

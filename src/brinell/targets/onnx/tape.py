@@ -1,6 +1,8 @@
 """What an importer writes down: PyTorch's operators run on an example, and recorded where they depend on the input."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, final
 
 import torch
@@ -35,13 +37,13 @@ class Tape:
         """Whether a tensor depends on the input."""
         return id(x) in self._recorded
 
-    def __call__(self, operator: Any, *args: Any) -> Tensor:
-        """The operator's value on the example."""
-        value: Tensor = operator(*args)
+    def __call__(self, operator: Any, *args: Any, options: Mapping[str, Any] = MappingProxyType({})) -> Tensor:
+        """The operator's value on the example. options: its arguments that have to be named."""
+        value: Tensor = operator(*args, **options)
         flat = tree_leaves(args)
         if not any(self.depends(x) for x in flat):
             return value
-        return self._record(self.graph.call_function(operator, tree_map(self._node, args)), value)
+        return self._record(self.graph.call_function(operator, tree_map(self._node, args), dict(options)), value)
 
     def module(self, output: Tensor) -> fx.GraphModule:
         """The module that computes `output`."""

@@ -1,5 +1,6 @@
 """Functions of each number."""
 
+import math
 from typing import Any
 
 import torch
@@ -13,8 +14,11 @@ from brinell.verify.operators import (
     Bend,
     Erf,
     Exp,
+    HardSwish,
     Log,
+    Mish,
     Power,
+    RealPower,
     Reciprocal,
     Rsqrt,
     Sigmoid,
@@ -22,6 +26,7 @@ from brinell.verify.operators import (
     Softplus,
     Sqrt,
     Tanh,
+    TanhGELU,
 )
 
 aten = torch.ops.aten
@@ -69,10 +74,6 @@ def _hard_sigmoid(build: Builder, x: Argument) -> Value:
     return build.clamp(build.scale(varying(x), 1 / 6, 0.5), 0, 1)
 
 
-def _hard_swish(build: Builder, x: Argument) -> Value:
-    return build.product(varying(x), _hard_sigmoid(build, x))
-
-
 def _elu(build: Builder, x: Argument, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Value:
     if input_scale != 1:
         raise Unsupported(f"ELU with {input_scale=}")
@@ -93,21 +94,26 @@ def _softplus(build: Builder, x: Argument, beta: float = 1.0, threshold: float =
 
 
 def _gelu(build: Builder, x: Argument, *, approximate: str = "none") -> Value:
-    if approximate != "none":
-        raise Unsupported(f"GELU with {approximate=}; 'none' is supported")
-    return build.add(GELU(), varying(x))
+    known: dict[str, Bend] = {"none": GELU(), "tanh": TanhGELU()}
+    if approximate not in known:
+        raise Unsupported(f"GELU with {approximate=}; 'none' and 'tanh' are supported")
+    return build.add(known[approximate], varying(x))
 
 
 def _power(build: Builder, x: Argument, exponent: float) -> Value:
+    """A whole power of any number, a real one of positive numbers."""
     x = varying(x)
     if exponent == 1:
         return x
+    if exponent == 0 or not math.isfinite(exponent):
+        raise Unsupported(f"a power of {exponent}")
     known: dict[float, Bend] = {0.5: Sqrt(), -0.5: Rsqrt(), -1.0: Reciprocal()}
     if exponent in known:
         return build.add(known[exponent], x)
-    if exponent != int(exponent) or exponent < 2:
-        raise Unsupported(f"a power of {exponent}")
-    return build.add(Power(int(exponent)), x)
+    if exponent != int(exponent):
+        return build.add(RealPower(float(exponent)), x)
+    whole = build.add(Power(abs(int(exponent))), x)
+    return whole if exponent > 0 else build.add(Reciprocal(), whole)
 
 
 RULES: dict[Any, Rule] = {
@@ -120,7 +126,7 @@ RULES: dict[Any, Rule] = {
     aten.prelu.default: _prelu,
     aten._prelu_kernel.default: _prelu,
     aten.hardsigmoid.default: _hard_sigmoid,
-    aten.hardswish.default: _hard_swish,
+    aten.hardswish.default: _curve(HardSwish()),
     aten.clamp_max.default: _clamp_max,
     aten.abs.default: _absolute,
     aten.sigmoid.default: _curve(Sigmoid()),
@@ -133,6 +139,7 @@ RULES: dict[Any, Rule] = {
     aten.reciprocal.default: _curve(Reciprocal()),
     aten.square.default: _curve(Power(2)),
     aten.silu.default: _curve(SiLU()),
+    aten.mish.default: _curve(Mish()),
     aten.gelu.default: _gelu,
     aten.elu.default: _elu,
     aten.selu.default: _selu,

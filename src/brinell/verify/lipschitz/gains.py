@@ -19,9 +19,11 @@ from brinell.verify.operators import (
     Curve,
     Erf,
     Expand,
+    HardSwish,
     Interval,
     Linear,
     MaxPool,
+    Mish,
     Operator,
     Pad,
     Permute,
@@ -32,6 +34,7 @@ from brinell.verify.operators import (
     Sigmoid,
     SiLU,
     Tanh,
+    TanhGELU,
     Total,
     TransposedConvolution,
     Values,
@@ -117,6 +120,9 @@ def _(operator: MaxPool, inputs: Sequence[float], before: Shape, after: Shape, s
 @gain.register(ELU)
 @gain.register(SiLU)
 @gain.register(GELU)
+@gain.register(TanhGELU)
+@gain.register(Mish)
+@gain.register(HardSwish)
 def _(operator: Curve, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
     return _steepest(operator) * inputs[0]
 
@@ -148,6 +154,9 @@ def _(operator: MaxPool, *inputs: Values) -> Values:
 @spread.register(ELU)
 @spread.register(SiLU)
 @spread.register(GELU)
+@spread.register(TanhGELU)
+@spread.register(Mish)
+@spread.register(HardSwish)
 def _(operator: Curve, *inputs: Values) -> Values:
     return _steepest(operator) * inputs[0]
 

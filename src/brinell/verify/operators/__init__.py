@@ -22,13 +22,17 @@ from brinell.verify.operators.curve import Curve as Curve
 from brinell.verify.operators.curve import Profile as Profile
 from brinell.verify.operators.gate import ELU as ELU
 from brinell.verify.operators.gate import GELU as GELU
+from brinell.verify.operators.gate import HardSwish as HardSwish
+from brinell.verify.operators.gate import Mish as Mish
 from brinell.verify.operators.gate import SiLU as SiLU
 from brinell.verify.operators.gate import Softplus as Softplus
+from brinell.verify.operators.gate import TanhGELU as TanhGELU
 from brinell.verify.operators.linear import Linear as Linear
 from brinell.verify.operators.maximum import MaxPool as MaxPool
 from brinell.verify.operators.power import Exp as Exp
 from brinell.verify.operators.power import Log as Log
 from brinell.verify.operators.power import Power as Power
+from brinell.verify.operators.power import RealPower as RealPower
 from brinell.verify.operators.power import Reciprocal as Reciprocal
 from brinell.verify.operators.power import Rsqrt as Rsqrt
 from brinell.verify.operators.power import Sqrt as Sqrt

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import final
 
+import torch
 from torch import Tensor
 
 from brinell.verify.operators.base import Values
@@ -28,6 +29,25 @@ class Power(Curve):
 
     def derivative(self, x: Tensor) -> Tensor:
         return self.exponent * x ** (self.exponent - 1)
+
+
+@final
+@dataclass(frozen=True)
+class RealPower(Curve):
+    """x to any `exponent` but 0 and 1, of positive numbers; of zero too where it is positive."""
+
+    exponent: float
+
+    @property
+    def profile(self) -> Profile:
+        return Profile(convex=not 0 < self.exponent < 1, least=0.0)
+
+    def forward(self, *inputs: Values) -> Values:
+        (x,) = inputs
+        return x.where(x >= 0, torch.nan) ** self.exponent
+
+    def derivative(self, x: Tensor) -> Tensor:
+        return self.exponent * x.where(x >= 0, torch.nan) ** (self.exponent - 1)
 
 
 @final

@@ -46,11 +46,40 @@ def _limit(call: Call, given: Tensor | None, attribute: float | None, default: f
 
 
 def _softmax(call: Call, x: Tensor) -> Tensor:
-    """Before operator set 13 all axes from `axis` on were one."""
-    axis = call.get("axis", 1 if call.version < 13 else -1)
+    return call.do(aten.softmax.int, x, _shares(call, x))
+
+
+def _shares(call: Call, x: Tensor) -> int:
+    """The axis whose values share a whole. Before operator set 13 all axes from it on were one."""
+    axis = int(call.get("axis", 1 if call.version < 13 else -1))
     if call.version < 13 and axis % x.dim() != x.dim() - 1:
         raise Foreign(f"a softmax over the axes of {tuple(x.shape)} from {axis} on")
-    return call.do(aten.softmax.int, x, axis)
+    return axis
+
+
+def _log_softmax(call: Call, x: Tensor) -> Tensor:
+    return call.do(aten.log_softmax.int, x, _shares(call, x))
+
+
+def _hard_sigmoid(call: Call, x: Tensor) -> Tensor:
+    moved = call.do(aten.add.Scalar, call.do(aten.mul.Scalar, x, call.get("alpha", 0.2)), call.get("beta", 0.5))
+    return call.do(aten.clamp.default, moved, 0.0, 1.0)
+
+
+def _gelu(call: Call, x: Tensor) -> Tensor:
+    return call.do(aten.gelu.default, x, options={"approximate": call.get("approximate", "none")})
+
+
+def _celu(call: Call, x: Tensor) -> Tensor:
+    return call.do(aten.celu.default, x, call.get("alpha", 1.0))
+
+
+def _prelu(call: Call, x: Tensor, slope: Tensor) -> Tensor:
+    """slope x + (1 - slope) relu(x); the slopes are broadcast."""
+    if call.depends(slope):
+        raise Foreign("its slope is no constant")
+    bent = call.do(aten.mul.Tensor, call.do(aten.relu.default, x), 1 - slope)
+    return call.do(aten.add.Tensor, call.do(aten.mul.Tensor, x, slope), bent)
 
 
 RULES: dict[str, Rule] = {
@@ -67,7 +96,14 @@ RULES: dict[str, Rule] = {
     "Sqrt": _plain(aten.sqrt.default),
     "Tanh": _plain(aten.tanh.default),
     "LeakyRelu": _leaky_relu,
-    "Elu": _elu,
+    "Celu": _celu,
     "Clip": _clip,
+    "Elu": _elu,
+    "Gelu": _gelu,
+    "HardSigmoid": _hard_sigmoid,
+    "HardSwish": _plain(aten.hardswish.default),
+    "LogSoftmax": _log_softmax,
+    "Mish": _plain(aten.mish.default),
+    "PRelu": _prelu,
     "Softmax": _softmax,
 }

@@ -5,7 +5,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from brinell.targets.onnx.call import Call, Rule
+from brinell.targets.onnx.call import Call, Foreign, Rule
 
 aten = torch.ops.aten
 
@@ -33,6 +33,13 @@ def _negate(call: Call, x: Tensor) -> Tensor:
     return call.do(aten.neg.default, x)
 
 
+def _power(call: Call, x: Tensor, exponent: Tensor) -> Tensor:
+    """One constant exponent for all."""
+    if call.depends(exponent) or exponent.unique().numel() != 1:
+        raise Foreign("its exponent is not one constant")
+    return call.do(aten.pow.Tensor_Scalar, x, exponent.flatten()[0].item())
+
+
 def _sum(call: Call, *terms: Tensor) -> Tensor:
     return reduce(lambda x, y: _add(call, x, y), terms)
 
@@ -51,6 +58,7 @@ RULES: dict[str, Rule] = {
     "Mul": _multiply,
     "Div": _divide,
     "Neg": _negate,
+    "Pow": _power,
     "Sum": _sum,
     "Max": _largest,
     "Min": _smallest,

@@ -1,4 +1,4 @@
-"""Normalisation by statistics that are constants."""
+"""Normalisation by statistics that are constants, or by an example's own."""
 
 import torch
 from torch import Tensor
@@ -17,4 +17,12 @@ def _batch_normalisation(call: Call, x: Tensor, scale: Tensor, shift: Tensor, me
     return call.do(aten.add.Tensor, scaled, (shift - mean * factor).reshape(channels))
 
 
-RULES: dict[str, Rule] = {"BatchNormalization": _batch_normalisation}
+def _layer_normalisation(call: Call, x: Tensor, scale: Tensor, shift: Tensor | None = None) -> Tensor:
+    if call.depends(scale) or call.depends(shift):
+        raise Foreign("its scale or shift is no constant")
+    shape = list(x.shape[call.get("axis", -1) :])
+    fitted = [None if part is None else part.broadcast_to(shape) for part in (scale, shift)]
+    return call.do(aten.layer_norm.default, x, shape, *fitted, call.get("epsilon", 1e-5))
+
+
+RULES: dict[str, Rule] = {"BatchNormalization": _batch_normalisation, "LayerNormalization": _layer_normalisation}
