@@ -294,6 +294,10 @@ def verify(
     ] = None,
     set_: SetOption = None,
     soundness: SoundnessOption = None,
+    monotone: Annotated[
+        list[str] | None,
+        typer.Option(help="FEATURE:+ or FEATURE:-CLASS: does raising it ever count against, or for, a class? Again."),
+    ] = None,
     timeout: Annotated[str | None, typer.Option(help="Time to decide in: 116, 90s, 5m. A property has 300 s.")] = None,
     n: Count = None,
     balanced: Balanced = False,
@@ -312,12 +316,13 @@ def verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Prove what can be proved: of examples within a perturbation set, or of a property of an ONNX network.
+    """Prove what can be proved: of examples within a set, of a property of an ONNX network, of a feature that rises.
 
     Of a property it answers sat with the input that violates it (exit 1), unsat (0), unknown or timeout (4).
 
     brinell verify net.py:build test.npz --set linf:0.1
     brinell verify net.onnx property.vnnlib --timeout 116
+    brinell verify net.py:build table.csv --box data --monotone age:+
     """
     from brinell.auditing import load_plan
 
@@ -327,6 +332,15 @@ def verify(
         if soundness is not None:
             raise UsageError("--soundness is for examples; a property is decided in exact arithmetic")
         decide(Path(model), Path(data), seconds_of(timeout or "300", "--timeout"), out, seed)
+    if monotone:
+        from brinell.cli.monotone import decide as rises
+
+        if set_ is not None or soundness is not None or out is not None:
+            raise UsageError("--monotone asks about the whole box, in exact arithmetic: no --set, --soundness or --out")
+        sources = sources_of(
+            model, data, "linf:0", weights, label, box, mean, std, n, balanced, goal, "weights", None, seed
+        )
+        rises(sources, monotone, seconds_of(timeout or "300", "--timeout"), as_json)
     sources = sources_of(model, data, set_, weights, label, box, mean, std, n, balanced, goal, "weights", None, seed)
     seconds = budget_of(timeout, "--timeout")
     plan = demanding(load_plan("proofs"), soundness)
