@@ -3,14 +3,16 @@
 Each certified example is given the largest of some radii that its verifier proves it at, so that the regions are tight.
 Points are drawn at random, in the body and at its edge, and met by PGD on the margin. A point contradicts where the
 network as it runs, in float32, no longer prefers the label; and it passes a bound where a margin is below what was left
-of it at the certificate's level. What is done is kept in .cache/soundness.json; run again, it goes on with the rest.
+of it at the certificate's level. Where that is float32 in any order, the points of least margin are met again in other
+orders: alone, by the convolution of another layout, and with every sum permuted. What is done is kept in
+.cache/soundness.json; run again, it goes on with the rest.
 """
 
 import copy
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -24,7 +26,23 @@ from brinell.demo import digits_network
 from brinell.evidence import Soundness
 from brinell.threat import L1, L2, Box, Linf, PerturbationSet
 from brinell.types import Inputs, Labels
-from brinell.verify import CROWN, IBP, AlphaCROWN, BranchAndBound, Climb, Verifier, graded, margins, trace
+from brinell.verify import (
+    CROWN,
+    IBP,
+    AlphaCROWN,
+    BranchAndBound,
+    Climb,
+    ForwardCROWN,
+    GloRo,
+    Graph,
+    LocalLipschitz,
+    Verifier,
+    Zonotope,
+    graded,
+    margins,
+    trace,
+)
+from brinell.verify.operators import Convolution, Linear, Operator
 
 UNIT = Box(0.0, 1.0)
 POINTS = 50_000
@@ -32,8 +50,21 @@ POINTS = 50_000
 EXAMPLES, STEPS, BATCH = 12, 20, 256
 SHARES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.12, 0.06, 0.03)
 
-CHEAP: tuple[Verifier, ...] = (IBP(), CROWN(precision="float32"), AlphaCROWN(climb=Climb(steps=10)))
-DEAR = (*CHEAP, BranchAndBound(nodes=20, root=Climb(steps=5), leaf=Climb(steps=3)))
+CHEAP: tuple[Verifier, ...] = (
+    IBP(),
+    CROWN(precision="float32"),
+    AlphaCROWN(climb=Climb(steps=10)),
+    GloRo(),
+    LocalLipschitz(),
+)
+DEAR = (
+    *CHEAP,
+    Zonotope(symbols=20),
+    ForwardCROWN(finish="forward"),
+    BranchAndBound(nodes=20, root=Climb(steps=5), leaf=Climb(steps=3)),
+)
+AGAIN, PERMUTED = 8, 3
+"""Points of each batch that are met in other orders; how often every sum is permuted anew."""
 
 
 @dataclass(frozen=True)
@@ -50,23 +81,25 @@ def run() -> list[Figure]:
     torch.set_num_threads(1)
     file = CACHE / "soundness.json"
     done = json.loads(file.read_text()) if file.exists() else {}
+    keys = {name: f"{name}: {', '.join(map(str, case.verifiers))}" for name, case in CASES.items()}
     for name, case in CASES.items():
-        if name not in done:
+        if keys[name] not in done:
             try:
-                done[name] = _hunted(case, name)
+                done[keys[name]] = _hunted(case, name)
             except Skipped as reason:
                 print(f"{name}: {reason}")
                 continue
             CACHE.mkdir(exist_ok=True)
             file.write_text(json.dumps(done, indent=0))
-            print(name, done[name], flush=True)
+            print(name, done[keys[name]], flush=True)
+    found = [done[key] for key in keys.values() if key in done]
     total: Counter[str] = Counter()
-    for counts in done.values():
+    for counts in found:
         total.update(counts)
     levels = ", ".join(f"{total[level]:,} {level}" for level in Soundness)
     return [
         Figure(
-            f"points inside certified regions of {len(done)} networks that contradict a certificate",
+            f"points inside certified regions of {len(found)} networks that contradict a certificate",
             "0 of 1,000,000 over 20 networks",
             f"{total['contradictions']} of {total['points']:,} ({total['regions']:,} regions; {levels})",
         ),
@@ -74,6 +107,12 @@ def run() -> list[Figure]:
             "of them, points with a margin below the bound left at the certificate's level",
             "0",
             f"{total['passed']} of {total['points']:,}",
+        ),
+        Figure(
+            "of float32 in any order: answers to the points of least margin in other orders (alone, in another layout, "
+            "every sum permuted) that contradict a certificate; that pass its bound",
+            "0",
+            f"{total['ordered contradictions']} and {total['ordered passed']} of {total['ordered']:,}",
         ),
     ]
 
@@ -111,7 +150,37 @@ def _hunted(case: Case, name: str) -> dict[str, int]:
             counts["contradictions"] += int((_margin(scores, y[row]) <= 0).sum())
             slack = 1e-9 * (1 + abs(bound)) if level is Soundness.REAL else 0.0
             counts["passed"] += int((_margin(computed.double(), y[row]) < bound - slack).sum())
+            if level is Soundness.FLOAT32:
+                nearest = inside[_margin(scores, y[row]).argsort()[:AGAIN]]
+                for answers in _in_other_orders(net, graph, nearest, rng):
+                    margin = _margin(answers.double(), y[row])
+                    counts["ordered"] += len(margin)
+                    counts["ordered contradictions"] += int((margin <= 0).sum())
+                    counts["ordered passed"] += int((margin < bound).sum())
     return dict(counts)
+
+
+def _in_other_orders(net: nn.Module, graph: Graph, x: Tensor, rng: torch.Generator) -> Iterator[Tensor]:
+    """What the network answers in float32, its sums taken in other orders."""
+    with torch.no_grad():
+        yield torch.cat([net(one) for one in x.split(1)])
+        if x.dim() == 4:
+            yield net(x.contiguous(memory_format=torch.channels_last))
+        for _ in range(PERMUTED):
+            values = [x]
+            for node in graph.cast(torch.float32).nodes[1:]:
+                values.append(_permuted(node.operator, [values[j] for j in node.inputs], rng))
+            yield values[-1]
+
+
+def _permuted(operator: Operator, inputs: list[Tensor], rng: torch.Generator) -> Tensor:
+    """The value of an operator; a layer's sums are of its inputs, or of its channels, in an order drawn anew."""
+    if not isinstance(operator, Linear | Convolution) or (isinstance(operator, Convolution) and operator.groups > 1):
+        return operator.forward(*inputs)
+    order = torch.randperm(operator.weight.shape[1], generator=rng)
+    axis = -1 if isinstance(operator, Linear) else 1
+    moved = replace(operator, weight=operator.weight[:, order])
+    return moved.forward(inputs[0].index_select(axis, order))
 
 
 def _points(
