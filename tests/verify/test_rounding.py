@@ -70,7 +70,7 @@ def test_prices_of_neurons_that_are_held_err_by_no_more_than_they_may(seed: int,
     for i, bent in first(net, intervals, 2).items():
         low, high = outward((bent.low, bent.high), torch.float32)
         side = torch.randint(-1, 2, low.shape, generator=rng).double() * (net.bends.index(i) < 2)
-        price = 5 * torch.rand(bent.slopes.shape, generator=rng).float().double()
+        price = 1000 * torch.rand(bent.slopes.shape, generator=rng).float().double()
         state[i] = replace(bent, low=low.double(), high=high.double(), hold=Hold(side, price))
     coarse = problem.cast(torch.float32)
     lines = pieces(coarse.graph, {i: bent.cast(torch.float32) for i, bent in state.items()})

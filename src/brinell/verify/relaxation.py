@@ -16,7 +16,7 @@ from brinell.verify.lipschitz.near import near
 from brinell.verify.lipschitz.secants import by_secants
 from brinell.verify.operators import Affine, Constants, Interval, Linearised, Neurons, Slope, Values, Windows
 from brinell.verify.problem import Problem
-from brinell.verify.rounding import at_input, at_node, at_value, outward
+from brinell.verify.rounding import at_input, at_node, at_value, outward, rounds
 from brinell.verify.substitution import Functional, substitute, widest, written
 
 ROUGH = 0.01
@@ -66,9 +66,10 @@ def relax(
         pieces.update(_piece(inner.graph, i, [outward(x, inside) for x in inputs], slope))
         if i <= last:
             errors.append(at_node(graph, i, inputs, [errors[j] for j in node.inputs], inside))
-        interval = graph.operator(i).interval(*inputs)
-        if i <= last:
-            slack = at_value(graph.operator(i), inputs)
+        operator = graph.operator(i)
+        interval = operator.interval(*inputs)
+        if i <= last and rounds(operator):
+            slack = at_value(operator, inputs)
             interval = (interval[0] - slack, interval[1] + slack)
         if i in known:
             interval = met(interval, known[i])

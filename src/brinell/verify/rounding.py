@@ -65,6 +65,11 @@ def at_nodes(graph: Graph, intervals: Sequence[Interval]) -> list[Values]:
     return errors
 
 
+def rounds(operator: Affine | Bend) -> bool:
+    """Whether floats compute its value with any rounding, as they do not what moves or compares."""
+    return operator.summands != 0 if isinstance(operator, Affine) else not operator.exact
+
+
 def at_value(operator: Affine | Bend, inputs: Sequence[Interval], errors: Sequence[Values] | None = None) -> Values:
     """E with: the value, or the interval, that float64 computes of inputs off by `errors` is off by at most E.
 
