@@ -157,6 +157,16 @@ def test_a_file_that_is_no_text_is_refused(content, tmp_path):
         read_vnnlib(tmp_path / "q.vnnlib")
 
 
+def test_a_file_beyond_all_measure_is_refused_before_it_is_parsed(tmp_path, monkeypatch):
+    monkeypatch.setattr("brinell.verify.vnnlib.MOST_CHARACTERS", 100)
+    (tmp_path / "p.vnnlib").write_text(HEAD)
+    with pytest.raises(CannotRun, match="longer than"):
+        read_vnnlib(tmp_path / "p.vnnlib")
+    (tmp_path / "p.vnnlib.gz").write_bytes(gzip.compress(b" " * 10**6))
+    with pytest.raises(CannotRun, match="once decompressed"):
+        read_vnnlib(tmp_path / "p.vnnlib.gz")
+
+
 @pytest.mark.shared
 @pytest.mark.skipif(not INSTANCES.is_dir(), reason="no shared data")
 def test_published_counterexamples_meet_their_properties():

@@ -40,6 +40,10 @@ class Property:
     cases: tuple[Case, ...]
 
     def __post_init__(self) -> None:
+        if not self.cases:
+            raise UsageError("a property has no case; give at least one")
+        for place, case in enumerate(self.cases):
+            _check(case, place)
         sizes = {(len(case.low), case.weights.shape[1]) for case in self.cases}
         if len(sizes) > 1:
             raise UsageError(
@@ -64,6 +68,24 @@ class Property:
             Linear(distinct[:, :-1].contiguous(), distinct[:, -1].contiguous()), Value(network.output, (outputs,))
         )
         return graph(build.nodes), place.split([len(_rows(case)) for case in self.cases])
+
+
+def _check(case: Case, place: int) -> None:
+    """Refuse a case that asks about nothing, or about what is no number."""
+    numbers = (case.low, case.high, case.weights, case.offsets)
+    if not all(bool(part.isfinite().all()) for part in numbers):
+        raise UsageError(f"case {place} holds NaN or infinite numbers; every input needs a lowest and a highest value")
+    if case.low.shape != case.high.shape or len(case.weights) != len(case.offsets):
+        raise UsageError(
+            f"case {place} has {len(case.low)} and {len(case.high)} limits, {len(case.weights)} rows and "
+            f"{len(case.offsets)} offsets; there must be as many of either"
+        )
+    if case.empty:
+        i = int((case.low > case.high).nonzero()[0])
+        raise UsageError(
+            f"case {place} holds no input: input {i} is to be at least {float(case.low[i]):g} and at most "
+            f"{float(case.high[i]):g}; leave it out"
+        )
 
 
 def _rows(case: Case) -> Float64[Tensor, "rows affine"]:
