@@ -82,12 +82,13 @@ class BranchAndBound(Verifier):
         owner = torch.arange(examples).repeat_interleave(rows)
         problem = problem.only(owner).asking(problem.spec.reshape(examples * rows, 1, -1))
         intervals = [(low[owner], high[owner]) for low, high in inside]
+        shown = bounds.reshape(-1, 1)
         bounds, left, state = ascend(problem, first(graph, intervals, 1), self.root)
-        state = holding(graph, state)
+        bounds, state = torch.maximum(bounds, shown), holding(graph, state)
         if any(bent.hold is not None for bent in state.values()):
             shelf = Shelf(graph, intervals)
             roots = shelf.put(left, bounds[left, 0], state)
-            roots = roots.only(bounds[left, 0].isfinite().nonzero().squeeze(1))
+            roots = roots.only((bounds[left, 0].isfinite() & ~(shown[left, 0] > 0)).nonzero().squeeze(1))
             tally = _Tally(bounds[:, 0].index_fill(0, roots.owner, torch.inf), torch.zeros_like(bounds[:, 0]).long())
             if self.within is None:
                 self._branch(problem, shelf, roots, tally, watch, None)

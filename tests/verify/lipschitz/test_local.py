@@ -7,7 +7,18 @@ from hypothesis import strategies as st
 
 from brinell.threat import L1, L2, Box, Linf
 from brinell.threat.sets import over_features
-from brinell.verify import CROWN, IBP, AlphaCROWN, GloRo, Graph, LocalLipschitz, constants, margins
+from brinell.verify import (
+    CROWN,
+    IBP,
+    AlphaCROWN,
+    BranchAndBound,
+    Climb,
+    GloRo,
+    Graph,
+    LocalLipschitz,
+    constants,
+    margins,
+)
 from brinell.verify.builder import Builder
 from brinell.verify.graph import graph
 from brinell.verify.lipschitz.secants import _alike, _each, secants
@@ -156,11 +167,11 @@ def test_from_an_example_outside_the_box_no_gradient_inside_says_anything() -> N
 @settings(max_examples=15)
 @given(seed=st.integers(0, 999), kind=st.sampled_from([L1, L2]), image=st.booleans())
 def test_of_a_ball_crown_shows_all_that_constants_show(seed: int, kind, image: bool) -> None:
-    """Also of neurons inside: limits that substitution alone does not reach."""
     net = residual(seed) if image else perceptron((6, 20, 20, 3), seed)
     x0, spec, set = examples(net, 3, seed), margins(torch.tensor([0, 1, 2]), 3), kind(0.1, UNIT)
     most = torch.maximum(GloRo()(net, x0, set, spec), LocalLipschitz()(net, x0, set, spec))
-    for verifier in (CROWN(), CROWN(precision="float32"), AlphaCROWN()):
+    branching = BranchAndBound(nodes=2, root=Climb(steps=2), leaf=Climb(steps=2))
+    for verifier in (CROWN(), CROWN(precision="float32"), AlphaCROWN(), branching):
         shown = verifier(net, x0, set, spec)
         assert (shown >= GloRo()(net, x0, set, spec) - 1e-9).all()
         if kind is L1:
