@@ -15,10 +15,10 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from brinell.errors import UsageError
+from brinell.errors import UsageError, out_of_memory
 from brinell.threat import Linf
+from brinell.verify.cutting import halves, shares
 from brinell.verify.graph import Graph
-from brinell.verify.inputs import Regions, halves, shares
 from brinell.verify.lipschitz.gains import slopes, unknown
 from brinell.verify.operators import (
     Affine,
@@ -33,17 +33,21 @@ from brinell.verify.operators import (
     Values,
     inner,
 )
+from brinell.verify.polytopes import Regions
 from brinell.verify.problem import Problem
 from brinell.verify.queue import Queue
 from brinell.verify.relaxation import Relaxation, met, relax
 from brinell.verify.substitution import substitute, written
-from brinell.verify.verifier import Checkpoint, nothing
+from brinell.verify.verifier import Checkpoint
 from brinell.verify.witness import Run, rounded_inward
 
 Verdict = Literal["proved", "refuted", "unknown", "timeout"]
 
 BATCH = 64
 """Parts of the box that are bounded at once."""
+
+MOST_UNITS = 2**22
+"""Numbers in the functionals that are carried back at once from a layer."""
 
 MEMORY = 2**22
 
@@ -121,6 +125,10 @@ def monotone(
                 verdict, pair = question.searched(low, high, precision, known, checkpoint)
             except _OutOfTime:
                 verdict = "timeout"
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+                verdict = "unknown"
     return Monotony(verdict, pair, known.slope, time.monotonic() - start)
 
 
@@ -179,14 +187,13 @@ class _Question:
         self, low: Tensor, high: Tensor, precision: torch.dtype, known: _Known, checkpoint: Checkpoint
     ) -> tuple[Verdict, Pair | None]:
         """Part by part, those of the least slope first."""
-        queue: Queue[Regions] = Queue(BATCH)
-        first = torch.full((1,), -torch.inf, dtype=torch.float64)
-        queue.put(Regions(low.unsqueeze(0), high.unsqueeze(0), torch.zeros(1, dtype=torch.int64), first))
+        queue: Queue[Regions] = Queue(max(1, min(BATCH, MOST_UNITS // self.network.width**2)))
+        queue.put(Regions.boxes(low.unsqueeze(0), high.unsqueeze(0)))
         proved = torch.inf
         while (asked := queue.take()) is not None:
             known.slope = min(proved, queue.least, float(asked.bound.min()))
             checkpoint()
-            bound, axis = self._bounded(asked)
+            bound, axis = self._bounded(asked, checkpoint)
             open_ = bound < -self.slack
             proved = min(proved, float(bound.where(~open_, torch.inf).min()))
             left = replace(asked, bound=torch.maximum(asked.bound, bound)).only(open_)
@@ -204,12 +211,14 @@ class _Question:
         known.slope = proved
         return "proved", None
 
-    def _bounded(self, asked: Regions) -> tuple[Float64[Tensor, " regions"], Int64[Tensor, " regions"]]:
+    def _bounded(
+        self, asked: Regions, checkpoint: Checkpoint
+    ) -> tuple[Float64[Tensor, " regions"], Int64[Tensor, " regions"]]:
         """(the least slope of a row in each part, the axis to cut it along)."""
         shape = (len(asked.low), *self.network.nodes[0].shape)
         part = asked.low.reshape(shape), asked.high.reshape(shape)
         spec = self.rows.expand(len(asked.low), -1, -1)
-        problem = Problem(self.network, (part[0] + part[1]) / 2, Linf(1.0), spec, MEMORY, nothing, part)
+        problem = Problem(self.network, (part[0] + part[1]) / 2, Linf(1.0), spec, MEMORY, checkpoint, part)
         relaxed = relax(problem, "adaptive", substituted=True)
         direction = torch.zeros(len(asked.low), asked.low.shape[1], dtype=torch.float64)
         direction[:, self.feature] = 1.0
@@ -318,7 +327,7 @@ def _passed_on(
     problem: Problem, relaxed: Relaxation, pieces: Mapping[int, Linearised]
 ) -> Float64[Tensor, "regions inputs"]:
     """For each axis, how much of the uncertainty of the slope a thinner part would take away, in the linear model."""
-    graph, by_axis = problem.graph, shares(problem, relaxed)
+    graph, by_axis = problem.graph, shares(problem, relaxed.intervals)
     error = torch.zeros_like(problem.x0).flatten(1)
     for i in graph.bends:
         source = graph.nodes[i].inputs[0]
