@@ -6,8 +6,9 @@ import torch
 from brinell.threat import Box, Linf
 from brinell.verify import BranchAndBound, Case, Climb, Property, linear_regions
 from brinell.verify.encoding import encode
-from brinell.verify.inputs import InputSplit, Regions
+from brinell.verify.inputs import InputSplit
 from brinell.verify.milp import minimum
+from brinell.verify.polytopes import Regions
 from brinell.verify.problem import Problem
 from brinell.verify.relaxation import relax
 from brinell.verify.verifier import nothing
@@ -48,8 +49,7 @@ def proved_by_inputs(network, low, high, row, shift):
     goal = Property((Case(low, high, row[None], torch.tensor([-shift]).double()),))
     margins, places = goal.margins(network)
     search = Search(goal, margins, places, network, torch.float64)
-    regions = Regions(low[None], high[None], torch.tensor([0]), torch.tensor([-torch.inf]).double())
-    return InputSplit()(search, regions, nothing)
+    return InputSplit()(search, Regions.boxes(low[None], high[None]), nothing)
 
 
 def check(seed):

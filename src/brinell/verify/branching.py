@@ -81,6 +81,10 @@ class Noted(Linearised):
     piece: Linearised
     seen: list[Coefficients] = field(default_factory=list)
 
+    def only(self, chosen: Tensor) -> "Noted":
+        """What was given of some of the examples."""
+        return replace(self, seen=[a[chosen] for a in self.seen])
+
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         self.seen.append(a)
         return self.piece.backward(a)

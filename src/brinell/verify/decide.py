@@ -14,8 +14,9 @@ from brinell.verify.branch import BranchAndBound
 from brinell.verify.builder import Builder, Value
 from brinell.verify.freedom import Climb
 from brinell.verify.graph import Graph, graph
-from brinell.verify.inputs import InputSplit, Regions
+from brinell.verify.inputs import InputSplit
 from brinell.verify.operators import Linear
+from brinell.verify.polytopes import Regions
 from brinell.verify.problem import Problem
 from brinell.verify.property import Property
 from brinell.verify.verifier import Checkpoint
@@ -111,8 +112,7 @@ def _decided(
     if found is not None:
         return "sat", found
     if few:
-        regions = Regions(low, high, torch.arange(len(cases)), torch.full((len(cases),), -torch.inf, dtype=low.dtype))
-        proved, found = InputSplit()(search, regions, checkpoint, watch)
+        proved, found = InputSplit()(search, Regions.boxes(low, high), checkpoint, watch)
         return ("sat", found) if found is not None else ("unsat" if proved else "unknown", None)
     try:
         proved = _by_neurons(search, low, high, _Rounds(search, rng, checkpoint), watch)
@@ -131,9 +131,14 @@ def _attacked(search: Search, rng: torch.Generator, few: bool) -> Witness | None
 
 
 def _sampled(search: Search, rng: torch.Generator) -> Witness | None:
-    points, case = search.scatter(1000, rng)
-    best = search.worst(points, case).argsort()[:64]
-    return search.look(*_descended(search, (points[best], case[best])))
+    """From the best of many points within, and of as many at edges, where margins are often least."""
+    for edges in (False, True):
+        points, case = search.scatter(1000, rng, edges)
+        best = search.worst(points, case).argsort()[:64]
+        found = search.look(search.solve(points[best], case[best], 15), case[best])
+        if found is not None:
+            return found
+    return None
 
 
 def _diversified(search: Search, rng: torch.Generator) -> Witness | None:

@@ -15,6 +15,7 @@ from brinell.threat.sets import least_over_box
 from brinell.types import Inputs
 from brinell.verify.graph import Graph
 from brinell.verify.operators import Constants, Interval, Windows
+from brinell.verify.simplex import Forms, least
 from brinell.verify.substitution import Functional, written
 from brinell.verify.verifier import Checkpoint, Margins, Spec
 
@@ -27,7 +28,8 @@ _COPIES = 6
 class Problem:
     """The examples of one chunk. memory: bytes that functionals may take at one time, about.
 
-    part: a box within the set, one an example, that alone is asked about; None is the whole set.
+    part: a box within the set, one an example, that alone is asked about; None is the whole set. never: of that box,
+    only where none of these forms of its inputs, in flat order, is positive.
     """
 
     graph: Graph
@@ -37,14 +39,19 @@ class Problem:
     memory: int
     checkpoint: Checkpoint
     part: Interval | None = None
+    never: Forms | None = None
 
     def least(self, a: Functional) -> Constants:
         """A lower bound on <a, x> over the inputs allowed, or over their hull where that is as good and cheaper."""
+        if self.never is not None:
+            slopes = written(a).flatten(2)
+            asked = Forms(slopes, slopes.new_zeros(slopes.shape[:2]))
+            return least(asked, self.never, *(end.flatten(1) for end in self.hull))
         return least_over_box(*self.hull, written(a)) if self.is_box else self.set.minimum(self.x0, written(a))
 
     def least_ahead(self, a: Functional) -> Constants:
         """The same of the node at the front, up to rounding."""
-        return _least(self.front[1], a) if self.is_box else self.least(a)
+        return _least(self.front[1], a) if self.is_box and self.never is None else self.least(a)
 
     @cached_property
     def front(self) -> tuple[int, Interval]:
@@ -53,7 +60,7 @@ class Problem:
         The input and its hull where it is no box there.
         """
         box = self.hull
-        if not self.is_box:
+        if not self.is_box or self.never is not None:
             return 0, box
         for i in range(1, self.graph.front + 1):
             box = self.graph.operator(i).interval(box)
@@ -91,7 +98,8 @@ class Problem:
     def only(self, chosen: Tensor) -> "Problem":
         """The same question of some of the examples."""
         part = (self.hull[0][chosen], self.hull[1][chosen]) if self.is_box else None
-        return replace(self, x0=self.x0[chosen], spec=self.spec[chosen], part=part)
+        never = None if self.never is None else self.never.only(chosen)
+        return replace(self, x0=self.x0[chosen], spec=self.spec[chosen], part=part, never=never)
 
 
 def solve(

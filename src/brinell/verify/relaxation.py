@@ -55,7 +55,7 @@ def relax(
     graph, inner = problem.graph, problem.cast(inside)
     if substituted and not problem.is_box:
         known = {**near(problem), **known}
-    exact = graph.single if problem.is_box else frozenset({0})
+    exact = graph.single if problem.is_box and problem.never is None else frozenset({0})
     worth = (graph.bent if substituted else graph.bent & graph.straight) - exact
     last = max(worth, default=0)  # rounding matters up to there
     likely = graph.values((problem.hull[0] + problem.hull[1]) / 2) if worth else []
@@ -80,7 +80,8 @@ def relax(
                 pieces.update(_piece(graph, j, [intervals[k] for k in graph.nodes[j].inputs], slope))
         if i in worth:
             # Below the first bend every neuron gains, also one that is stable: intervals are carried on from it.
-            wanted = _all if i in graph.straight else partial(graph.unknown, i)
+            carried = i in graph.straight and problem.never is None
+            wanted = _all if carried else partial(graph.unknown, i)
             interval = tighten(inner, i, interval, wanted, likely[i] >= 0, pieces, errors[i])
         intervals.append(interval)
     if inner is not problem:

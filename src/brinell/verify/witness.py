@@ -10,6 +10,7 @@ from torch import Tensor
 
 from brinell.verify.graph import Graph
 from brinell.verify.property import Property
+from brinell.verify.simplex import Forms, excess
 
 Run = Callable[[Float64[Tensor, "rows inputs"]], Float64[Tensor, "rows outputs"]]
 """The model as it is deployed, on rows of inputs that its own precision can hold; all in flat order."""
@@ -85,6 +86,35 @@ class Search:
             x = (x.detach() - step * (high - low) * slope.sign()).clamp(low, high)
         return best
 
+    def solve(
+        self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"], steps: int, first: float = 0.25
+    ) -> Float64[Tensor, "points inputs"]:
+        """Where steps by linear programmes lead that lower the worst margin: rows are taken to be linear nearby.
+
+        So it goes down also between rows that pull in different directions, where signs of a slope go to and fro.
+        first: how far nearby is at first, in widths of the box; then half as far after a step that lowers nothing, and
+        half as far again after one that does.
+        """
+        low, high = self.low[case], self.high[case]
+        reach, now = (high - low) * first, self.worst(x, case)
+        for _ in range(steps):
+            rows = self._linear(x, case)
+            _, _, tried = excess(rows, torch.maximum(low, x - reach), torch.minimum(high, x + reach))
+            margin = self.worst(tried, case)
+            lower = margin < now
+            x, now = torch.where(lower.unsqueeze(1), tried, x), torch.where(lower, margin, now)
+            reach = torch.where(lower.unsqueeze(1), 1.5 * reach, reach / 2)
+        return x
+
+    def _linear(self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"]) -> Forms:
+        """The rows of each point's case, as they are around the point."""
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            rows = self.graph(x.reshape(len(x), *self.graph.nodes[0].shape)).gather(1, self.rows[case])
+            slopes = [torch.autograd.grad(row.sum(), x, retain_graph=True)[0] for row in rows.unbind(1)]
+        slope = torch.stack(slopes, 1)
+        return Forms(slope, rows.detach() - (slope @ x.detach().unsqueeze(2)).squeeze(2))
+
     def diversify(
         self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"], steps: int, rng: torch.Generator
     ) -> Float64[Tensor, "points inputs"]:
@@ -104,11 +134,13 @@ class Search:
         return x
 
     def scatter(
-        self, points: int, rng: torch.Generator
+        self, points: int, rng: torch.Generator, edges: bool = False
     ) -> tuple[Float64[Tensor, "points inputs"], Int64[Tensor, " points"]]:
-        """As many random points of each case's box, the first its centre."""
+        """As many random points of each case's box, the first its centre. edges: half of all values are limits."""
         case = torch.arange(len(self.low)).repeat_interleave(points)
         share = torch.rand(len(case), self.low.shape[1], generator=rng, dtype=torch.float64)
+        if edges:
+            share = (2 * share - 0.5).clamp(0, 1)
         share[::points] = 0.5
         return self.low[case] + share * (self.high[case] - self.low[case]), case
 
