@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from brinell.errors import UsageError
 from brinell.threat import L2, Linf
-from brinell.verify import CROWN, AlphaCROWN, margins
+from brinell.verify import CROWN, IBP, AlphaCROWN, margins
 from brinell.verify.freedom import Held, Hold, first, owed, pieces
 from brinell.verify.problem import Problem
 from brinell.verify.relaxation import bound, relax
-from brinell.verify.rounding import at_input, at_node, outward, trusted
+from brinell.verify.rounding import at_input, at_node, is_kept, kept, outward, trusted
 from brinell.verify.verifier import nothing
 from verify.networks import UNIT, examples, mixed, perceptron, residual, sets
 
@@ -119,7 +119,7 @@ def test_float32_is_not_trusted_where_it_may_be_something_coarser() -> None:
         torch.backends.mkldnn.matmul.fp32_precision = before
 
 
-@pytest.mark.parametrize("verifier", [CROWN, AlphaCROWN])
+@pytest.mark.parametrize("verifier", [CROWN, AlphaCROWN, IBP])
 def test_another_precision_is_refused(verifier) -> None:
     with pytest.raises(UsageError, match="precision is 'float16'"):
         verifier(precision="float16")
@@ -133,3 +133,34 @@ def test_where_rounding_would_take_much_float64_takes_over(monkeypatch) -> None:
     coarse = CROWN(precision="float32")(net, x, Linf(1e-4, UNIT), spec)
     assert (coarse < fine - 1e-4).all()
     torch.testing.assert_close(kept, fine, rtol=0, atol=1e-8)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 999), network=st.sampled_from(["mlp", "residual", "maximum"]), offset=st.sampled_from([0, 1e4])
+)
+def test_intervals_that_are_kept_in_float32_hold_those_of_float64(seed: int, network: str, offset: float) -> None:
+    """Next to float32 those of float64 are exact, also where the values are large and the intervals small."""
+    net = perceptron((40, 60, 30, 3), seed) if network == "mlp" else residual(seed, network == "maximum")
+    coarse = net.cast(torch.float32)
+    for i, node in enumerate(coarse.nodes[1:], 1):
+        operator, fine = coarse.operator(i), net.operator(i)
+        assert is_kept(operator)
+        rng = torch.Generator().manual_seed(seed + i)
+        low = [offset + torch.randn(3, *net.nodes[j].shape, generator=rng) for j in node.inputs]
+        ends = [(x, x + 1e-6 * x.abs() * torch.rand(x.shape, generator=rng)) for x in low]
+        found = kept(operator, ends)
+        exact = fine.interval(*((a.double(), b.double()) for a, b in ends))
+        assert found[0].dtype is torch.float32
+        assert (found[0].double() <= exact[0] + 1e-14 * exact[0].abs()).all()
+        assert (found[1].double() >= exact[1] - 1e-14 * exact[1].abs()).all()
+        size = sum(e[1].abs().amax() for e in ends) * 60
+        assert ((found[1] - found[0]) <= (exact[1] - exact[0]) + 2e-5 * size).all(), "of use"
+
+
+def test_intervals_of_float32_prove_no_more_than_those_of_float64_and_nearly_as_much() -> None:
+    for net in (perceptron((30, 40, 20, 3), 1), residual(1), residual(2, True), mixed(0)):
+        x, spec = examples(net, 5, 0).float(), margins(torch.arange(5) % 3, 3)
+        fine, coarse = (IBP(precision=p)(net, x, Linf(0.01, UNIT), spec) for p in ("float64", "float32"))
+        assert (coarse <= fine + 1e-12).all()
+        torch.testing.assert_close(coarse, fine, rtol=1e-3, atol=1e-3)

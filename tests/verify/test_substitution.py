@@ -68,3 +68,15 @@ def test_an_example_has_the_limits_that_it_has_alone() -> None:
             for (low, high), (lower, higher) in zip(together, alone, strict=True):
                 torch.testing.assert_close(low[i : i + 1], lower, rtol=0, atol=1e-12)
                 torch.testing.assert_close(high[i : i + 1], higher, rtol=0, atol=1e-12)
+
+
+def test_the_last_bends_are_those_that_the_output_sees() -> None:
+    rng, build = torch.Generator().manual_seed(0), Builder()
+    x = build.input((4,))
+    early = build.relu(dense(build, x, 4, rng))
+    late = build.relu(dense(build, early, 4, rng))
+    dense(build, build.total((1, late), (1, dense(build, early, 4, rng))), 3, rng)
+    net = graph(build.nodes)
+    assert net.last == {early.place, late.place} == set(net.bends)
+    assert set(sum(net.done, ())) == set(range(net.output)) - net.last
+    assert all(j < i for i, gone in enumerate(net.done) for j in gone)

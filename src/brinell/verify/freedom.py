@@ -15,7 +15,6 @@ from torch import Tensor
 from brinell.verify.ascent import Parameter, rise
 from brinell.verify.graph import Graph
 from brinell.verify.operators import (
-    Affine,
     Bend,
     Coefficients,
     Constants,
@@ -160,8 +159,7 @@ def holding(graph: Graph, state: State) -> State:
 
 def pieces(graph: Graph, state: State) -> dict[int, Linearised]:
     """The linear bounds of all nodes."""
-    affine = {i: node.operator for i, node in enumerate(graph.nodes) if isinstance(node.operator, Affine)}
-    return {**affine, **{i: bent.piece(graph.bend(i)) for i, bent in state.items()}}
+    return {**graph.affine, **{i: bent.piece(graph.bend(i)) for i, bent in state.items()}}
 
 
 def ascend(

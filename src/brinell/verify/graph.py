@@ -91,6 +91,26 @@ class Graph:
         return max(torch.Size(node.shape).numel() for node in self.nodes)
 
     @cached_property
+    def last(self) -> frozenset[int]:
+        """The bends that the output reads through affine operators alone."""
+        seen = {self.output}
+        for i in range(self.output, 0, -1):
+            if i in seen and i in self.affine:
+                seen.update(self.nodes[i].inputs)
+        return frozenset(seen.intersection(self.bends))
+
+    @cached_property
+    def done(self) -> tuple[tuple[int, ...], ...]:
+        """For each node, those that it reads and none after it, but for `last`."""
+        final = {j: i for i, node in enumerate(self.nodes) for j in node.inputs if j not in self.last}
+        return tuple(tuple(j for j, at in final.items() if at == i) for i in range(len(self.nodes)))
+
+    @cached_property
+    def affine(self) -> dict[int, Affine]:
+        """The operators that are affine, which are their own linear bounds."""
+        return {i: node.operator for i, node in enumerate(self.nodes) if isinstance(node.operator, Affine)}
+
+    @cached_property
     def bends(self) -> tuple[int, ...]:
         """The nodes that are not affine in their input."""
         return tuple(i for i, node in enumerate(self.nodes) if isinstance(node.operator, Bend))

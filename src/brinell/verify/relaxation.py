@@ -141,7 +141,8 @@ def elided(problem: Problem, relaxed: Relaxation) -> Constants:
     affine = {i: piece for i, piece in relaxed.pieces.items() if isinstance(piece, Affine)}
     held, bounds = substitute(graph, graph.output, problem.spec, affine)
     for i, a in held.items():
-        bounds = bounds + (problem.least(a) if i == 0 else least_over_box(*relaxed.intervals[i], written(a)))
+        low, high = (end.to(bounds.dtype) for end in relaxed.intervals[i])
+        bounds = bounds + (problem.least(a) if i == 0 else least_over_box(low, high, written(a)))
     return bounds
 
 

@@ -102,6 +102,28 @@ def spread(operator: Affine, sizes: Sequence[Values]) -> tuple[Values, Values]:
     return operator.spread(*sizes), operator.forward(*(torch.zeros_like(size[:1]) for size in sizes))
 
 
+def is_kept(operator: Affine | Bend) -> bool:
+    """Whether `kept` knows the operator well enough."""
+    return operator.summands is not None if isinstance(operator, Affine) else operator.exact
+
+
+def kept(operator: Affine | Bend, inputs: Sequence[Interval]) -> Interval:
+    """The operator's interval, no narrower than exact arithmetic has it, in the precision of the inputs.
+
+    A sum of n products is off by a share of what it would come to without signs, |W| |x| + |b|. That share of the
+    middle joins the half-width before it is spread, so that it costs no sum of its own.
+    """
+    if not isinstance(operator, Affine) or not operator.summands:
+        return operator.interval(*inputs)
+    off = share(operator.summands + _MORE, inputs[0][0].dtype)
+    middles = [(high + low).mul_(0.5) for low, high in inputs]
+    halves = [(x[1] - middle).add_(middle.abs(), alpha=off) for x, middle in zip(inputs, middles, strict=True)]
+    # The spread is a sum as well, and may come out too small.
+    middle, half = operator.forward(*middles), operator.spread(*halves, share=2 * off)
+    middle.add_(half)
+    return half.mul_(-2).add_(middle), middle
+
+
 def outward(interval: Interval, dtype: torch.dtype) -> Interval:
     """The interval in this precision, no narrower."""
     low, high = (end.to(dtype) for end in interval)

@@ -90,8 +90,11 @@ class Affine(Operator, Onward):
     mixes: ClassVar[bool]
 
     @abstractmethod
-    def spread(self, *sizes: Values) -> Values:
-        """How far the value may move where the inputs move by up to these: the absolute values of the linear part."""
+    def spread(self, *sizes: Values, share: float = 0.0) -> Values:
+        """How far the value may move where the inputs move by up to these: the absolute values of the linear part.
+
+        share: by which all of them are taken larger; that of the offset's size is added.
+        """
 
     def interval(self, *inputs: Interval) -> Interval:
         """What becomes of the middle and of the half-width (Gowal et al. 2018, arXiv:1810.12715, eq. 6).
@@ -147,6 +150,14 @@ class Bend(Operator):
         Slopes pass it on; what they make of the input is rounded by a share `step` of itself, and the sum of the
         constants by a share `constant`. With neither, how far the output moves where the input moves by `error`.
         """
+
+
+def more(sizes: Tensor, offset: Tensor, share: float) -> tuple[Tensor, Tensor | None]:
+    """These sizes of the linear part, larger by this share, and the share of the offset's; both as they are without.
+
+    The share is of no less than 2^-60, which is more than underflow takes from any but a huge sum.
+    """
+    return (sizes * (1 + share), (offset.abs() + 2.0**-60) * share) if share else (sizes, None)
 
 
 def magnitude(interval: Interval) -> Values:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float64
 from torch import Tensor
 
-from brinell.verify.operators.base import Affine, Coefficients, Constants, Values
+from brinell.verify.operators.base import Affine, Coefficients, Constants, Values, more
 from brinell.verify.operators.scale import Scale
 from brinell.verify.operators.windows import Local, Windows
 
@@ -43,11 +43,11 @@ class Convolution(Affine, Local):
 
     def forward(self, *inputs: Values) -> Values:
         (x,) = inputs
-        return self._slide(x, self.weight, self.bias)
+        return self._slide(x, self._ahead, self.bias)
 
-    def spread(self, *sizes: Values) -> Values:
+    def spread(self, *sizes: Values, share: float = 0.0) -> Values:
         (size,) = sizes
-        return self._slide(size, self._sizes, None)
+        return self._slide(size, *more(self._sizes, self.bias, share))
 
     @property
     def simplest(self) -> Affine:
@@ -105,8 +105,14 @@ class Convolution(Affine, Local):
         return self._matrices[height, width]
 
     @cached_property
+    def _ahead(self) -> Tensor:
+        """The weight, laid out as torch is fastest with when it goes forward in float32."""
+        coarse = self.weight.dtype is torch.float32 and self.weight.shape[1] > 1
+        return self.weight.contiguous(memory_format=torch.channels_last) if coarse else self.weight
+
+    @cached_property
     def _sizes(self) -> Tensor:
-        return self.weight.abs()
+        return self._ahead.abs()
 
     @property
     def _turns(self) -> bool:

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, final
 
+import torch.nn.functional as F
 from jaxtyping import Float64
 from torch import Tensor
 
-from brinell.verify.operators.base import Affine, Coefficients, Constants, Values
+from brinell.verify.operators.base import Affine, Coefficients, Constants, Values, more
 
 
 @final
@@ -29,15 +30,15 @@ class Linear(Affine):
 
     def forward(self, *inputs: Values) -> Values:
         (x,) = inputs
-        return x @ self.weight.T + self.bias
+        return F.linear(x, self.weight, self.bias)
 
-    def spread(self, *sizes: Values) -> Values:
+    def spread(self, *sizes: Values, share: float = 0.0) -> Values:
         (size,) = sizes
-        return size @ self._sizes
+        return F.linear(size, *more(self._sizes, self.bias, share))
 
     @cached_property
-    def _sizes(self) -> Float64[Tensor, "inputs outputs"]:
-        return self.weight.T.abs()
+    def _sizes(self) -> Float64[Tensor, "outputs inputs"]:
+        return self.weight.abs()
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         constant = a @ self.bias

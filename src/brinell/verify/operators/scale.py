@@ -6,7 +6,7 @@ from typing import ClassVar, final
 from jaxtyping import Float64
 from torch import Tensor
 
-from brinell.verify.operators.base import Affine, Coefficients, Constants, Values, inner
+from brinell.verify.operators.base import Affine, Coefficients, Constants, Values, inner, more
 from brinell.verify.operators.windows import Local, Windows
 
 
@@ -27,9 +27,10 @@ class Scale(Affine, Local):
         (x,) = inputs
         return x * self.factor + self.shift
 
-    def spread(self, *sizes: Values) -> Values:
+    def spread(self, *sizes: Values, share: float = 0.0) -> Values:
         (size,) = sizes
-        return size * self.factor.abs()
+        factor, shift = more(self.factor.abs(), self.shift, share)
+        return size * factor if shift is None else (size * factor).add_(shift)
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         return (a * self.factor,), inner(a, self.shift)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float64
 from torch import Tensor
 
-from brinell.verify.operators.base import Affine, Coefficients, Constants, Values
+from brinell.verify.operators.base import Affine, Coefficients, Constants, Values, more
 from brinell.verify.operators.convolution import Pair
 
 
@@ -37,9 +37,9 @@ class TransposedConvolution(Affine):
         (x,) = inputs
         return self._slide(x, self.weight, self.bias)
 
-    def spread(self, *sizes: Values) -> Values:
+    def spread(self, *sizes: Values, share: float = 0.0) -> Values:
         (size,) = sizes
-        return self._slide(size, self.weight.abs(), None)
+        return self._slide(size, *more(self.weight.abs(), self.bias, share))
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         back = F.conv2d(a.flatten(0, 1), self.weight, None, self.stride, self.padding, self.dilation, self.groups)
