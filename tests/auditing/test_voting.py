@@ -103,3 +103,10 @@ def test_a_statement_that_falls_short_of_the_radius_asked_about_is_kept_for_smal
     radii = [statement.radius for statement in run._board.statements.values()]
     assert any(0.02 < radius < 0.1 for radius in radii)
     assert {0.02, 0.1} <= set(radii)
+
+
+def test_where_a_level_of_arithmetic_is_asked_for_votes_have_none() -> None:
+    target = smoothed(brinell.target(network()), Gaussian(0.05), votes=100)
+    run = brinell.audit(target, examples(network(), 4), Threat(L2(0.02)), PLAN.demanding("float64"), workers=1)
+    assert run.bracket.certified_count == 0
+    assert any("Smoothing" in note and "counts from float64-any-order on" in note for note in run.result.notes)

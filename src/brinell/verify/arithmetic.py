@@ -13,7 +13,6 @@ from typing import final
 
 import torch
 
-from brinell.errors import UsageError
 from brinell.evidence import Soundness
 from brinell.threat import PerturbationSet
 from brinell.types import Inputs
@@ -44,7 +43,7 @@ def shortfall(
     x0: Inputs,
     set: PerturbationSet,
     spec: Spec,
-    soundness: Soundness,
+    soundness: str | Soundness,
     intermediate: Intermediate = "crown",
     memory: int = 2**25,
     checkpoint: Checkpoint = nothing,
@@ -58,11 +57,10 @@ def shortfall(
     inf where nothing is known: an operator without a rule, an overflow, a number that is none. 0 for `REAL`.
     intermediate: what bounds the neurons inside, "interval" for next to no time and "crown" for a smaller number.
     """
-    if soundness is Soundness.REAL:
+    level = Soundness.of(soundness)
+    if level is Soundness.REAL:
         return torch.zeros(spec.shape[:2], dtype=torch.float64, device=x0.device)
-    if soundness not in PRECISIONS:
-        raise UsageError(f"soundness is {soundness!r}; it must be one of {', '.join(Soundness)}")
-    dtype = PRECISIONS[soundness]
+    dtype = PRECISIONS[level]
 
     def gained(problem: Problem) -> Margins:
         return -_Arithmetic(problem, dtype, intermediate).lost()
