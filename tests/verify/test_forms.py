@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from brinell.threat import Box, Linf
-from brinell.verify import ForwardCROWN, Zonotope, margins
+from brinell.verify import IBP, ForwardCROWN, GloRo, Zonotope, margins, shortfall
 from brinell.verify.builder import Builder
 from brinell.verify.forms import lost
 from brinell.verify.graph import Graph, graph
 from brinell.verify.operators import Linear
 from brinell.verify.verifier import Verifier
 from verify.networks import normal
+from verify.test_arithmetic import VERIFIERS
 
 HALF = 2.0**-4
 FAR = Box(-1e3, 1e3)
@@ -54,6 +55,18 @@ def test_a_bound_lies_below_the_exact_minimum_where_large_numbers_cancel(verifie
         bound = verifier(net, x0, Linf(HALF, FAR), margins(torch.tensor([0]), 2)).item()
         assert Fraction(bound) <= truth
         assert float(truth - Fraction(bound)) < 1e-4, "of use"
+
+
+@pytest.mark.parametrize("verifier", VERIFIERS, ids=str)
+def test_what_is_left_of_any_bound_in_float64_lies_below_it_too(verifier: Verifier) -> None:
+    spec, set = margins(torch.tensor([0]), 2), Linf(HALF, FAR)
+    for seed in range(15):
+        net, x0 = cancelling(seed), torch.rand(1, 3, generator=torch.Generator().manual_seed(seed)).double()
+        left = verifier(net, x0, set, spec) - shortfall(net, x0, set, spec, "float64")
+        truth = exact(net, x0)
+        assert Fraction(left.item()) <= truth
+        if not isinstance(verifier, IBP | GloRo):  # which bound more than a chain of two affine layers
+            assert float(truth - Fraction(left.item())) < 1e-4, "of use"
 
 
 def test_without_that_allowance_it_would_not(monkeypatch: pytest.MonkeyPatch) -> None:
