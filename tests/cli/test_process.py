@@ -174,6 +174,7 @@ def hard(tmp_path: Path) -> list[object]:
     return ["verify", *save_hard(tmp_path), "--timeout"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_proof_says_how_far_it_came(tmp_path, hard):
     process = start(*hard, 60, cwd=tmp_path)
     time.sleep(8)

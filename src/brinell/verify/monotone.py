@@ -17,6 +17,7 @@ from torch import Tensor
 
 from brinell.errors import UsageError, out_of_memory
 from brinell.threat import Linf
+from brinell.verify.branching import Noted
 from brinell.verify.cutting import halves, shares
 from brinell.verify.graph import Graph
 from brinell.verify.lipschitz.gains import slopes, unknown
@@ -224,9 +225,10 @@ class _Question:
         direction[:, self.feature] = 1.0
         direction = direction.reshape(shape)
         pieces = changes(problem, relaxed, direction)
-        bound = least(self.network, self.network.output, spec, pieces, direction).amin(1)
+        noted = {i: Noted(pieces[i]) for i in self.network.bends}
+        bound = least(self.network, self.network.output, spec, {**pieces, **noted}, direction).amin(1)
         bound = bound.where(bound.isfinite(), -torch.inf)
-        error = _passed_on(problem, relaxed, pieces)
+        error = _uncertain(problem, relaxed, noted)
         width = asked.high - asked.low
         score = torch.where((error > 0).any(1, keepdim=True), error, width)
         return bound, score.where(width > 0, -1.0).argmax(1)
@@ -323,20 +325,16 @@ def least(
     return inner(written(held[0]), direction.unsqueeze(1)) + constant if 0 in held else constant.expand(a.shape[:2])
 
 
-def _passed_on(
-    problem: Problem, relaxed: Relaxation, pieces: Mapping[int, Linearised]
-) -> Float64[Tensor, "regions inputs"]:
+def _uncertain(problem: Problem, relaxed: Relaxation, noted: Mapping[int, Noted]) -> Float64[Tensor, "regions inputs"]:
     """For each axis, how much of the uncertainty of the slope a thinner part would take away, in the linear model."""
     graph, by_axis = problem.graph, shares(problem, relaxed.intervals)
     error = torch.zeros_like(problem.x0).flatten(1)
-    for i in graph.bends:
-        source = graph.nodes[i].inputs[0]
-        held, _ = substitute(graph, graph.output, problem.spec, {j: piece for j, piece in pieces.items() if j > i})
-        piece = pieces[i]
-        if i not in held or not isinstance(piece, Band):
+    for i, note in noted.items():
+        (source,), piece = graph.nodes[i].inputs, note.piece
+        if not note.seen or not isinstance(piece, Band):
             continue
         low, high = (end.flatten(1) for end in relaxed.intervals[source])
         gap = (piece.upper - piece.lower).abs().squeeze(1).flatten(1) + (piece.top - piece.base).squeeze(1).flatten(1)
-        weight = written(held[i]).abs().flatten(2).sum(1) * (gap / (high - low)).where(high > low, 0.0)
+        weight = note.seen[0].abs().flatten(2).sum(1) * (gap / (high - low)).where(high > low, 0.0)
         error += (by_axis[source].abs() @ weight.unsqueeze(2)).squeeze(2)
     return error.nan_to_num(0.0)
