@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from brinell.errors import UsageError
 from brinell.evidence import Soundness
@@ -114,3 +115,18 @@ def test_a_certificate_is_as_sound_as_its_verifier_is() -> None:
     }
     assert levels[CROWN()] == (Soundness.FLOAT32,) * 6
     assert levels[MILP()] == (Soundness.REAL,) * 6
+
+
+def test_where_a_level_is_asked_for_it_seeks_the_radius_that_has_it() -> None:
+    """Scores are x and 0.25, and float32 loses a part of x in what is added and taken off again."""
+    net = nn.Sequential(nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 2)).double()
+    for layer, weight, bias in ((net[0], [[1.0]], [1e4]), (net[2], [[1.0], [0.0]], [-1e4, 0.25])):
+        layer.weight.data, layer.bias.data = torch.tensor(weight).double(), torch.tensor(bias).double()
+    x, y, ball = torch.tensor([[0.75]]).double(), torch.tensor([0]), Linf(math.inf, UNIT)
+    search = CertifiedRadius(verifier=CROWN(), tolerance=0.001)
+    lax, strict = (search.demanding(level)(trace(net, x), x, y, ball) for level in (Soundness.REAL, Soundness.FLOAT32))
+    assert lax.soundness == (Soundness.FLOAT64,)
+    assert strict.soundness == (Soundness.FLOAT32,)
+    assert 0.499 < lax.certified.item() < 0.5
+    assert 0.4 < strict.certified.item() < 0.499
+    assert search.demanding(Soundness.FLOAT32).demanding(Soundness.REAL).soundness is Soundness.FLOAT32

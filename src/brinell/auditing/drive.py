@@ -218,7 +218,7 @@ class Driver:
             if reason is not None:
                 self._on_note(f"{stage.label} left out: {reason}")
                 return None
-            return settling(built, model, stage.label)
+            return settling(built.demanding(self.plan.soundness), model, stage.label)
         if row.kind == "vote":
             if not isinstance(self.target.backend, Smoothed):
                 self._on_note(f"{stage.label} left out: {NO_VOTE}")

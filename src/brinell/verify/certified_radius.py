@@ -5,7 +5,7 @@ Source: Weng et al. 2018 (Fast-Lin), arXiv:1804.09699, whose lower bounds on the
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import torch
@@ -39,17 +39,21 @@ class CertifiedRadius(Exact[Graph]):
 
     It begins where the network's gradient puts the boundary, and gallops from there. What it certifies is at most a
     rung short of what the verifier can; monotone verifiers are assumed, others may lose more. It finds no witnesses.
-    A certificate is as sound as the verifier's is on its rung.
+    A rung is proved where the verifier's certificate there is at least of the level `soundness`.
     """
 
     reads: ClassVar[type] = Graph
     sets: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
     verifier: Verifier = AlphaCROWN(precision="float32")
     tolerance: float = 0.05
+    soundness: Soundness = Soundness.REAL
 
     def __post_init__(self) -> None:
         if not 0 < self.tolerance <= 1:
             raise UsageError(f"tolerance is {self.tolerance}; it must be more than 0 and at most 1")
+
+    def demanding(self, soundness: Soundness) -> "CertifiedRadius":
+        return self if self.soundness.covers(soundness) else replace(self, soundness=soundness)
 
     def __call__(
         self,
@@ -71,7 +75,7 @@ class CertifiedRadius(Exact[Graph]):
                 here = rows[ladder.rung[rows] == rung]
                 around = model, x0[here], set.resized(ladder.radius(rung)), spec[here]
                 grades = graded(self.verifier, *around, self.verifier(*around, checkpoint), checkpoint)
-                ladder.note(here, grades)
+                ladder.note(here, [(bound if level.covers(self.soundness) else 0.0, level) for bound, level in grades])
         return Nearest(
             x=x0,
             distance=torch.full((len(x0),), torch.inf, dtype=torch.float64, device=x0.device),
