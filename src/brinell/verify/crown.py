@@ -30,7 +30,7 @@ class CROWN(Verifier):
     slope: Slope = "adaptive"
     intermediate: Intermediate = "crown"
     precision: Precision = "float64"
-    memory: int = 2**25
+    memory: int = 2**24
     soundness: ClassVar[Soundness] = Soundness.FLOAT32
 
     def __post_init__(self) -> None:

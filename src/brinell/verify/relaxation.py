@@ -162,21 +162,24 @@ def tighten(
     stays as it was.
     """
     most = problem.rows(widest(problem.graph, node, pieces))
-    low, high = (end.flatten(1).clone() for end in interval)
+    low, high = (end.clone() for end in interval)
     for asked in (positive, ~positive):
-        left = wanted((low.reshape(asked.shape), high.reshape(asked.shape)))
+        left = wanted((low, high))
         for some in _alike(left, len(left) * most):
             alone, below = problem.only(some), {i: _only(piece, some) for i, piece in pieces.items()}
+            is_low, known, slack = (part[some].flatten(1) for part in (asked, left, error))
+            ends = low[some].flatten(1), high[some].flatten(1)
             signs = torch.where(asked[some], 1.0, -1.0).to(problem.x0.dtype)
             for neurons, unit in units(left[some], signs, max(1, len(left) * most // len(some))):
                 problem.checkpoint()
-                is_low, known = asked[some].flatten(1).gather(1, neurons), left[some].flatten(1).gather(1, neurons)
-                found = bound(alone, node, unit, below) - error[some].flatten(1).gather(1, neurons)
-                found = found.where(found.isfinite() & known, -torch.inf).to(low.dtype)
-                place = some.unsqueeze(1), neurons
-                new = found.where(is_low, -torch.inf), (-found).where(~is_low, torch.inf)
-                low[place], high[place] = met((low[place], high[place]), new)
-    return low.reshape(positive.shape), high.reshape(positive.shape)
+                found = bound(alone, node, unit, below) - slack.gather(1, neurons)
+                found = found.where(found.isfinite() & known.gather(1, neurons), -torch.inf).to(low.dtype)
+                lower = is_low.gather(1, neurons)
+                new = found.where(lower, -torch.inf), (-found).where(~lower, torch.inf)
+                both = met((ends[0].gather(1, neurons), ends[1].gather(1, neurons)), new)
+                ends = ends[0].scatter_(1, neurons, both[0]), ends[1].scatter_(1, neurons, both[1])
+            low[some], high[some] = (end.reshape(-1, *left.shape[1:]) for end in ends)
+    return low, high
 
 
 def _alike(wanted: Neurons, most: int) -> Iterator[Int64[Tensor, " some"]]:
