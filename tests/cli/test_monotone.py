@@ -27,10 +27,16 @@ def three():
     return nn.Sequential(build(), nn.Linear(2, 3))
 
 
-def forest():
+def tree():
     from sklearn.tree import DecisionTreeClassifier
 
-    return DecisionTreeClassifier().fit([[0.0, 0, 0], [1.0, 1, 1]], [0, 1])
+    return DecisionTreeClassifier().fit([[0.0, 0, 0], [1.0, 0, 0], [2.0, 0, 0]], [0, 1, 0])
+
+
+def neighbours():
+    from sklearn.neighbors import KNeighborsClassifier
+
+    return KNeighborsClassifier(1).fit([[0.0, 0, 0], [1.0, 1, 1]], [0, 1])
 '''
 
 
@@ -76,7 +82,7 @@ def test_as_json_the_pair_has_every_feature(brinell: Command, table) -> None:
         ("build", ["--monotone", "age:+7"], "the classes are 0 to 1"),
         ("three", ["--monotone", "age:+"], "3 classes; name one of them, e.g. age:+0"),
         ("build", ["--monotone", "age:+", "--set", "linf:1"], "no --set"),
-        ("forest", ["--monotone", "age:+"], "shows"),
+        ("neighbours", ["--monotone", "age:+"], "is not among the ensembles"),
     ],
 )
 def test_what_cannot_be_asked_is_one_line(brinell: Command, table, factory, words, said) -> None:
@@ -86,6 +92,14 @@ def test_what_cannot_be_asked_is_one_line(brinell: Command, table, factory, word
     assert done.out == ""
     assert said in done.err
     assert len(done.err.splitlines()) == 1
+
+
+def test_trees_are_decided_too(brinell: Command, table) -> None:
+    net, data = table
+    done = brinell("verify", f"{net}:tree", data, "--box", "data", "--monotone", "calm:+", "--monotone", "age:+")
+    lines = done.out.splitlines()
+    assert (done.code, lines[:2]) == (1, ["calm:+ proved", "age:+ refuted"])
+    assert lines[2].startswith("  age from 1.5 to 1.500000")
 
 
 def test_examples_outside_the_box_are_not_passed_over(brinell: Command, table) -> None:

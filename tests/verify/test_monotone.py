@@ -157,7 +157,7 @@ def test_what_cannot_be_asked_is_named():
     network, low, high = perceptron((3, 5, 2), 0), torch.zeros(3), torch.ones(3)
     with pytest.raises(UsageError, match="features 0 to 2"):
         monotone(network, low, high, 3, ROW, timeout=1)
-    with pytest.raises(UsageError, match="network has 3 inputs"):
+    with pytest.raises(UsageError, match="model has 3 inputs"):
         monotone(network, low[:2], high, 0, ROW, timeout=1)
     with pytest.raises(UsageError, match="empty or has no end"):
         monotone(network, high, low, 0, ROW, timeout=1)

@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 import torch
@@ -13,8 +15,8 @@ from brinell.data import Dataset
 from brinell.errors import UsageError
 from brinell.targets import Target
 from brinell.targets.examples import check_examples
-from brinell.threat import Linf, Threat
-from brinell.verify import Monotony, margins, monotone, trace
+from brinell.threat import Access, Linf, Threat
+from brinell.verify import Monotony, forest_of, margins, monotone, monotone_trees, trace
 
 _CODES = {"proved": 0, "refuted": 1, "unknown": 4, "timeout": 4}
 
@@ -23,22 +25,14 @@ def decide(sources: Sources, asked: list[str], timeout: float, as_json: bool) ->
     """Print an answer to each question, and leave with an exit code: 1 if any is refuted, 4 if any is open."""
     data, target = sources.load()
     check_examples(target, data.x, data.y, Threat(Linf(0.0)))
-    questions = [_read(text, data, target) for text in asked]
-    module = target.module()
-    floats = [p.dtype for p in (*module.parameters(), *module.buffers()) if p.is_floating_point()]
-    like = data.x[:1].to(floats[0] if floats else data.x.dtype)  # in which it is asked, whatever holds the table
-    graph, limits = trace(module, like), target.box.limits(data.x[:1].double())
+    classes = target.scores(data.x[:1]).shape[1]
+    questions = [_read(text, data, classes) for text in asked]
+    limits = target.box.limits(data.x[:1].double())
     low, high = (limit.expand_as(data.x[:1]).flatten() for limit in limits)
-
-    def run(rows: Tensor) -> Tensor:
-        return target.scores(rows.reshape(len(rows), *data.x.shape[1:]).to(like.dtype)).cpu().double()
-
+    ask = _asking(target, data, low, high, timeout, sources.seed)
     found = []
     for text, (feature, rising, label) in zip(asked, questions, strict=True):
-        ahead = margins(torch.tensor([label]), graph.classes)[0] * (1 if rising else -1)
-        answer = monotone(
-            graph, low, high, feature, ahead, timeout=timeout, run=run, precision=like.dtype, seed=sources.seed
-        )
+        answer = ask(feature, margins(torch.tensor([label]), classes)[0] * (1 if rising else -1))
         found.append(_record(text, answer, data))
         if not as_json:
             typer.echo(_told(found[-1], feature))
@@ -48,7 +42,29 @@ def decide(sources: Sources, asked: list[str], timeout: float, as_json: bool) ->
     raise typer.Exit(next((code for code in (1, 4) if code in codes), 0))
 
 
-def _read(text: str, data: Dataset, target: Target) -> tuple[int, bool, int]:
+def _asking(
+    target: Target, data: Dataset, low: Tensor, high: Tensor, timeout: float, seed: int
+) -> Callable[[int, Tensor], Monotony]:
+    """What decides about a feature and rows of scores: of a network, or of trees."""
+
+    def run(dtype: torch.dtype, rows: Tensor) -> Tensor:
+        return target.scores(rows.reshape(len(rows), *data.x.shape[1:]).to(dtype)).cpu().double()
+
+    if target.access < Access.WEIGHTS:
+        forest, dtype = forest_of(target), data.x.dtype
+        return lambda feature, rows: monotone_trees(
+            forest, low, high, feature, rows, timeout=timeout, run=partial(run, dtype), precision=dtype
+        )
+    module = target.module()
+    floats = [p.dtype for p in (*module.parameters(), *module.buffers()) if p.is_floating_point()]
+    dtype = floats[0] if floats else data.x.dtype  # in which it is asked, whatever holds the table
+    graph = trace(module, data.x[:1].to(dtype))
+    return lambda feature, rows: monotone(
+        graph, low, high, feature, rows, timeout=timeout, run=partial(run, dtype), precision=dtype, seed=seed
+    )
+
+
+def _read(text: str, data: Dataset, classes: int) -> tuple[int, bool, int]:
     """(the feature, whether it is to help the class, the class)."""
     parts = re.fullmatch(r"(.+):([+-])(\d*)", text)
     if parts is None:
@@ -57,7 +73,6 @@ def _read(text: str, data: Dataset, target: Target) -> tuple[int, bool, int]:
     names = data.features or tuple(map(str, range(data.x[0].numel())))
     if name not in names:
         raise UsageError(f"--monotone {text!r}: there is no feature {name!r}; there are {', '.join(names[:20])}")
-    classes = target.scores(data.x[:1]).shape[1]
     if not label and classes != 2:
         raise UsageError(f"--monotone {text!r}: the model has {classes} classes; name one of them, e.g. {text}0")
     if label and int(label) >= classes:
@@ -82,7 +97,7 @@ def _told(record: dict[str, Any], feature: int) -> str:
         before, after = record["pair"]
         name = list(before["x"])[feature]
         others = ", ".join(f"{other}={value:g}" for other, value in before["x"].items() if other != name)
-        lines.append(f"  {name} from {before['x'][name]:g} to {after['x'][name]:g}, with {others}")
+        lines.append(f"  {name} from {before['x'][name]!r} to {after['x'][name]!r}, with {others}")
         lines.append(f"  scores from {_shown(before['scores'])} to {_shown(after['scores'])}")
     elif record["verdict"] != "proved" and record["slope"] is not None:
         lines.append(f"  a unit lowers the margin by {-record['slope']:g} at most")

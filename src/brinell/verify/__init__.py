@@ -34,6 +34,7 @@ from brinell.verify.milp import MILP as MILP
 from brinell.verify.monotone import Monotony as Monotony
 from brinell.verify.monotone import Pair as Pair
 from brinell.verify.monotone import monotone as monotone
+from brinell.verify.monotone_trees import monotone_trees as monotone_trees
 from brinell.verify.projection import RandomProjection as RandomProjection
 from brinell.verify.property import Case as Case
 from brinell.verify.property import Property as Property

@@ -108,7 +108,8 @@ def monotone(
     affine one, ReLU or smooth function of one number.
     """
     low, high, rows = (x.detach().cpu().double() for x in (low.flatten(), high.flatten(), rows))
-    _check(network, low, high, feature, rows, timeout)
+    inputs = torch.Size(network.nodes[0].shape).numel()
+    check_question(inputs, network.classes, low, high, feature, rows, timeout)
     question = _Question(network, feature, rows, run or network, slack)
     start, known = time.monotonic(), _Known()
     if low[feature] == high[feature]:
@@ -133,16 +134,18 @@ def monotone(
     return Monotony(verdict, pair, known.slope, time.monotonic() - start)
 
 
-def _check(network: Graph, low: Tensor, high: Tensor, feature: int, rows: Tensor, timeout: float) -> None:
-    inputs = torch.Size(network.nodes[0].shape).numel()
+def check_question(
+    inputs: int, classes: int, low: Tensor, high: Tensor, feature: int, rows: Tensor, timeout: float
+) -> None:
+    """Refuse what cannot be asked of a model of so many inputs and classes."""
     if len(low) != inputs or len(high) != inputs:
-        raise UsageError(f"the box has {len(low)} and {len(high)} limits; the network has {inputs} inputs")
+        raise UsageError(f"the box has {len(low)} and {len(high)} limits; the model has {inputs} inputs")
     if not (low.isfinite() & high.isfinite() & (low <= high)).all():
         raise UsageError("the box is empty or has no end; each low must be finite, and at most its high")
     if not 0 <= feature < inputs:
-        raise UsageError(f"feature is {feature}; the network has features 0 to {inputs - 1}")
-    if rows.dim() != 2 or rows.shape[1] != network.classes or len(rows) == 0:
-        raise UsageError(f"rows has shape {tuple(rows.shape)}; it must be (rows, {network.classes}), one row at least")
+        raise UsageError(f"feature is {feature}; the model has features 0 to {inputs - 1}")
+    if rows.dim() != 2 or rows.shape[1] != classes or len(rows) == 0:
+        raise UsageError(f"rows has shape {tuple(rows.shape)}; it must be (rows, {classes}), one row at least")
     if not timeout > 0:
         raise UsageError(f"timeout is {timeout}; it must be a positive number of seconds")
 
