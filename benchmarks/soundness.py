@@ -51,7 +51,7 @@ EXAMPLES, STEPS, BATCH = 12, 20, 256
 SHARES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.12, 0.06, 0.03)
 
 CHEAP: tuple[Verifier, ...] = (
-    IBP(),
+    IBP(precision="float32"),
     CROWN(precision="float32"),
     AlphaCROWN(climb=Climb(steps=10)),
     GloRo(),
