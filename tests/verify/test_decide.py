@@ -11,7 +11,7 @@ from brinell.verify import Case, Climb, Property, decide
 from brinell.verify.branch import BranchAndBound
 from brinell.verify.builder import Builder
 from brinell.verify.graph import graph
-from brinell.verify.inputs import InputSplit
+from brinell.verify.inputs import InputSplit, _lasting
 from brinell.verify.operators import Linear
 from brinell.verify.polytopes import Regions
 from brinell.verify.problem import Problem
@@ -196,6 +196,20 @@ def test_what_is_left_to_cut_holds_every_unsafe_input(seed, points):
         never = regions.never
         forms = never.weights @ unsafe.T + never.offset.unsqueeze(2)
         assert (inside.all(2) & (forms <= 1e-9).all(1)).any(0).all()
+
+
+def test_what_is_known_is_found_anew_once_nothing_is_undecided():
+    """Only of the region that has nothing left to cut: of the other one all is kept."""
+    network = perceptron((2, 3, 1), 0)
+    node = network.nodes[network.bends[0]].inputs[0]
+    low, high = torch.tensor([[1.0, -2.0, 1.0], [1.0, -2.0, -1.0]]).double(), torch.full((2, 3), 3.0).double()
+    high[:, 1] = -1.0
+    intervals = [(low, high)] * len(network.nodes)
+    least, most = _lasting(network, intervals)[node]
+    assert torch.isinf(least[0]).all()
+    assert torch.isinf(most[0]).all()
+    assert torch.equal(least[1], low[1])
+    assert torch.equal(most[1], high[1])
 
 
 def test_a_margin_that_rounding_made_is_not_proved():

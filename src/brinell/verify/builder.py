@@ -1,7 +1,7 @@
 """What importers share: the list of nodes as it grows, and what is made of several operators."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import torch
@@ -57,9 +57,13 @@ class Builder:
         return Value(len(self.nodes) - 1, shape)
 
     def scale(self, x: Value, factor: Tensor | float = 1.0, shift: Tensor | float = 0.0) -> Value:
-        """factor * x + shift, to as many values as the constants have."""
+        """factor * x + shift, to as many values as the constants have; the bias of a matrix that had none."""
         by, plus = constant(factor), constant(shift)
         shape = torch.broadcast_shapes(x.shape, by.shape, plus.shape)
+        made = self.nodes[x.place]
+        if isinstance(made.operator, Linear) and shape == x.shape and (by == 1).all() and not made.operator.bias.any():
+            source = Value(made.inputs[0], self.nodes[made.inputs[0]].shape)
+            return self.add(replace(made.operator, bias=plus.expand(made.operator.bias.shape)), source)
         return self.add(Scale(by, plus), self.expand(x, shape))
 
     def total(self, *terms: tuple[float, Value]) -> Value:

@@ -17,6 +17,8 @@ from torch import Tensor
 from brinell.threat import Linf
 from brinell.verify.branching import Noted
 from brinell.verify.cutting import choose, sides
+from brinell.verify.graph import Graph
+from brinell.verify.operators import Interval
 from brinell.verify.polytopes import Regions, clip, trimmed
 from brinell.verify.problem import Problem
 from brinell.verify.queue import Queue
@@ -63,7 +65,7 @@ class InputSplit:
             if found is not None:
                 return False, found
             intervals = [(low[left], high[left]) for low, high in relaxed.intervals]
-            known = {i: intervals[i] for i in search.graph.bent}
+            known = _lasting(search.graph, intervals)
             bound = torch.maximum(asked.bound, bound)[left]
             open_ = clip(replace(asked.only(left), bound=bound, known=known), never.only(left))
             open_ = trimmed(replace(open_, rows=rows.only(left)))
@@ -99,6 +101,23 @@ def _rows(problem: Problem, relaxed: Relaxation) -> tuple[Forms, dict[int, Noted
     sane = torch.stack([(low <= high).flatten(1).all(1) for low, high in relaxed.intervals]).all(0)
     sane = (sane & offset.isfinite().all(1) & weights.isfinite().flatten(1).all(1)).unsqueeze(1)
     return Forms(weights.where(sane.unsqueeze(2), 0.0), offset.where(sane, 0.0)), noted
+
+
+def _lasting(graph: Graph, intervals: list[Interval]) -> dict[int, Interval]:
+    """What the sides of each region keep of its intervals: all, and nothing where no neuron is undecided.
+
+    Neurons may be decided by rows that were forgotten since, and are not where the box reaches beyond them: there the
+    region's own rows are not exact, and it would never be proved.
+    """
+    undecided = torch.zeros(len(intervals[0][0]), dtype=torch.bool)
+    for i in graph.bent:
+        undecided |= graph.unknown(i, intervals[i]).flatten(1).any(1)
+    known = {}
+    for i in graph.bent:
+        low, high = intervals[i]
+        kept = undecided.reshape(-1, *(1 for _ in low.shape[1:]))
+        known[i] = low.where(kept, -torch.inf), high.where(kept, torch.inf)
+    return known
 
 
 def _weighed(prices: Float64[Tensor, "regions rows"]) -> Float64[Tensor, "regions rows"]:
