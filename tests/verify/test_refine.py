@@ -11,7 +11,7 @@ from brinell.verify.cases import Shelf
 from brinell.verify.freedom import ascend, first, holding
 from brinell.verify.problem import Problem
 from brinell.verify.queue import Queue
-from brinell.verify.refine import Given, refined
+from brinell.verify.refine import Branching, Given, refined
 from brinell.verify.relaxation import relax
 from brinell.verify.verifier import nothing
 from verify.networks import UNIT, examples, inside, perceptron, residual
@@ -94,6 +94,50 @@ def test_dear_cases_decide_as_enumeration_does(seed, monkeypatch):
         bound = searching(moved, x0, set, spec)
         assert certified(bound).item() is expected
         assert bound.item() <= least + shift + 1e-7
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([1, 20]))
+def test_branched_limits_hold_everywhere_and_are_no_wider(seed, nodes):
+    net = perceptron((3, 8, 8, 8, 3), seed) if seed % 2 else residual(seed)
+    set = Linf(0.3, UNIT)
+    problem, known = asked(net, set, seed)
+    branched = refined(problem, known, Climb(steps=5), branching=Branching(layers(net), nodes))
+    for (low, high), (old_low, old_high) in zip(branched, known, strict=True):
+        assert ((low >= old_low) & (high <= old_high)).all()
+    x = inside(set, problem.x0, 500, torch.Generator().manual_seed(seed)).flatten(0, 1)
+    for found, (low, high) in zip(values(net, x), branched, strict=True):
+        assert ((found >= low - 1e-9) & (found <= high + 1e-9)).all()
+
+
+def layers(net):
+    return {i for i in net.bent if i not in net.straight}
+
+
+def test_with_all_cases_the_limits_of_neurons_are_met():
+    """Of the second layer, by enumeration of what the first one may do."""
+    net, set = perceptron((2, 5, 4, 3), 2), Linf(0.4, UNIT)
+    problem, known = asked(net, set, 1)
+    (second,) = layers(net)
+    low, high = refined(problem, known, Climb(steps=60), branching=Branching({second}, 10**4))[second]
+    cut, hull = type(net)(net.nodes[: second + 1]), set.hull(problem.x0)
+    unknown = net.unknown(second, known[second])[0].nonzero().flatten().tolist()
+    assert unknown
+    for neuron in unknown:
+        unit = torch.nn.functional.one_hot(torch.tensor(neuron), 4).double()
+        least, most = (exact(cut, hull[0][0], hull[1][0], sign * unit) * sign for sign in (1, -1))
+        assert low[0, neuron].item() == pytest.approx(least, abs=1e-3) or (low[0, neuron] > 0 and least > 0)
+        assert high[0, neuron].item() == pytest.approx(most, abs=1e-3) or (high[0, neuron] < 0 and most < 0)
+
+
+def test_layers_that_gain_nothing_are_given_up():
+    """Where the first layer is known, what climbs is exact, and no case shows more."""
+    net, set = perceptron((3, 8, 8, 3), 4), Linf(0.001, UNIT)
+    problem, known = asked(net, set, 0)
+    known[net.nodes[net.bends[1]].inputs[0]] = (torch.full((1, 8), -1.0).double(), torch.full((1, 8), 1.0).double())
+    branching = Branching(layers(net), 8)
+    refined(problem, [(low.clone(), high.clone()) for low, high in known], Climb(steps=5), branching=branching)
+    assert not branching.layers
 
 
 def test_cases_come_off_the_shelf_as_they_were_put_there():

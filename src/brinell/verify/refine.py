@@ -22,6 +22,13 @@ from brinell.verify.operators.shape import Concatenate, Reshape
 from brinell.verify.problem import Problem
 from brinell.verify.relaxation import met
 from brinell.verify.rounding import at_input, at_node
+from brinell.verify.tree import Tree
+
+_LEAF = Climb(steps=3, precision="float32")
+"""The climb of a case of a neuron inside: more cases show more than more steps."""
+
+_GAIN = 0.03
+"""By what share branching has to narrow the first neurons of a layer for the others to have their turn."""
 
 _SHARE = 4
 """What a gradient keeps of each bound, in the copies that a bound without one takes."""
@@ -40,9 +47,34 @@ class Given:
     least: float
 
 
-def refined(problem: Problem, known: list[Interval], climb: Climb, given: Given | None = None) -> list[Interval]:
-    """Intervals of all nodes, none wider than those that are known. given: of a single example, what else is."""
+@final
+@dataclass
+class Branching:
+    """How the neurons inside are branched, once they have climbed.
+
+    layers: the nodes whose neurons are; one whose neurons gain too little is taken out. nodes: cases that each end of a
+    neuron may be split into. work: functionals climbed a step, so far, on all there is inside.
+    """
+
+    layers: set[int]
+    nodes: int = 0
+    work: int = 0
+
+
+def refined(
+    problem: Problem,
+    known: list[Interval],
+    climb: Climb,
+    given: Given | None = None,
+    branching: Branching | None = None,
+) -> list[Interval]:
+    """Intervals of all nodes, none wider than those that are known. given: of a single example, what else is.
+
+    branching: of the neurons that are unknown still when they have climbed; None for none.
+    """
     graph = problem.graph
+    if branching is not None:
+        branching.work += effort(graph, known, climb)
     exact = graph.single if problem.is_box and given is None else frozenset({0})
     intervals, errors = list(known), [at_input(graph, problem.hull, torch.float64)]
     for i, node in enumerate(graph.nodes[1:], 1):
@@ -52,12 +84,14 @@ def refined(problem: Problem, known: list[Interval], climb: Climb, given: Given 
         intervals[i] = met(intervals[i], (low - errors[i], high + errors[i]))
         if i in graph.bent - exact:
             intervals[i] = _climbed(problem, i, intervals, climb, given, errors[i])
+            if branching is not None and branching.nodes and i in branching.layers:
+                intervals[i] = _branched(problem, i, intervals, climb, branching, errors[i])
     return intervals
 
 
-def effort(graph: Graph, intervals: list[Interval]) -> int:
-    """How many functionals are climbed to refine one example."""
-    return 2 * sum(int(graph.unknown(i, intervals[i]).sum()) for i in graph.bent)
+def effort(graph: Graph, intervals: list[Interval], climb: Climb) -> int:
+    """How many functionals climb a step when all examples are refined, about."""
+    return 2 * (climb.steps + 1) * sum(int(graph.unknown(i, intervals[i]).sum()) for i in graph.bent)
 
 
 def _climbed(
@@ -82,6 +116,31 @@ def _climbed(
         lower, higher = (part - slack for part in bounds.where(bounds.isfinite(), -torch.inf).chunk(2, 1))
         new = met((low.gather(1, neurons), high.gather(1, neurons)), (lower, -higher))
         low, high = low.scatter(1, neurons, new[0]), high.scatter(1, neurons, new[1])
+    return low.reshape(intervals[node][0].shape), high.reshape(intervals[node][1].shape)
+
+
+def _branched(
+    problem: Problem, node: int, intervals: list[Interval], climb: Climb, branching: Branching, error: Values
+) -> Interval:
+    """The interval of a node met with what branching shows of its unknown neurons, as long as it narrows them."""
+    low, high = (end.flatten(1).clone() for end in intervals[node])
+    asked, _ = _asking(problem, node, None)
+    intervals = [*intervals[: node + 1], intervals[node]]
+    unknown = problem.graph.unknown(node, intervals[node]).flatten(1).nonzero()
+    for part in unknown.split(max(1, problem.rows(problem.graph.width) * len(low) // 4)):
+        place, (owner, neuron) = tuple(part.T), part.repeat(2, 1).T
+        unit = functional.one_hot(neuron, asked.graph.classes).to(low.dtype)
+        unit[len(part) :] *= -1
+        limits = [(a[owner], b[owner]) for a, b in intervals]
+        tree = Tree(asked.only(owner).asking(unit.unsqueeze(1)), limits, climb, _LEAF)
+        tree.grow(tree.plant(), branching.nodes, Tree.undivided)
+        branching.work += tree.work
+        lower, higher = (tree.least - error.flatten(1)[owner, neuron]).chunk(2)
+        before = (high[place] - low[place]).sum()
+        low[place], high[place] = met((low[place], high[place]), (lower, -higher))
+        if (high[place] - low[place]).sum() > (1 - _GAIN) * before:
+            branching.layers.discard(node)
+            break
     return low.reshape(intervals[node][0].shape), high.reshape(intervals[node][1].shape)
 
 
