@@ -7,7 +7,7 @@ counts is the sum of the absolute values of a form's terms, which is carried alo
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float64
@@ -47,7 +47,7 @@ class Form(ABC):
         """The least and the largest value, as computed."""
 
     @abstractmethod
-    def loosened(self, by: Values) -> Self:
+    def loosened(self: "F", by: Values) -> "F":
         """The same, wider by so much on either side."""
 
 

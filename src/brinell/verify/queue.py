@@ -2,12 +2,13 @@
 
 import heapq
 import itertools
-from typing import Generic, Protocol, TypeVar, final
+from typing import Generic, Protocol, TypeVar, final, runtime_checkable
 
 import torch
 from torch import Tensor
 
 
+@runtime_checkable
 class Piece(Protocol):
     """Parts of a problem. bound: a lower bound of each."""
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
+from torch import Tensor
 
 from brinell.errors import UsageError
 from brinell.verify.graph import Graph
@@ -97,8 +98,8 @@ def made(operator: Affine, sizes: Sequence[Values], dtype: torch.dtype) -> Value
     return rounded.where(total + rounded < torch.finfo(dtype).max / 2, torch.inf)
 
 
-def spread(operator: Affine, sizes: Sequence[Values]) -> tuple[Values, Values]:
-    """(|W| sizes, the offset) of an affine operator."""
+def spread(operator: Affine, sizes: Sequence[Values]) -> tuple[Values, Tensor]:
+    """(|W| sizes, the offset, one for all examples) of an affine operator."""
     return operator.spread(*sizes), operator.forward(*(torch.zeros_like(size[:1]) for size in sizes))
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar, final
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float64
+from jaxtyping import Float
 from torch import Tensor
 
 from brinell.verify.operators.base import Affine, Coefficients, Constants, Values, more
@@ -25,8 +25,8 @@ class Convolution(Affine, Local):
     """size: height and width of the input, which the transpose cannot tell from those of the output."""
 
     mixes: ClassVar[bool] = True
-    weight: Float64[Tensor, "outputs inputs_a_group height width"]
-    bias: Float64[Tensor, " outputs"]
+    weight: Float[Tensor, "outputs inputs_a_group height width"]
+    bias: Float[Tensor, " outputs"]
     size: Pair
     stride: Pair = (1, 1)
     padding: Pair = (0, 0)
@@ -93,7 +93,7 @@ class Convolution(Affine, Local):
         )
         return height, width
 
-    def _unrolled(self, height: int, width: int) -> Float64[Tensor, " before after"]:
+    def _unrolled(self, height: int, width: int) -> Float[Tensor, " before after"]:
         """The transposed convolution of a window without its surroundings, as a matrix; made once a size."""
         if (height, width) not in self._matrices:
             count = len(self.weight) * height * width

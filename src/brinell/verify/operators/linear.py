@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import ClassVar, final
 
 import torch.nn.functional as F
-from jaxtyping import Float64
+from jaxtyping import Float
 from torch import Tensor
 
 from brinell.verify.operators.base import Affine, Coefficients, Constants, Values, more
@@ -17,8 +17,8 @@ class Linear(Affine):
     """x W^T + b."""
 
     mixes: ClassVar[bool] = True
-    weight: Float64[Tensor, "outputs inputs"]
-    bias: Float64[Tensor, " outputs"]
+    weight: Float[Tensor, "outputs inputs"]
+    bias: Float[Tensor, " outputs"]
 
     @property
     def terms(self) -> int:
@@ -37,7 +37,7 @@ class Linear(Affine):
         return F.linear(size, *more(self._sizes, self.bias, share))
 
     @cached_property
-    def _sizes(self) -> Float64[Tensor, "outputs inputs"]:
+    def _sizes(self) -> Float[Tensor, "outputs inputs"]:
         return self.weight.abs()
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:

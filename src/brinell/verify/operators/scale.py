@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from jaxtyping import Float64
+from jaxtyping import Float
 from torch import Tensor
 
 from brinell.verify.operators.base import Affine, Coefficients, Constants, Values, inner, more
@@ -16,8 +16,8 @@ class Scale(Affine, Local):
     """factor * x + shift; both broadcast to one example's shape and never change it."""
 
     mixes: ClassVar[bool] = False
-    factor: Float64[Tensor, "*#shape"]
-    shift: Float64[Tensor, "*#shape"]
+    factor: Float[Tensor, "*#shape"]
+    shift: Float[Tensor, "*#shape"]
 
     @property
     def summands(self) -> int:

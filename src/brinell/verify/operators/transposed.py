@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch.nn.functional as F
-from jaxtyping import Float64
+from jaxtyping import Float
 from torch import Tensor
 
 from brinell.verify.operators.base import Affine, Coefficients, Constants, Values, more
@@ -17,8 +17,8 @@ class TransposedConvolution(Affine):
     """left_over: rows and columns at the far end that only the bias reaches; torch calls them output_padding."""
 
     mixes: ClassVar[bool] = True
-    weight: Float64[Tensor, "inputs outputs_a_group height width"]
-    bias: Float64[Tensor, " outputs"]
+    weight: Float[Tensor, "inputs outputs_a_group height width"]
+    bias: Float[Tensor, " outputs"]
     stride: Pair = (1, 1)
     padding: Pair = (0, 0)
     left_over: Pair = (0, 0)

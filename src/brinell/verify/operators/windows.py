@@ -50,12 +50,12 @@ class Windows:
         image = image.scatter_add(4, where, self.values.flatten(4))
         return image.reshape(batch, places * each, channels, *self.size)
 
-    def seen(self, image: Float[Tensor, " batch 1 channels high wide"]) -> Tensor:
+    def seen(self, image: Float[Tensor, " #batch 1 channels high wide"]) -> Tensor:
         """What each place shows of an image, to be broadcast to `values`; anything where a window overhangs."""
         shown = image.flatten(3).squeeze(1)[:, :, self.places].transpose(1, 2)
         return shown.reshape(len(image), len(self.corner), 1, image.shape[2], *self.values.shape[-2:])
 
-    def on(self, image: Float[Tensor, " batch 1 channels high wide"]) -> Constants:
+    def on(self, image: Float[Tensor, " #batch 1 channels high wide"]) -> Constants:
         """<functional, image>."""
         return (self.values.flatten(3) @ self.seen(image).flatten(3).mT).flatten(1)
 
