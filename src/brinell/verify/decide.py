@@ -64,8 +64,8 @@ def decide(
     """Search for a witness, then for a proof, for `timeout` seconds in all. Where memory runs out it is unknown.
 
     run: the model as it is deployed, which alone makes a point a witness. precision: of its inputs. watch: its bound is
-    kept up to date, for who may interrupt. A proof holds for the network in exact arithmetic. With few inputs the bounds
-    allow for their own rounding; with many, some 1e-12 of the outputs is left in.
+    kept up to date, for who may interrupt. A proof holds for the network in exact arithmetic. With few inputs the
+    bounds allow for their own rounding; with many, some 1e-12 of the outputs is left in.
     """
     if not timeout > 0:
         raise UsageError(f"timeout is {timeout}; it must be a positive number of seconds")
