@@ -1,6 +1,7 @@
 """A property of a network, decided: a witness, or a proof, or neither in the time there was."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, final
@@ -108,15 +109,16 @@ def _decided(
     cases = search.property.cases
     low, high = (torch.stack(ends) for ends in zip(*((case.low, case.high) for case in cases), strict=True))
     few = int((low < high).sum(1).max()) <= FEW_INPUTS
+    start = time.monotonic()
     found = _attacked(search, rng, few)
     if found is not None:
         return "sat", found
-    if few:
-        proved, found = InputSplit()(search, Regions.boxes(low, high), checkpoint, watch)
-        return ("sat", found) if found is not None else ("unsat" if proved else "unknown", None)
+    rounds = _Rounds(search, rng, checkpoint, _sampled if few else _diversified, time.monotonic() - start)
     try:
-        proved = _by_neurons(search, low, high, _Rounds(search, rng, checkpoint), watch)
-        return "unsat" if proved else "unknown", None
+        if few:
+            proved, found = InputSplit()(search, Regions.boxes(low, high), rounds, watch)
+            return ("sat", found) if found is not None else ("unsat" if proved else "unknown", None)
+        return "unsat" if _by_neurons(search, low, high, rounds, watch) else "unknown", None
     except _Found as success:
         return "sat", success.witness
 
@@ -158,19 +160,29 @@ class _Found(Exception):
 
 @final
 class _Rounds:
-    """A prover's checkpoint that goes on searching for a witness, for a share of the time; one it finds is raised."""
+    """A prover's checkpoint that goes on searching for a witness, for a share of the time; one it finds is raised.
+
+    seek: one round. spent: seconds of search there were before the proof.
+    """
 
     share = 0.2
 
-    def __init__(self, search: Search, rng: torch.Generator, checkpoint: Checkpoint) -> None:
-        self._search, self._rng, self._checkpoint = search, rng, checkpoint
-        self._began, self._spent = time.monotonic(), 0.0
+    def __init__(
+        self,
+        search: Search,
+        rng: torch.Generator,
+        checkpoint: Checkpoint,
+        seek: Callable[[Search, torch.Generator], Witness | None],
+        spent: float,
+    ) -> None:
+        self._search, self._rng, self._checkpoint, self._seek = search, rng, checkpoint, seek
+        self._began, self._spent = time.monotonic(), spent
 
     def __call__(self) -> None:
         self._checkpoint()
         now = time.monotonic()
         if self._spent < self.share * (now - self._began):
-            found = _diversified(self._search, self._rng)
+            found = self._seek(self._search, self._rng)
             self._spent += time.monotonic() - now
             if found is not None:
                 raise _Found(found)
