@@ -24,9 +24,7 @@ from benchmarks.figure import CACHE, SHARED, Figure, Skipped, accuracy, shared_i
 from brinell.auditing import Plan, Stage
 from brinell.data import load
 from brinell.demo import digits_network
-from brinell.targets import Gaussian, smoothed
-from brinell.threat import Box
-from brinell.verify import (
+from brinell.proofs import (
     CROWN,
     GloRo,
     Graph,
@@ -42,6 +40,8 @@ from brinell.verify import (
     top_k,
     trace,
 )
+from brinell.targets import Gaussian, smoothed
+from brinell.threat import Box
 
 RADIUS, UNIT = 0.3, Box(0.0, 1.0)
 EPOCHS, BATCH = 8, 256

@@ -22,12 +22,12 @@ from torch import Tensor, nn
 
 from benchmarks.figure import SHARED, Figure, Skipped, cifar, clock, cnn_a, resnet_2b, right, shared_images, small_cnn
 from benchmarks.networks import shared
+from brinell.proofs import CROWN, IBP, AlphaCROWN, Climb, Graph, Verifier, margins, trace
+from brinell.proofs.operators import Interval
+from brinell.proofs.problem import Problem
+from brinell.proofs.relaxation import relax
+from brinell.proofs.verifier import Spec, nothing
 from brinell.threat import Box, Linf
-from brinell.verify import CROWN, IBP, AlphaCROWN, Climb, Graph, Verifier, margins, trace
-from brinell.verify.operators import Interval
-from brinell.verify.problem import Problem
-from brinell.verify.relaxation import relax
-from brinell.verify.verifier import Spec, nothing
 
 STEPS = 20
 ROUNDS = 5

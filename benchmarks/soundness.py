@@ -24,9 +24,7 @@ from benchmarks.networks import shared
 from brinell.data import load
 from brinell.demo import digits_network
 from brinell.evidence import Soundness
-from brinell.threat import L1, L2, Box, Linf, PerturbationSet
-from brinell.types import Inputs, Labels
-from brinell.verify import (
+from brinell.proofs import (
     CROWN,
     IBP,
     AlphaCROWN,
@@ -42,7 +40,9 @@ from brinell.verify import (
     margins,
     trace,
 )
-from brinell.verify.operators import Convolution, Linear, Operator
+from brinell.proofs.operators import Convolution, Linear, Operator
+from brinell.threat import L1, L2, Box, Linf, PerturbationSet
+from brinell.types import Inputs, Labels
 
 UNIT = Box(0.0, 1.0)
 POINTS = 50_000

@@ -13,10 +13,10 @@ from torch import Tensor
 import brinell
 from benchmarks.figure import Figure
 from brinell.evasion import HopSkipJump, RayS
+from brinell.proofs import ExactTrees, forest_of
+from brinell.proofs.forest import cells
 from brinell.targets import Target
 from brinell.threat import Linf, Threat
-from brinell.verify import ExactTrees, forest_of
-from brinell.verify.forest import cells
 
 EXAMPLES = 20
 NODES = 1000

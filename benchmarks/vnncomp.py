@@ -60,7 +60,7 @@ def run() -> list[Figure]:
 
 def _decide(row: dict[str, str]) -> tuple[str, float, float]:
     """(verdict, seconds, seconds of the processor), the files read from disk."""
-    from brinell.verify import decide, deployed, read_vnnlib
+    from brinell.proofs import decide, deployed, read_vnnlib
 
     start, busy = time.perf_counter(), time.process_time()
     goal, model = read_vnnlib(FOLDER / row["vnnlib"]), deployed(FOLDER / row["onnx"])

@@ -37,6 +37,15 @@ def test_an_attack_is_called_alone():
     assert torch.equal(found.x, again.x)
 
 
+def test_verify_is_the_audit_that_proves():
+    target, threat = brinell.target(NET), brinell.Threat(brinell.Linf(0.03))
+    proved, audited = (run(target, (X, Y), threat).bracket for run in (brinell.verify, brinell.audit))
+    assert proved.certified >= audited.certified
+    assert proved.open <= audited.open
+    with pytest.raises(UsageError, match="soundness"):
+        brinell.verify(target, (X, Y), threat, soundness="float16")
+
+
 def test_arrays_lists_and_data_sets_are_the_same_examples():
     target, threat = brinell.target(NET), brinell.Threat(brinell.L2(0.1))
     brackets = [

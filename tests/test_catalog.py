@@ -6,11 +6,11 @@ import sys
 import pytest
 
 import brinell.evasion
-import brinell.verify
+import brinell.proofs
 from brinell.catalog import CATALOG
 from brinell.evasion import Attack
 from brinell.evasion.spatial.transformation import Transformation
-from brinell.verify import Exact, RandomProjection, Smoothing, Verifier
+from brinell.proofs import Exact, RandomProjection, Smoothing, Verifier
 
 ids = [row.name for row in CATALOG]
 
@@ -71,7 +71,7 @@ def engines(module, kind) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("module", "kind"), [(brinell.evasion, Attack), (brinell.verify, (Verifier, Exact, Smoothing))]
+    ("module", "kind"), [(brinell.evasion, Attack), (brinell.proofs, (Verifier, Exact, Smoothing))]
 )
 def test_every_exported_engine_has_a_row(module, kind):
     exported = engines(module, kind)

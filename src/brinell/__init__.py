@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from brinell import evasion as evasion
-    from brinell import verify as verify
+    from brinell import proofs as proofs
     from brinell.access import Access as Access
     from brinell.auditing import Audit as Audit
     from brinell.auditing.audit import audit as audit
     from brinell.auditing.diagnose import diagnose as diagnose
+    from brinell.auditing.verify import verify as verify
     from brinell.data import Dataset as Dataset
     from brinell.evasion import attack as attack
     from brinell.targets import Target as Target
@@ -44,6 +45,7 @@ _HOMES = {
     "Audit": "brinell.auditing",
     "audit": "brinell.auditing",
     "diagnose": "brinell.auditing",
+    "verify": "brinell.auditing",
     "Dataset": "brinell.data",
     "attack": "brinell.evasion",
     "Target": "brinell.targets",
@@ -62,7 +64,7 @@ _HOMES = {
     "Targeted": "brinell.threat",
     "Threat": "brinell.threat",
 }
-_MODULES = ("evasion", "verify")
+_MODULES = ("evasion", "proofs")
 
 __all__ = ["__version__", *sorted(_HOMES), *_MODULES]
 

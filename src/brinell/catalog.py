@@ -210,16 +210,16 @@ CATALOG: tuple[Row, ...] = (
     _learner("Reprogramming", "reprogramming", "Elsayed et al. 2019, arXiv:1806.11146"),
     Row(
         "IBP",
-        "brinell.verify:IBP",
+        "brinell.proofs:IBP",
         "proof",
         "interval",
         Access.WEIGHTS,
         "Gowal et al. 2018, arXiv:1810.12715",
     ),
-    Row("GloRo", "brinell.verify:GloRo", "proof", "lipschitz", Access.WEIGHTS, "Leino et al. 2021, arXiv:2102.08452"),
+    Row("GloRo", "brinell.proofs:GloRo", "proof", "lipschitz", Access.WEIGHTS, "Leino et al. 2021, arXiv:2102.08452"),
     Row(
         "LocalLipschitz",
-        "brinell.verify:LocalLipschitz",
+        "brinell.proofs:LocalLipschitz",
         "proof",
         "lipschitz",
         Access.WEIGHTS,
@@ -227,7 +227,7 @@ CATALOG: tuple[Row, ...] = (
     ),
     Row(
         "Smoothing",
-        "brinell.verify:Smoothing",
+        "brinell.proofs:Smoothing",
         "vote",
         "smoothing",
         Access.LABELS,
@@ -235,7 +235,7 @@ CATALOG: tuple[Row, ...] = (
     ),
     Row(
         "RandomProjection",
-        "brinell.verify:RandomProjection",
+        "brinell.proofs:RandomProjection",
         "estimate",
         "linear",
         Access.WEIGHTS,
@@ -243,7 +243,7 @@ CATALOG: tuple[Row, ...] = (
     ),
     Row(
         "Zonotope",
-        "brinell.verify:Zonotope",
+        "brinell.proofs:Zonotope",
         "proof",
         "zonotope",
         Access.WEIGHTS,
@@ -251,7 +251,7 @@ CATALOG: tuple[Row, ...] = (
     ),
     Row(
         "ForwardCROWN",
-        "brinell.verify:ForwardCROWN",
+        "brinell.proofs:ForwardCROWN",
         "proof",
         "linear",
         Access.WEIGHTS,
@@ -259,7 +259,7 @@ CATALOG: tuple[Row, ...] = (
     ),
     Row(
         "CROWN",
-        "brinell.verify:CROWN",
+        "brinell.proofs:CROWN",
         "proof",
         "linear",
         Access.WEIGHTS,
@@ -267,7 +267,7 @@ CATALOG: tuple[Row, ...] = (
     ),
     Row(
         "AlphaCROWN",
-        "brinell.verify:AlphaCROWN",
+        "brinell.proofs:AlphaCROWN",
         "proof",
         "linear",
         Access.WEIGHTS,
@@ -275,7 +275,7 @@ CATALOG: tuple[Row, ...] = (
     ),
     Row(
         "BranchAndBound",
-        "brinell.verify:BranchAndBound",
+        "brinell.proofs:BranchAndBound",
         "proof",
         "branch and bound",
         Access.WEIGHTS,
@@ -283,7 +283,7 @@ CATALOG: tuple[Row, ...] = (
     ),
     Row(
         "MILP",
-        "brinell.verify:MILP",
+        "brinell.proofs:MILP",
         "proof",
         "integer programme",
         Access.WEIGHTS,
@@ -291,7 +291,7 @@ CATALOG: tuple[Row, ...] = (
     ),
     Row(
         "CertifiedRadius",
-        "brinell.verify:CertifiedRadius",
+        "brinell.proofs:CertifiedRadius",
         "exact",
         "radius",
         Access.WEIGHTS,
@@ -300,7 +300,7 @@ CATALOG: tuple[Row, ...] = (
     ),
     Row(
         "ExactTrees",
-        "brinell.verify:ExactTrees",
+        "brinell.proofs:ExactTrees",
         "exact",
         "regions",
         Access.WEIGHTS,
@@ -311,7 +311,7 @@ CATALOG: tuple[Row, ...] = (
     ),
     Row(
         "RegionWalk",
-        "brinell.verify:RegionWalk",
+        "brinell.proofs:RegionWalk",
         "exact",
         "regions",
         Access.WEIGHTS,

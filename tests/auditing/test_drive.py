@@ -4,12 +4,12 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-import brinell.verify
+import brinell.proofs
 from auditing.runs import ATTACKS, QUICK, RADII, audited, examples, network, tables, threat
 from brinell.auditing import Audit, Plan, Stage
 from brinell.errors import Contradiction, UsageError
+from brinell.proofs import Verifier
 from brinell.threat import Linf
-from brinell.verify import Verifier
 
 CHALLENGE = Plan(
     name="challenge",
@@ -32,7 +32,7 @@ class Lying(Verifier):
 
 
 def test_a_witness_inside_a_certificate_stops_the_run_and_both_are_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(brinell.verify, "IBP", Lying)
+    monkeypatch.setattr(brinell.proofs, "IBP", Lying)
     with pytest.raises(Contradiction, match=rf"certified by IBP\(\) .* broken by PGD.* both are kept in {tmp_path}"):
         audited(out=tmp_path, plan=CHALLENGE)
     kinds = {}

@@ -13,10 +13,10 @@ from brinell.auditing.settle import settle
 from brinell.data import Dataset
 from brinell.errors import CannotRun
 from brinell.evidence import Certificate, Soundness, Witness
+from brinell.proofs import ExactTrees, Forest, forest_of
+from brinell.proofs.forest import Tree
 from brinell.threat import LEAST_LIKELY, Access, Box, Linf, Threat
 from brinell.threat.goal import met
-from brinell.verify import ExactTrees, Forest, forest_of
-from brinell.verify.forest import Tree
 
 RADII = (0.02, 0.1, 0.3)
 MODELS = {

@@ -347,10 +347,10 @@ def test_a_model_that_raises_is_checked_and_audited(audit, brinell, tmp_path):
 
 
 def test_a_contradiction_says_where_it_is_kept(audit, monkeypatch):
-    import brinell.verify
+    import brinell.proofs
     from auditing.test_drive import Lying
 
-    monkeypatch.setattr(brinell.verify, "IBP", Lying)
+    monkeypatch.setattr(brinell.proofs, "IBP", Lying)
     Path("c.yaml").write_text("{name: c, stages: [{engine: Clean}, {engine: IBP}, {engine: PGD, on: certified}]}")
     done = audit("--plan", "c.yaml", "--set", "linf:0.1", "--out", "run")
     assert done.code == 3

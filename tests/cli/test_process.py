@@ -169,7 +169,7 @@ def test_a_full_output_is_no_traceback():
 @pytest.fixture
 def hard(tmp_path: Path) -> list[object]:
     """The words that search for a proof that takes long."""
-    from verify.hard import save_hard
+    from proofs.hard import save_hard
 
     return ["verify", *save_hard(tmp_path), "--timeout"]
 

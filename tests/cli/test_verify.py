@@ -80,7 +80,7 @@ def test_a_missing_file_is_one_line(brinell, files, tmp_path):
 
 
 def test_how_far_a_proof_came_is_told_beside_the_answer(brinell, files, monkeypatch):
-    from brinell.verify import Answer
+    from brinell.proofs import Answer
 
     def search(*_, watch, **__):
         watch.bound = -0.25

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 import brinell
 from brinell.errors import UsageError
 from brinell.evasion import APGD, FGSM, PGD, Noise
+from brinell.proofs import ExactTrees, forest_of
 from brinell.threat import Box, Features, Linf, Rules, Threat
 from brinell.threat.rules import read_rules
-from brinell.verify import ExactTrees, forest_of
 
 NORMS = ("linf", "l1", "l2")
 each_norm = pytest.mark.parametrize("norm", NORMS)

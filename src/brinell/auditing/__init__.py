@@ -24,3 +24,4 @@ from brinell.auditing.result import Curve as Curve
 from brinell.auditing.result import Diagnosis as Diagnosis
 from brinell.auditing.result import Finding as Finding
 from brinell.auditing.result import Result as Result
+from brinell.auditing.verify import verify as verify

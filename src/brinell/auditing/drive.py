@@ -28,10 +28,10 @@ from brinell.data import Dataset
 from brinell.errors import CannotRun, Contradiction, UsageError
 from brinell.evasion import Objective, cross_entropy, dlr, margin
 from brinell.evidence import Certificate, Evidence, Failure, ProbabilisticCertificate, Soundness, Witness
+from brinell.proofs import Exact, Forest, Graph, Verifier, forest_of, trace
 from brinell.targets import Smoothed, Target
 from brinell.threat import Threat
 from brinell.types import Inputs
-from brinell.verify import Exact, Forest, Graph, Verifier, forest_of, trace
 
 NO_VOTE = "it speaks of votes over noise, and the target takes none; make one with brinell.targets.smoothed"
 """Why smoothing has nothing to say of a plain target: its certificates would be another classifier's."""

@@ -15,11 +15,11 @@ from brinell.auditing.settle import settle
 from brinell.data import Dataset
 from brinell.errors import CannotRun
 from brinell.evasion import attack
+from brinell.proofs import Graph, Verifier, margins
 from brinell.targets import Smoothed, Target
 from brinell.targets import target as make_target
 from brinell.threat import REALS, PerturbationSet, Threat
 from brinell.types import Inputs, Logits
-from brinell.verify import Graph, Verifier, margins
 
 
 @final

@@ -11,10 +11,10 @@ import torch
 from brinell.auditing.work import Checkpoint, Engine, Outcome, Shard, opinion
 from brinell.evasion import Found
 from brinell.evidence import Certificate, Witness, judge
+from brinell.proofs import Exact, Nearest
 from brinell.targets import Target
 from brinell.threat import Threat
 from brinell.types import Inputs, Labels
-from brinell.verify import Exact, Nearest
 
 Model = TypeVar("Model")
 

@@ -4,10 +4,10 @@ import torch
 
 from brinell.auditing.work import Checkpoint, Engine, Outcome, Shard
 from brinell.evidence import ProbabilisticCertificate
+from brinell.proofs import Smoothing
 from brinell.targets import Smoothed, Target
 from brinell.threat import REALS, Threat
 from brinell.types import Scores
-from brinell.verify import Smoothing
 
 
 def voting(smoothing: Smoothing, label: str) -> Engine:

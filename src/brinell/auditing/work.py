@@ -13,10 +13,10 @@ from brinell.auditing.ledger import Item
 from brinell.evasion import Attack, Clean
 from brinell.evasion.attack import run as run_attack
 from brinell.evidence import Certificate, Evidence, Failure, Witness
+from brinell.proofs import Graph, Verifier, graded, margins
 from brinell.targets import Target, TargetError
 from brinell.threat import Access, Threat
 from brinell.types import Inputs, Labels, Logits
-from brinell.verify import Graph, Verifier, graded, margins
 
 Checkpoint = Callable[[], None]
 

@@ -13,10 +13,10 @@ from torch import Tensor
 from brinell.cli.sources import Sources
 from brinell.data import Dataset
 from brinell.errors import UsageError
+from brinell.proofs import Monotony, forest_of, margins, monotone, monotone_trees, trace
 from brinell.targets import Target
 from brinell.targets.examples import check_examples
 from brinell.threat import Access, Linf, Threat
-from brinell.verify import Monotony, forest_of, margins, monotone, monotone_trees, trace
 
 _CODES = {"proved": 0, "refuted": 1, "unknown": 4, "timeout": 4}
 

@@ -9,9 +9,9 @@ import typer
 
 from brinell.cli.leave import INTERRUPTED, fail
 from brinell.errors import out_of_memory
-from brinell.verify import Watch, deployed, read_vnnlib
-from brinell.verify import decide as search
-from brinell.verify.vnnlib import answer_text
+from brinell.proofs import Watch, deployed, read_vnnlib
+from brinell.proofs import decide as search
+from brinell.proofs.vnnlib import answer_text
 
 
 def decide(network: Path, property_: Path, timeout: float, out: Path | None, seed: int) -> NoReturn:

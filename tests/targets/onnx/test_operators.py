@@ -7,8 +7,8 @@ import pytest
 import torch
 from onnx import helper
 
+from brinell.proofs import Unsupported, trace
 from brinell.targets.onnx.call import Foreign
-from brinell.verify import Unsupported, trace
 from targets.onnx.files import model, normal, saved, twin, whole
 
 

@@ -1,0 +1,228 @@
+"""A property of a network, decided: a witness, or a proof, or neither in the time there was."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from brinell.errors import CannotRun, UsageError, out_of_memory
+from brinell.proofs.branch import BranchAndBound
+from brinell.proofs.builder import Builder, Value
+from brinell.proofs.freedom import Climb
+from brinell.proofs.graph import Graph, graph
+from brinell.proofs.inputs import InputSplit
+from brinell.proofs.operators import Linear
+from brinell.proofs.polytopes import Regions
+from brinell.proofs.problem import Problem
+from brinell.proofs.property import Property
+from brinell.proofs.verifier import Checkpoint
+from brinell.proofs.watch import Watch
+from brinell.proofs.witness import Run, Search, Witness
+from brinell.threat import Linf
+
+Verdict = Literal["sat", "unsat", "unknown", "timeout"]
+"""sat: there is a witness. unsat: there is none. As VNN-COMP's tools say it."""
+
+FEW_INPUTS = 20
+"""Up to so many inputs that may vary, boxes of inputs are cut; beyond, the cases of neurons."""
+
+
+AGREEMENT = 1e-4
+"""How far the graph may be from the model that runs, as a share of the largest output."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """witness: of a sat. seconds: what the decision took. bound: how far the proof had come, where there is neither: no
+    margin of the property is below it.
+    """
+
+    verdict: Verdict
+    witness: Witness | None
+    seconds: float
+    bound: float = -torch.inf
+
+
+class _OutOfTime(Exception):
+    pass
+
+
+def decide(
+    network: Graph,
+    goal: Property,
+    run: Run,
+    *,
+    timeout: float,
+    precision: torch.dtype = torch.float32,
+    seed: int = 0,
+    watch: Watch | None = None,
+) -> Answer:
+    """Search for a witness, then for a proof, for `timeout` seconds in all. Where memory runs out it is unknown.
+
+    run: the model as it is deployed, which alone makes a point a witness. precision: of its inputs. watch: its bound is
+    kept up to date, for who may interrupt. A proof holds for the network in exact arithmetic. With few inputs the
+    bounds allow for their own rounding; with many, some 1e-12 of the outputs is left in.
+    """
+    if not timeout > 0:
+        raise UsageError(f"timeout is {timeout}; it must be a positive number of seconds")
+    start = time.monotonic()
+
+    def checkpoint() -> None:
+        if time.monotonic() - start > timeout:
+            raise _OutOfTime
+
+    margins, places = goal.margins(network)
+    search = Search(goal, margins, places, run, precision)
+    _agree(network, search, run)
+    verdict: Verdict
+    watch = watch or Watch()
+    with torch.no_grad():
+        try:
+            verdict, witness = _decided(search, torch.Generator().manual_seed(seed), checkpoint, watch)
+        except _OutOfTime:
+            verdict, witness = "timeout", None
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            verdict, witness = "unknown", None
+    return Answer(verdict, witness, time.monotonic() - start, watch.bound)
+
+
+def _agree(network: Graph, search: Search, run: Run) -> None:
+    """Refuse a graph that is not the model, on points of the boxes that the property speaks of."""
+    points, _ = search.scatter(4, torch.Generator().manual_seed(0))
+    points = points[:64].to(search.precision).double()
+    ours, theirs = network(points.reshape(len(points), *network.nodes[0].shape)).flatten(1), run(points)
+    slack = AGREEMENT * float(theirs.abs().nan_to_num().amax())
+    if ours.shape != theirs.shape or not torch.allclose(ours, theirs, rtol=0.0, atol=slack):
+        raise CannotRun("the graph gives other outputs than the model that runs; nothing is decided of it")
+
+
+def _decided(
+    search: Search, rng: torch.Generator, checkpoint: Checkpoint, watch: Watch
+) -> tuple[Verdict, Witness | None]:
+    cases = search.property.cases
+    low, high = (torch.stack(ends) for ends in zip(*((case.low, case.high) for case in cases), strict=True))
+    few = int((low < high).sum(1).max()) <= FEW_INPUTS
+    start = time.monotonic()
+    found = _attacked(search, rng, few)
+    if found is not None:
+        return "sat", found
+    rounds = _Rounds(search, rng, checkpoint, _sampled if few else _diversified, time.monotonic() - start)
+    try:
+        if few:
+            proved, found = InputSplit()(search, Regions.boxes(low, high), rounds, watch)
+            return ("sat", found) if found is not None else ("unsat" if proved else "unknown", None)
+        return "unsat" if _by_neurons(search, low, high, rounds, watch) else "unknown", None
+    except _Found as success:
+        return "sat", success.witness
+
+
+def _attacked(search: Search, rng: torch.Generator, few: bool) -> Witness | None:
+    """Descents from each centre, for few inputs from the best of many random points, and from starts far apart."""
+    return (
+        search.look(*_descended(search, search.scatter(1, rng)))
+        or (_sampled(search, rng) if few else None)
+        or _diversified(search, rng)
+    )
+
+
+def _sampled(search: Search, rng: torch.Generator) -> Witness | None:
+    """From the best of many points within, and of as many at edges, where margins are often least."""
+    for edges in (False, True):
+        points, case = search.scatter(1000, rng, edges)
+        best = search.worst(points, case).argsort()[:64]
+        found = search.look(search.solve(points[best], case[best], 15), case[best])
+        if found is not None:
+            return found
+    return None
+
+
+def _diversified(search: Search, rng: torch.Generator) -> Witness | None:
+    points, case = search.scatter(16, rng)
+    return search.look(*_descended(search, (search.diversify(points, case, 10, rng), case)))
+
+
+def _descended(search: Search, start: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return search.descend(*start, 50), start[1]
+
+
+class _Found(Exception):
+    def __init__(self, witness: Witness) -> None:
+        super().__init__()
+        self.witness = witness
+
+
+@final
+class _Rounds:
+    """A prover's checkpoint that goes on searching for a witness, for a share of the time; one it finds is raised.
+
+    seek: one round. spent: seconds of search there were before the proof.
+    """
+
+    share = 0.2
+
+    def __init__(
+        self,
+        search: Search,
+        rng: torch.Generator,
+        checkpoint: Checkpoint,
+        seek: Callable[[Search, torch.Generator], Witness | None],
+        spent: float,
+    ) -> None:
+        self._search, self._rng, self._checkpoint, self._seek = search, rng, checkpoint, seek
+        self._began, self._spent = time.monotonic(), spent
+
+    def __call__(self) -> None:
+        self._checkpoint()
+        now = time.monotonic()
+        if self._spent < self.share * (now - self._began):
+            found = self._seek(self._search, self._rng)
+            self._spent += time.monotonic() - now
+            if found is not None:
+                raise _Found(found)
+
+    def show(self, points: Tensor, cases: Tensor) -> None:
+        """Look for a witness of one of the cases at and near points."""
+        x, case = points.repeat_interleave(len(cases), 0), cases.repeat(len(points))
+        found = self._search.look(x, case) or self._search.look(self._search.descend(x, case, 10, 0.05), case)
+        if found is not None:
+            raise _Found(found)
+
+
+def _by_neurons(search: Search, low: Tensor, high: Tensor, rounds: _Rounds, watch: Watch) -> bool:
+    """Whether all is proved. Cases of equal boxes at once."""
+    network = _highest(search.graph, search.rows)
+    identity = torch.eye(network.classes, dtype=torch.float64)
+    inside = Climb(steps=20, precision="float32")
+    prover = BranchAndBound(nodes=10**9, neurons=10**9, inner=inside, root=Climb(steps=20), within=inside)
+    shape = network.nodes[0].shape
+    boxes, which = torch.cat((low, high), 1).unique(dim=0, return_inverse=True)
+    for place in range(len(boxes)):
+        members = (which == place).nonzero().squeeze(1)
+        part = low[members[:1]].reshape(1, *shape), high[members[:1]].reshape(1, *shape)
+        spec = identity[members].unsqueeze(0)
+        problem = Problem(network, (part[0] + part[1]) / 2, Linf(1.0), spec, prover.memory, rounds, part)
+        own = Watch(partial(rounds.show, cases=members))
+        try:
+            bounds = prover.bound(problem, own)
+        finally:
+            watch.bound = own.bound if len(boxes) == 1 else -torch.inf
+        if not (bounds > 0).all():
+            return False
+    return True
+
+
+def _highest(margins: Graph, rows: Tensor) -> Graph:
+    """The network followed by the highest margin of each case, which is positive where the case is excluded."""
+    build, identity = Builder(list(margins.nodes)), torch.eye(margins.classes, dtype=torch.float64)
+    outputs, none = Value(margins.output, (margins.classes,)), torch.zeros(len(rows), dtype=torch.float64)
+    first, *others = (build.add(Linear(identity[turn], none), outputs) for turn in rows.T)
+    for other in others:
+        first = build.maximum(first, other)
+    return graph(build.nodes)

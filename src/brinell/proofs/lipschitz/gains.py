@@ -1,0 +1,220 @@
+"""How far each operator can stretch a distance: one rule a family. What has none is refused by name."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import singledispatch
+
+import torch
+from torch.nn import functional
+
+from brinell.proofs.graph import Unsupported
+from brinell.proofs.lipschitz import norms
+from brinell.proofs.operators import (
+    ELU,
+    GELU,
+    Affine,
+    Concatenate,
+    Convolution,
+    Curve,
+    Erf,
+    Expand,
+    HardSwish,
+    Interval,
+    Linear,
+    MaxPool,
+    Mish,
+    Operator,
+    Pad,
+    Permute,
+    Pick,
+    ReLU,
+    Reshape,
+    Scale,
+    Sigmoid,
+    SiLU,
+    Tanh,
+    TanhGELU,
+    Total,
+    TransposedConvolution,
+    Values,
+)
+
+Shape = tuple[int, ...]
+
+
+def unknown(operator: Operator) -> Unsupported:
+    """The error of an operator without a rule."""
+    return Unsupported(f"{type(operator).__name__} has no Lipschitz rule: how far it stretches a distance is not known")
+
+
+@singledispatch
+def gain(operator: Operator, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
+    """An l2 Lipschitz constant of the output, given those of the operator's inputs.
+
+    before, after: the shape of one example's (first) input and output. steps: of Gram iteration.
+    """
+    raise unknown(operator)
+
+
+@gain.register
+def _(operator: Linear, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
+    return float(norms.spectral(operator.weight, steps)) * inputs[0]
+
+
+@gain.register
+def _(operator: Convolution, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
+    return norms.convolution(operator, (after[-2], after[-1]), steps) * inputs[0]
+
+
+@gain.register
+def _(operator: TransposedConvolution, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
+    """The adjoint of a convolution from its output to its input, whose norm is the same."""
+    bias = torch.zeros(len(operator.weight), dtype=operator.weight.dtype)
+    how = operator.stride, operator.padding, operator.dilation, operator.groups
+    adjoint = Convolution(operator.weight, bias, (after[-2], after[-1]), *how)
+    return norms.convolution(adjoint, (before[-2], before[-1]), steps) * inputs[0]
+
+
+@gain.register
+def _(operator: Expand, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
+    return math.sqrt(operator.terms) * inputs[0]
+
+
+@gain.register
+def _(operator: Scale, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
+    return float(operator.factor.abs().max()) * inputs[0]
+
+
+@gain.register
+def _(operator: Total, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
+    """The branches of a residual network add up: they are not a sequence."""
+    return sum(abs(weight) * each for weight, each in zip(operator.weights, inputs, strict=True))
+
+
+@gain.register
+def _(operator: Concatenate, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
+    return math.hypot(*inputs)
+
+
+@gain.register(Reshape)
+@gain.register(Permute)
+@gain.register(Pad)
+@gain.register(Pick)
+@gain.register(ReLU)
+def _(operator: Operator, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
+    return inputs[0]
+
+
+@gain.register
+def _(operator: MaxPool, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
+    """A value moves the maximum of every window that holds it: by the root of how many those are."""
+    ones = torch.ones(1, operator.kernel[0] * operator.kernel[1], after[-2] * after[-1])
+    windows = functional.fold(ones, before[-2:], operator.kernel, operator.dilation, operator.padding, operator.stride)
+    return math.sqrt(float(windows.max())) * inputs[0]
+
+
+@gain.register(Sigmoid)
+@gain.register(Tanh)
+@gain.register(Erf)
+@gain.register(ELU)
+@gain.register(SiLU)
+@gain.register(GELU)
+@gain.register(TanhGELU)
+@gain.register(Mish)
+@gain.register(HardSwish)
+def _(operator: Curve, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
+    return _steepest(operator) * inputs[0]
+
+
+@singledispatch
+def spread(operator: Operator, *inputs: Values) -> Values:
+    """How far each value of the output can move, given how far each value of the inputs can."""
+    raise unknown(operator)
+
+
+@spread.register
+def _(operator: Affine, *inputs: Values) -> Values:
+    return absolute(operator).forward(*inputs)
+
+
+@spread.register
+def _(operator: ReLU, *inputs: Values) -> Values:
+    return inputs[0]
+
+
+@spread.register
+def _(operator: MaxPool, *inputs: Values) -> Values:
+    return operator.forward(*inputs)
+
+
+@spread.register(Sigmoid)
+@spread.register(Tanh)
+@spread.register(Erf)
+@spread.register(ELU)
+@spread.register(SiLU)
+@spread.register(GELU)
+@spread.register(TanhGELU)
+@spread.register(Mish)
+@spread.register(HardSwish)
+def _(operator: Curve, *inputs: Values) -> Values:
+    return _steepest(operator) * inputs[0]
+
+
+def slopes(curve: Curve, low: Values, high: Values) -> Interval:
+    """The least and the greatest derivative between two limits: it rises or falls from knot to knot.
+
+    Refused where the function jumps, and so has no derivative to go by.
+    """
+    if curve.profile.slack:
+        raise unknown(curve)
+    ends = torch.stack((curve.derivative(low), curve.derivative(high)))
+    least, most = ends.amin(0), ends.amax(0)
+    for knot in curve.profile.knots:
+        met, there = (low < knot) & (knot < high), curve.derivative(torch.full_like(low, knot))
+        least = torch.where(met, torch.minimum(least, there), least)
+        most = torch.where(met, torch.maximum(most, there), most)
+    if curve.profile.pole is not None:
+        met = (low <= curve.profile.pole) & (curve.profile.pole <= high)
+        least, most = least.masked_fill(met, -torch.inf), most.masked_fill(met, torch.inf)
+    return least, most
+
+
+def _steepest(curve: Curve) -> float:
+    """The greatest slope of a function that is straight, up to rounding, beyond 60 on either side."""
+    far = torch.tensor([60.0], dtype=torch.float64)
+    least, most = slopes(curve, -far, far)
+    return float(torch.maximum(-least, most)) * (1 + 64 * norms.UNIT)
+
+
+@singledispatch
+def absolute(operator: Affine) -> Affine:
+    """The operator with the absolute values of its coefficients, and no offset."""
+    raise unknown(operator)
+
+
+@absolute.register(Linear)
+@absolute.register(Convolution)
+@absolute.register(TransposedConvolution)
+def _(operator: Linear | Convolution | TransposedConvolution) -> Affine:
+    return replace(operator, weight=operator.weight.abs(), bias=torch.zeros_like(operator.bias))
+
+
+@absolute.register
+def _(operator: Scale) -> Affine:
+    return replace(operator, factor=operator.factor.abs(), shift=torch.zeros_like(operator.shift))
+
+
+@absolute.register
+def _(operator: Total) -> Affine:
+    return replace(operator, weights=tuple(abs(weight) for weight in operator.weights))
+
+
+@absolute.register(Reshape)
+@absolute.register(Permute)
+@absolute.register(Pad)
+@absolute.register(Pick)
+@absolute.register(Expand)
+@absolute.register(Concatenate)
+def _(operator: Affine) -> Affine:
+    return operator
