@@ -155,7 +155,7 @@ PRESETS = {
                 _stage("PGD", steps=5),
                 _stage("APGD", steps=15, objective="dlr", targets=3),
                 _stage("CROWN", precision="float32"),
-                _stage("AlphaCROWN", precision="float32"),
+                _stage("AlphaCROWN", reach=0.2, precision="float32"),
                 _stage("BranchAndBound"),
                 _blind("ExactTrees", nodes=30_000),
             ),
