@@ -66,6 +66,17 @@ def test_a_timeout_that_is_none_is_a_mistake(brinell, files, words):
     assert "timeout" in done.err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("--set", "linf:0.1"), ("--n", "5"), ("--json",), ("--monotone", "0:+"), ("--goal", "0")],
+    ids=lambda w: w[0],
+)
+def test_what_is_said_of_examples_is_refused_for_a_property(brinell, files, words):
+    done = brinell("verify", *files(1.001), *words)
+    assert (done.code, done.out) == (2, "")
+    assert f"no {words[0]} for a property" in " ".join(done.err.split())
+
+
 def test_a_missing_file_is_one_line(brinell, files, tmp_path):
     net, goal = files(1.0)
     for code, *wrong in (

@@ -296,7 +296,9 @@ def verify(
     soundness: SoundnessOption = None,
     monotone: Annotated[
         list[str] | None,
-        typer.Option(help="FEATURE:+ or FEATURE:-CLASS: does raising it ever count against, or for, a class? Again."),
+        typer.Option(
+            help="FEATURE:+ or FEATURE:-CLASS: can raising it count against, or for, a class? May be repeated."
+        ),
     ] = None,
     timeout: Annotated[str | None, typer.Option(help="Time to decide in: 116, 90s, 5m. A property has 300 s.")] = None,
     n: Count = None,
@@ -329,8 +331,11 @@ def verify(
     if data is not None and data.endswith((".vnnlib", ".vnnlib.gz")):
         from brinell.cli.properties import decide
 
-        if soundness is not None:
-            raise UsageError("--soundness is for examples; a property is decided in exact arithmetic")
+        asked = {"--set": set_, "--soundness": soundness, "--monotone": monotone, "--n": n, "--balanced": balanced}
+        asked |= {"--weights": weights, "--label": label, "--box": box, "--mean": mean, "--std": std}
+        asked |= {"--accept": accept, "--workers": workers, "--json": as_json, "--goal": goal != "untargeted"}
+        if given := [name for name, value in asked.items() if value]:
+            raise UsageError(f"no {', '.join(given)} for a property: it has its own box, decided in exact arithmetic")
         decide(Path(model), Path(data), seconds_of(timeout or "300", "--timeout"), out, seed)
     if monotone:
         from brinell.cli.monotone import decide as rises
