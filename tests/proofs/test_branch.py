@@ -9,6 +9,7 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 from brinell.proofs import AlphaCROWN, BranchAndBound, Climb, Graph, certified, margins
+from brinell.proofs.branch import _BARELY
 from brinell.proofs.operators import Linear
 from brinell.threat import Linf
 from proofs.networks import UNIT, examples, perceptron, residual
@@ -94,3 +95,33 @@ def test_neurons_that_are_branched_spare_the_rows_cases() -> None:
     few = BranchAndBound(nodes=2, inner=Climb(steps=5))
     before, after = (verifier(net, x0, set, spec).clamp(max=0) for verifier in (few, replace(few, neurons=32)))
     assert after.sum() > 0.6 * before.sum()
+
+
+def square_with_least(least: float, seed: int) -> tuple[Graph, Tensor, Linf, Tensor]:
+    """A question about the unit square whose margin has this least value, on a fine grid."""
+    net, spec = perceptron((2, 12, 12, 12, 2), seed), margins(torch.tensor([0]), 2)
+    ends = torch.linspace(0, 1, 101, dtype=torch.float64)
+    now = float((net(torch.cartesian_prod(ends, ends)) @ spec[0, 0]).min())
+    last, up = net.nodes[-1], torch.tensor([least - now, 0.0], dtype=torch.float64)
+    moved = replace(last, operator=Linear(last.operator.weight, last.operator.bias + up))
+    return Graph((*net.nodes[:-1], moved)), torch.full((1, 2), 0.5, dtype=torch.float64), Linf(0.5, UNIT), spec
+
+
+@pytest.mark.parametrize("within", [None, Climb(steps=2)], ids=["cheap", "dear"])
+@pytest.mark.parametrize("seed", [0, 2, 3])
+def test_what_is_left_when_a_round_has_had_its_work_is_not_taken_for_proved(seed: int, within: Climb | None) -> None:
+    """Rounds end with cases waiting: on a fine grid no margin is below its bound, whichever side of zero it is on."""
+    few = Climb(steps=1)
+    searching = BranchAndBound(nodes=3000, inner=few, neurons=32, root=few, leaf=few, within=within)
+    for least in (0.05, -0.001):
+        bound = searching(*square_with_least(least, seed)).item()
+        assert bound <= least + 1e-12
+        assert (bound > 0) == (least > 0)
+
+
+@pytest.mark.parametrize("seed", [0, 2, 3])
+def test_a_row_shown_over_unsafe_inputs_alone_is_positive_and_no_more(seed: int, monkeypatch) -> None:
+    monkeypatch.setattr("brinell.proofs.branch._CHEAP", 0)
+    few = Climb(steps=1)
+    bound = BranchAndBound(nodes=3000, root=few, leaf=few, within=Climb(steps=5))(*square_with_least(0.01, seed)).item()
+    assert bound == _BARELY
