@@ -46,6 +46,21 @@ def test_verify_is_the_audit_that_proves():
         brinell.verify(target, (X, Y), threat, soundness="float16")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ((NET, (X, Y), brinell.Threat(brinell.Linf(0.03))), r"brinell\.target"),
+        ((brinell.target(NET), (X, Y), brinell.Linf(0.03)), r"brinell\.Threat"),
+        ((brinell.target(NET), (X,), brinell.Threat(brinell.Linf(0.03))), r"\(x, y\)"),
+        ((brinell.target(NET), "digits", brinell.Threat(brinell.Linf(0.03))), r"brinell\.Dataset"),
+    ],
+)
+def test_what_is_not_what_it_stands_for_is_refused(wrong, told):
+    for run in (brinell.audit, brinell.verify):
+        with pytest.raises(UsageError, match=told):
+            run(*wrong)
+
+
 def test_arrays_lists_and_data_sets_are_the_same_examples():
     target, threat = brinell.target(NET), brinell.Threat(brinell.L2(0.1))
     brackets = [

@@ -193,3 +193,15 @@ def test_an_error_that_is_ours_is_not_taken_for_a_lack_of_memory(brinell, files,
     monkeypatch.setattr("brinell.cli.properties.search", search)
     with pytest.raises(RuntimeError, match="a bug"):
         brinell("verify", *files(1.0))
+
+
+def test_a_file_that_could_not_be_written_is_refused_before_any_work(tmp_path, files, brinell):
+    nowhere = tmp_path / "nowhere"
+    for words in (
+        ("verify", *files(1.0), "--out", nowhere / "a.txt"),
+        ("radius", "digits", "--n", "1", "--save", nowhere / "a.csv"),
+        ("attack", "FGSM", "digits", "--n", "1", "--set", "linf:0.1", "--save", nowhere / "a.npz"),
+    ):
+        done = brinell(*words)
+        assert done.code == 2
+        assert "folder that is not there" in done.err

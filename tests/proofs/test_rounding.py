@@ -100,12 +100,15 @@ def test_limits_found_in_float32_are_nearly_those_found_in_float64(kind, image) 
     assert (coarse[first][0] < fine[first][0]).any()
 
 
-def test_an_outward_interval_holds_the_interval() -> None:
-    x = torch.tensor([0.1, -0.1, 1.0, 0.0], dtype=torch.float64)
+def test_an_outward_interval_holds_the_interval_and_keeps_what_a_precision_has() -> None:
+    x = torch.tensor([0.1, -0.1, 1.0, 0.0, 1e300], dtype=torch.float64)
     low, high = outward((x, x), torch.float32)
     assert low.dtype is torch.float32
-    assert (low.double() < x).all()
-    assert (x < high.double()).all()
+    has = torch.tensor([False, False, True, True, False])
+    assert torch.equal(low.double() == x, has)
+    assert torch.equal(high.double() == x, has)
+    assert (low.double() <= x).all()
+    assert (x <= high.double()).all()
     assert outward((x, x), torch.float64) == (x, x)
 
 

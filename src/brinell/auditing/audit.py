@@ -196,6 +196,7 @@ def audit(
         raise UsageError(f"budget is {budget}; it must be seconds >= 0, or None to finish the plan")
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}; it must be at least 1, or None for one a core")
+    _check_kinds(target, data, threat)
     clock = Clock(budget)
     dataset = (data if isinstance(data, Dataset) else Dataset.of(*data)).named(target.classes)
     plan = load_plan(plan)
@@ -256,6 +257,16 @@ def audit(
             write_atomically(done.path / RESULT, done.result.to_json().encode())
         weakref.finalize(done, undo.pop_all().close)  # a folder of our own lives as long as the Audit
         return done
+
+
+def _check_kinds(target: object, data: object, threat: object) -> None:
+    """Refuse what is not what it stands for, before it is asked anything."""
+    if not isinstance(target, Target):
+        raise UsageError(f"target is a {type(target).__name__}; make it one: brinell.target(model)")
+    if not isinstance(threat, Threat):
+        raise UsageError(f"threat is a {type(threat).__name__}; make it one: brinell.Threat(brinell.Linf(0.1))")
+    if not isinstance(data, Dataset) and not (isinstance(data, tuple) and len(data) == 2):
+        raise UsageError(f"data is a {type(data).__name__}; give (x, y), or a brinell.Dataset")
 
 
 def _identity(target: Target, data: Dataset, question: Question, plan: Plan, seed: int) -> dict[str, Any]:

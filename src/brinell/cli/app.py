@@ -42,7 +42,7 @@ from brinell.cli.options import (
     Weights,
     Workers,
 )
-from brinell.cli.runs import demanding, end, run_audit, show, sources_of
+from brinell.cli.runs import check_place, demanding, end, run_audit, show, sources_of
 from brinell.cli.runs import dry_run as show_plan
 from brinell.cli.words import budget_of, seconds_of, stage_of
 from brinell.errors import BrinellError, CannotRun, UsageError
@@ -181,6 +181,8 @@ def attack(
     from brinell.threat import Threat
 
     stage, kind = stage_of(engine, setting or []), None if save is None else kind_of(save)
+    if save is not None:
+        check_place(save, "--save")
     sources = sources_of(model, data, set_, weights, label, box, mean, std, n, balanced, goal, access, queries, seed)
     set_of, radii = sources.sets()
     if len(radii) > 1:
@@ -336,6 +338,8 @@ def verify(
         asked |= {"--accept": accept, "--workers": workers, "--json": as_json, "--goal": goal != "untargeted"}
         if given := [name for name, value in asked.items() if value]:
             raise UsageError(f"no {', '.join(given)} for a property: it has its own box, decided in exact arithmetic")
+        if out is not None:
+            check_place(out, "--out")
         decide(Path(model), Path(data), seconds_of(timeout or "300", "--timeout"), out, seed)
     if monotone:
         from brinell.cli.monotone import decide as rises
@@ -387,6 +391,8 @@ def radius(
 
     if save is not None and save.suffix != ".csv":
         raise UsageError(f"--save {str(save)!r} is no .csv file; name it so")
+    if save is not None:
+        check_place(save, "--save")
     sources = sources_of(model, data, set_, weights, label, box, mean, std, n, balanced, goal, "weights", None, seed)
     plan = demanding(load_plan("radius"), soundness)
     run = run_audit(sources, plan, budget_of(budget), accept or [], workers, out)

@@ -56,6 +56,12 @@ def sources_of(
     )
 
 
+def check_place(path: Path, option: str) -> None:
+    """Refuse, before any work, a file that could not be written in the end."""
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{option} {str(path)!r} lies in a folder that is not there; make {path.parent} first")
+
+
 def demanding(plan: "Plan", soundness: str | None) -> "Plan":
     """The plan, where a level is asked for with that one."""
     return plan if soundness is None else plan.demanding(soundness)

@@ -154,7 +154,7 @@ def _settled(watch: Watch, tree: Tree, cases: Cases) -> Cases:
         bound = one.bound.clamp(min=min(lowest.bound, _BARELY))  # how HiGHS's prices round is not accounted for
         tree.close(one.owner, bound)
         if not bound > 0:
-            tree.hopeless[one.owner] = True
+            tree.give_up(one.owner, shown=lowest.x is not None and tree.problem.is_box)
             if lowest.x is not None:
                 watch.look(lowest.x.unsqueeze(0))
     return cases.only((~whole).nonzero().squeeze(1))

@@ -29,6 +29,7 @@ from brinell.proofs.verifier import Checkpoint
 from brinell.proofs.watch import Watch
 from brinell.proofs.witness import Search, Witness
 from brinell.threat import Linf
+from brinell.types import Mask
 
 _POLISHED = 16
 """Points of each batch that a descent starts from."""
@@ -54,8 +55,8 @@ class InputSplit:
             checkpoint()
             problem = self._problem(search, asked, checkpoint)
             relaxed = relax(problem, "adaptive", substituted=True, known=asked.known)
-            rows, noted = _rows(problem, relaxed)
-            bound = least(rows, rows.part(slice(0)), asked.low, asked.high).amax(1)
+            rows, noted, sane = _rows(problem, relaxed)
+            bound = least(rows, rows.part(slice(0)), asked.low, asked.high).amax(1).where(sane, -torch.inf)
             never = rows.plus(asked.never)
             empty, prices, point = excess(never, asked.low, asked.high)
             left = (~((bound > 0) | (empty > 0))).nonzero().squeeze(1)
@@ -86,10 +87,10 @@ class InputSplit:
         return Problem(graph, (low + high) / 2, Linf(1.0), spec, self.memory, checkpoint, (low, high), never)
 
 
-def _rows(problem: Problem, relaxed: Relaxation) -> tuple[Forms, dict[int, Noted]]:
-    """(below each row, whatever rounding did, a form; what each bend was given on the way to it).
+def _rows(problem: Problem, relaxed: Relaxation) -> tuple[Forms, dict[int, Noted], Mask]:
+    """(below each row, whatever rounding did, a form; what each bend was given on the way to it; whether they mean it).
 
-    Zeros, which neither prove nor clip, where an interval is crossed or something is not a number.
+    They do not where an interval is crossed or something is not a number: there they are zeros, which clip nothing.
     """
     graph = problem.graph
     noted = {i: Noted(relaxed.pieces[i]) for i in graph.bends}
@@ -99,8 +100,9 @@ def _rows(problem: Problem, relaxed: Relaxation) -> tuple[Forms, dict[int, Noted
     offset = constant - (problem.spec.abs() * error).sum(2)
     weights = weights.flatten(2).expand(*offset.shape, -1)
     sane = torch.stack([(low <= high).flatten(1).all(1) for low, high in relaxed.intervals]).all(0)
-    sane = (sane & offset.isfinite().all(1) & weights.isfinite().flatten(1).all(1)).unsqueeze(1)
-    return Forms(weights.where(sane.unsqueeze(2), 0.0), offset.where(sane, 0.0)), noted
+    sane &= offset.isfinite().all(1) & weights.isfinite().flatten(1).all(1)
+    kept = sane.unsqueeze(1)
+    return Forms(weights.where(kept.unsqueeze(2), 0.0), offset.where(kept, 0.0)), noted, sane
 
 
 def _lasting(graph: Graph, intervals: list[Interval]) -> dict[int, Interval]:

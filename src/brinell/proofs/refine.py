@@ -127,6 +127,8 @@ def _branched(
     asked, _ = _asking(problem, node, None)
     intervals = [*intervals[: node + 1], intervals[node]]
     unknown = problem.graph.unknown(node, intervals[node]).flatten(1).nonzero()
+    if not len(unknown):
+        branching.layers.discard(node)
     for part in unknown.split(max(1, problem.rows(problem.graph.width) * len(low) // 4)):
         place, (owner, neuron) = tuple(part.T), part.repeat(2, 1).T
         unit = functional.one_hot(neuron, asked.graph.classes).to(low.dtype)

@@ -130,9 +130,9 @@ def outward(interval: Interval, dtype: torch.dtype) -> Interval:
     low, high = (end.to(dtype) for end in interval)
     if dtype is interval[0].dtype:
         return low, high
-    return torch.nextafter(low, torch.full_like(low, -torch.inf)), torch.nextafter(
-        high, torch.full_like(high, torch.inf)
-    )
+    down = torch.nextafter(low, torch.full_like(low, -torch.inf))
+    up = torch.nextafter(high, torch.full_like(high, torch.inf))
+    return torch.where(low > interval[0], down, low), torch.where(high < interval[1], up, high)
 
 
 def share(terms: int, dtype: torch.dtype) -> float:

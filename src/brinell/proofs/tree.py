@@ -23,6 +23,9 @@ from brinell.types import Mask
 _SHELF = 2**31
 """Bytes of cases that may wait at one time; beyond, rows are given up."""
 
+_NEVER = 2**62
+"""More cases than a row has."""
+
 
 @final
 @dataclass(eq=False)
@@ -30,8 +33,8 @@ class Tree:
     """problem: of one row an example. intervals: of all nodes, for each. root, leaf: the climbs of a row and of a case,
     which starts where its parent's ended. most: what is known of a row at most, however large its bounds are.
 
-    least: the least bound of each row's cases that are done with. spent: its cases bounded. hopeless: rows with a case
-    that no split can mend. work: functionals climbed a step.
+    least: the least bound of each row's cases that are done with. spent: its cases bounded. hopeless: rows that are
+    shown to be no better. work: functionals climbed a step.
     """
 
     problem: Problem
@@ -94,7 +97,6 @@ class Tree:
                 open_: Tensor = queue.rest().owner.unique()
                 return open_
             lost = self.spent[batch.owner] >= (nodes if len(queue) * self.shelf.size < _SHELF else 0)
-            lost |= self.hopeless[batch.owner]
             self.close(batch.owner[lost], batch.bound[lost])
             batch = settle(self, batch.only((~lost).nonzero().squeeze(1)))
             if len(batch.owner):
@@ -117,6 +119,11 @@ class Tree:
     def close(self, owner: Tensor, bound: Tensor) -> None:
         """Be done with cases of these bounds."""
         self.least = self.least.scatter_reduce(0, owner, bound.clamp(max=self.most), "amin")
+
+    def give_up(self, owner: Tensor, shown: bool) -> None:
+        """Deal with no other case of these rows. shown: whether no limits of neurons could mend theirs."""
+        self.spent[owner] = _NEVER
+        self.hopeless[owner] = shown
 
     def undivided(self, cases: Cases) -> Cases:
         """Those with a neuron left to split. The others are done with as they are."""
