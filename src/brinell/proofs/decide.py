@@ -12,6 +12,7 @@ from torch import Tensor
 from brinell.errors import CannotRun, UsageError, out_of_memory
 from brinell.proofs.branch import BranchAndBound
 from brinell.proofs.builder import Builder, Value
+from brinell.proofs.deadline import Deadline, OutOfTime
 from brinell.proofs.freedom import Climb
 from brinell.proofs.graph import Graph, graph
 from brinell.proofs.inputs import InputSplit
@@ -48,10 +49,6 @@ class Answer:
     bound: float = -torch.inf
 
 
-class _OutOfTime(Exception):
-    pass
-
-
 def decide(
     network: Graph,
     goal: Property,
@@ -70,11 +67,7 @@ def decide(
     """
     if not timeout > 0:
         raise UsageError(f"timeout is {timeout}; it must be a positive number of seconds")
-    start = time.monotonic()
-
-    def checkpoint() -> None:
-        if time.monotonic() - start > timeout:
-            raise _OutOfTime
+    deadline = Deadline(timeout)
 
     margins, places = goal.margins(network)
     search = Search(goal, margins, places, run, precision)
@@ -83,14 +76,14 @@ def decide(
     watch = watch or Watch()
     with torch.no_grad():
         try:
-            verdict, witness = _decided(search, torch.Generator().manual_seed(seed), checkpoint, watch)
-        except _OutOfTime:
+            verdict, witness = _decided(search, torch.Generator().manual_seed(seed), deadline, watch)
+        except OutOfTime:
             verdict, witness = "timeout", None
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
             verdict, witness = "unknown", None
-    return Answer(verdict, witness, time.monotonic() - start, watch.bound)
+    return Answer(verdict, witness, deadline.spent, watch.bound)
 
 
 def _agree(network: Graph, search: Search, run: Run) -> None:

@@ -6,7 +6,6 @@ and in each bend's place a factor between the least and the greatest slope that 
 are those of CROWN, of products in the place of ReLUs. Parts that they leave open are cut in two.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, final
@@ -18,6 +17,7 @@ from torch import Tensor
 from brinell.errors import UsageError, out_of_memory
 from brinell.proofs.branching import Noted
 from brinell.proofs.cutting import halves, shares
+from brinell.proofs.deadline import Deadline, OutOfTime
 from brinell.proofs.graph import Graph
 from brinell.proofs.lipschitz.gains import slopes, unknown
 from brinell.proofs.operators import (
@@ -81,10 +81,6 @@ class Monotony:
     seconds: float
 
 
-class _OutOfTime(Exception):
-    pass
-
-
 def monotone(
     network: Graph,
     low: Tensor,
@@ -111,27 +107,23 @@ def monotone(
     inputs = torch.Size(network.nodes[0].shape).numel()
     check_question(inputs, network.classes, low, high, feature, rows, timeout)
     question = _Question(network, feature, rows, run or network, slack)
-    start, known = time.monotonic(), _Known()
+    deadline, known = Deadline(timeout), _Known()
     if low[feature] == high[feature]:
         return Monotony("proved", None, torch.inf, 0.0)  # there is no pair
-
-    def checkpoint() -> None:
-        if time.monotonic() - start > timeout:
-            raise _OutOfTime
 
     with torch.no_grad():
         pair = question.sampled(*rounded_inward(low, high, precision), precision, seed)
         verdict: Verdict = "refuted"
         if pair is None:
             try:
-                verdict, pair = question.searched(low, high, precision, known, checkpoint)
-            except _OutOfTime:
+                verdict, pair = question.searched(low, high, precision, known, deadline)
+            except OutOfTime:
                 verdict = "timeout"
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise
                 verdict = "unknown"
-    return Monotony(verdict, pair, known.slope, time.monotonic() - start)
+    return Monotony(verdict, pair, known.slope, deadline.spent)
 
 
 def check_question(

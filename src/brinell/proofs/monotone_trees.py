@@ -6,7 +6,6 @@ change. The least sum of changes, a pair a tree, all sharing a place, is sought 
 left can take away at most bounds it.
 """
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import final
@@ -17,6 +16,7 @@ from jaxtyping import Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
+from brinell.proofs.deadline import Deadline, OutOfTime
 from brinell.proofs.forest import Forest, first_right, last_left
 from brinell.proofs.monotone import Monotony, Pair, Verdict, check_question
 from brinell.proofs.verifier import Checkpoint
@@ -38,10 +38,6 @@ class _Changes:
     gain: Float64[np.ndarray, " boxes"]
 
 
-class _OutOfTime(Exception):
-    pass
-
-
 def monotone_trees(
     forest: Forest,
     low: Tensor,
@@ -56,17 +52,13 @@ def monotone_trees(
     """What `monotone` decides, of trees; slope says nothing of them. Where sums tie but for rounding, nothing falls."""
     low, high, rows = (x.detach().cpu().double() for x in (low.flatten(), high.flatten(), rows))
     check_question(forest.features, forest.classes, low, high, feature, rows, timeout)
-    start = time.monotonic()
-
-    def checkpoint() -> None:
-        if time.monotonic() - start > timeout:
-            raise _OutOfTime
+    deadline = Deadline(timeout)
 
     size = sum(np.abs(tree.scores).max() for tree in forest.trees) * float(rows.abs().sum(1).max())
     verdict: Verdict = "proved"
     pair = None
     try:
-        question = _Question(forest, low, high, feature, rows.numpy(), precision, SLACK * size, checkpoint)
+        question = _Question(forest, low, high, feature, rows.numpy(), precision, SLACK * size, deadline)
         for before, after in question.falls():
             x = torch.from_numpy(np.stack([before, after]))
             y = (run or forest.scores)(x).double()
@@ -74,9 +66,9 @@ def monotone_trees(
                 verdict, pair = "refuted", Pair(x, y)
                 break
             verdict = "unknown"  # the trees fall there, and the model as it runs does not
-    except _OutOfTime:
+    except OutOfTime:
         verdict = "timeout"
-    return Monotony(verdict, pair, 0.0 if verdict == "proved" else -torch.inf, time.monotonic() - start)
+    return Monotony(verdict, pair, 0.0 if verdict == "proved" else -torch.inf, deadline.spent)
 
 
 @final
