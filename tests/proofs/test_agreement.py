@@ -42,7 +42,8 @@ def proved_by_neurons(network, low, high, row, shift):
     margins, _ = Property((Case(low, high, row[None], torch.tensor([-shift]).double()),)).margins(network)
     spec = torch.ones(1, 1, 1, dtype=torch.float64)
     problem = Problem(margins, low[None], Linf(1.0), spec, 2**22, nothing, (low[None], high[None]))
-    return float(BranchAndBound(nodes=10**6, leaf=Climb(steps=5)).bound(problem)) > 0
+    climb = Climb(steps=5)
+    return float(BranchAndBound(nodes=10**6, inner=climb, neurons=128, within=climb).bound(problem)) > 0
 
 
 def proved_by_inputs(network, low, high, row, shift):
