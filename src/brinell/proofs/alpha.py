@@ -38,7 +38,7 @@ class AlphaCROWN(Verifier):
     inside: Climb | None = None
     reach: float | None = None
     precision: Precision = "float64"
-    memory: int = 2**25
+    memory: int = 2**24
     soundness: ClassVar[Soundness] = Soundness.FLOAT32
 
     def __post_init__(self) -> None:
