@@ -65,7 +65,13 @@ def test_arrays_lists_and_data_sets_are_the_same_examples():
     target, threat = brinell.target(NET), brinell.Threat(brinell.L2(0.1))
     brackets = [
         brinell.audit(target, data, threat, plan="quick").bracket
-        for data in ((X, Y), (X.numpy(), Y.numpy().astype(np.int32)), (X.tolist(), Y.tolist()), Dataset.of(X, Y))
+        for data in (
+            (X, Y),
+            [X, Y],
+            (X.numpy(), Y.numpy().astype(np.int32)),
+            (X.tolist(), Y.tolist()),
+            Dataset.of(X, Y),
+        )
     ]
     assert len(set(brackets)) == 1
 

@@ -265,7 +265,7 @@ def _check_kinds(target: object, data: object, threat: object) -> None:
         raise UsageError(f"target is a {type(target).__name__}; make it one: brinell.target(model)")
     if not isinstance(threat, Threat):
         raise UsageError(f"threat is a {type(threat).__name__}; make it one: brinell.Threat(brinell.Linf(0.1))")
-    if not isinstance(data, Dataset) and not (isinstance(data, tuple) and len(data) == 2):
+    if not isinstance(data, Dataset) and not (isinstance(data, tuple | list) and len(data) == 2):
         raise UsageError(f"data is a {type(data).__name__}; give (x, y), or a brinell.Dataset")
 
 

@@ -13,8 +13,8 @@ from jaxtyping import Float64
 from scipy.optimize import OptimizeResult, linprog
 from torch import Tensor
 
+from brinell.proofs import simplex
 from brinell.proofs.encoding import Encoding, Forms
-from brinell.proofs.rounding import share
 
 
 @final
@@ -48,17 +48,10 @@ def safe(
     low: Float64[Tensor, " variables"],
     high: Float64[Tensor, " variables"],
 ) -> float:
-    """A lower bound on <cost, v> + constant over the box where the forms are never positive; all prices are >= 0.
-
-    What rounding may take is taken off: sums of that many products, in any order.
-    """
-    slope = cost + prices @ never.weights
-    value = constant + float(prices @ never.offset) + float(torch.minimum(slope * low, slope * high).sum())
-    size = torch.maximum(low.abs(), high.abs())
-    sizes = (
-        abs(constant) + float(prices @ never.offset.abs()) + float((cost.abs() + prices @ never.weights.abs()) @ size)
-    )
-    return value - share(len(prices) + len(cost) + 8, torch.float64) * sizes
+    """A lower bound on <cost, v> + constant over the box where the forms are never positive; all prices are >= 0."""
+    function = simplex.Forms(cost[None, None], cost.new_full((1, 1), constant))
+    forms = simplex.Forms(never.weights.unsqueeze(0), never.offset.unsqueeze(0))
+    return float(simplex.priced(function, forms, prices[None, None], low.unsqueeze(0), high.unsqueeze(0)))
 
 
 def _is_empty(encoding: Encoding, never: Forms) -> bool:

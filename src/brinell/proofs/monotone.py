@@ -39,6 +39,7 @@ from brinell.proofs.queue import Queue
 from brinell.proofs.relaxation import Relaxation, met, relax
 from brinell.proofs.substitution import substitute, written
 from brinell.proofs.verifier import Checkpoint
+from brinell.proofs.watch import Watch
 from brinell.proofs.witness import Run, rounded_inward
 from brinell.threat import Linf
 
@@ -107,7 +108,7 @@ def monotone(
     inputs = torch.Size(network.nodes[0].shape).numel()
     check_question(inputs, network.classes, low, high, feature, rows, timeout)
     question = _Question(network, feature, rows, run or network, slack)
-    deadline, known = Deadline(timeout), _Known()
+    deadline, watch = Deadline(timeout), Watch()
     if low[feature] == high[feature]:
         return Monotony("proved", None, torch.inf, 0.0)  # there is no pair
 
@@ -116,14 +117,14 @@ def monotone(
         verdict: Verdict = "refuted"
         if pair is None:
             try:
-                verdict, pair = question.searched(low, high, precision, known, deadline)
+                verdict, pair = question.searched(low, high, precision, watch, deadline)
             except OutOfTime:
                 verdict = "timeout"
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise
                 verdict = "unknown"
-    return Monotony(verdict, pair, known.slope, deadline.spent)
+    return Monotony(verdict, pair, watch.bound, deadline.spent)
 
 
 def check_question(
@@ -140,14 +141,6 @@ def check_question(
         raise UsageError(f"rows has shape {tuple(rows.shape)}; it must be (rows, {classes}), one row at least")
     if not timeout > 0:
         raise UsageError(f"timeout is {timeout}; it must be a positive number of seconds")
-
-
-@final
-@dataclass
-class _Known:
-    """slope: below which no row's slope is known to be, anywhere in the box."""
-
-    slope: float = -torch.inf
 
 
 @final
@@ -180,14 +173,14 @@ class _Question:
         return Pair(x, y) if bool(y.isfinite().all() and fallen) else None
 
     def searched(
-        self, low: Tensor, high: Tensor, precision: torch.dtype, known: _Known, checkpoint: Checkpoint
+        self, low: Tensor, high: Tensor, precision: torch.dtype, watch: Watch, checkpoint: Checkpoint
     ) -> tuple[Verdict, Pair | None]:
-        """Part by part, those of the least slope first."""
+        """Part by part, those of the least slope first. watch: what no slope of a row is below."""
         queue: Queue[Regions] = Queue(max(1, min(BATCH, MOST_UNITS // self.network.width**2)))
         queue.put(Regions.boxes(low.unsqueeze(0), high.unsqueeze(0)))
         proved = torch.inf
         while (asked := queue.take()) is not None:
-            known.slope = min(proved, queue.least, float(asked.bound.min()))
+            watch.bound = min(proved, queue.least, float(asked.bound.min()))
             checkpoint()
             bound, axis = self._bounded(asked, checkpoint)
             open_ = bound < -self.slack
@@ -204,7 +197,7 @@ class _Question:
             if not torch.cat([middle != end for end in ends]).all():
                 return "unknown", None
             queue.put(halves(left, axis))
-        known.slope = proved
+        watch.bound = proved
         return "proved", None
 
     def _bounded(
