@@ -205,8 +205,10 @@ def audit(
     dataset = _askable(dataset, threat)
     _check(target, dataset, threat)
     access, sight = min(target.access, threat.access), min(target.sight, threat.access)
-    beyond = [f"{s.label} left out: only {access.name} are seen" for s in plan.stages if s.beyond(access, sight)]
-    plan = plan.for_access(access, sight)
+    name = threat.set.name
+    meant = [stage for stage in plan.stages if not stage.sets or name in stage.sets]
+    beyond = [f"{s.label} left out: only {access.name} are seen" for s in meant if s.beyond(access, sight)]
+    plan = plan.for_access(access, sight, name)
     identity = _identity(target, dataset, question, plan, seed)
     count = workers or (torch.get_num_threads() if dataset.x.device.type == "cpu" else 1)
     with contextlib.ExitStack() as undo:
@@ -245,6 +247,7 @@ def audit(
                 seed=seed,
                 workers=count,
                 clock=clock,
+                findings=_codes(findings, begun["diagnosis"]),
                 on_progress=on_progress,
                 on_note=note,
             )
@@ -257,6 +260,12 @@ def audit(
             write_atomically(done.path / RESULT, done.result.to_json().encode())
         weakref.finalize(done, undo.pop_all().close)  # a folder of our own lives as long as the Audit
         return done
+
+
+def _codes(findings: Sequence[Finding], diagnosis: dict[str, Any] | None) -> tuple[str, ...]:
+    """What preflight and diagnosis found, by code."""
+    diagnosed = () if diagnosis is None else Diagnosis.model_validate(diagnosis).findings
+    return tuple(f.code for f in (*findings, *diagnosed))
 
 
 def _check_kinds(target: object, data: object, threat: object) -> None:

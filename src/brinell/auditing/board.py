@@ -98,6 +98,12 @@ class Board:
         right[list(self.failures)] = False
         return np.flatnonzero(right)
 
+    def unbroken(self) -> np.ndarray:
+        """The examples without a witness at any distance, as indices."""
+        none = np.isinf(self.distance)
+        none[list(self.failures)] = False
+        return np.flatnonzero(none)
+
     def proved(self, radius: float) -> np.ndarray:
         """The examples certified at this radius, as indices."""
         return np.flatnonzero(self.certified >= radius)

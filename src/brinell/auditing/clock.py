@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Literal, final
 
-Reason = Literal["budget", "interrupted"]
+Reason = Literal["budget", "interrupted", "price"]
 
 
 @final
@@ -64,3 +64,18 @@ class Clock:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+@final
+class Allowance:
+    """What one stage may take of the time that a clock leaves. seconds: from now, None for all of it."""
+
+    def __init__(self, clock: Clock, seconds: float | None = None) -> None:
+        self._clock = clock
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+
+    def checkpoint(self) -> None:
+        """Raise Stopped if it is time to: for the whole run, or for this stage alone."""
+        self._clock.checkpoint()
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            raise Stopped("price")

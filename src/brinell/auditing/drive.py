@@ -6,7 +6,7 @@ computes, nothing has to be pickled, and a shard's numbers do not depend on how 
 
 import inspect
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from brinell.auditing.adaptive import due
 from brinell.auditing.board import Board
-from brinell.auditing.clock import Clock, Stopped
+from brinell.auditing.clock import Allowance, Clock, Stopped
 from brinell.auditing.ledger import Ledger, Work
 from brinell.auditing.plan import Plan, Stage, find
 from brinell.auditing.settle import settling
@@ -38,6 +39,9 @@ NO_VOTE = "it speaks of votes over noise, and the target takes none; make one wi
 
 TOO_WEAK = "what is said of votes holds in exact arithmetic"
 """Why smoothing cannot serve a plan that asks for more."""
+
+_SHORT = 5.0
+"""Seconds that the stages before one are taken to have taken, at least: a multiple of less allows nothing."""
 
 
 @final
@@ -94,6 +98,7 @@ class Driver:
         seed: int,
         workers: int,
         clock: Clock,
+        findings: Sequence[str] = (),
         on_progress: Callable[[Progress], None],
         on_note: Callable[[str], None],
     ) -> None:
@@ -105,10 +110,13 @@ class Driver:
         self.seed = seed
         self.workers = workers
         self.clock = clock
+        self.findings = findings
         self.board = Board(len(data.y), plan.soundness)
         self._on_progress = on_progress
         self._on_note = on_note
-        self._done = ledger.done(question.key)
+        self._work = ledger.work()
+        self._done = {(work.engine, work.shard) for work in self._work}
+        self._cut: list[str] = ledger.manifest().get("cut", [])
         for stage in plan.stages:
             build(stage)  # what cannot be built is refused before anything is asked
         for evidence in ledger.evidence(question.key):
@@ -117,7 +125,7 @@ class Driver:
     def run(self) -> str:
         """Go through the plan; returns how it ended: complete, budget, or interrupted."""
         phases = list(_phases(self.plan, self.question.radii))
-        ends = list(accumulate((-(-len(self.data.y) // self._size(phase)) for phase in phases), initial=0))
+        ends = list(accumulate((self._most(phase) for phase in phases), initial=0))
         try:
             with _Workers(self.target, self.workers, self.clock) as workers:
                 for index in range(self._reached(phases), len(phases)):
@@ -131,20 +139,29 @@ class Driver:
     def _reached(self, phases: list[_Phase]) -> int:
         """The last phase with work on record: those before it are complete, and what they would ask now is settled
         or, for a stage that challenges what is proved, was not yet proved when their turn came."""
-        begun = {_Phase(work.stage, work.radius) for work in self.ledger.work()}
+        begun = {_Phase(work.stage, work.radius) for work in self._work}
         return max((index for index, phase in enumerate(phases) if phase in begun), default=0)
 
     def _run_phase(self, phase: _Phase, workers: "_Workers", done: int, total: int) -> None:
         stage = self.plan.stages[phase.stage]
         threat = self.question.threat.at(phase.radius)
-        todo = list(self._shards(stage, phase))
+        todo = list(self._shards(stage, phase)) if self._due(phase) else []
         engine = self._engine(stage) if todo else None
         if engine is None:
             return
-        futures = {workers.submit(engine, shard, threat): (name, shard) for name, shard in todo}
+
+        allowance = self._allowance(phase)
+        futures = {workers.submit(engine, shard, threat, allowance): (name, shard) for name, shard in todo}
         for count, future in enumerate(as_completed(futures), 1):
             name, shard = futures[future]
-            self._record(stage, phase, name, shard, future.result())
+            try:
+                outcome = future.result()
+            except Stopped as stopped:
+                if stopped.reason != "price":
+                    raise
+                self._cut_short(stage)
+                continue
+            self._record(stage, phase, name, shard, outcome)
             self._on_progress(
                 Progress(
                     stage,
@@ -156,10 +173,35 @@ class Driver:
                 )
             )
 
+    def _due(self, phase: _Phase) -> bool:
+        """Whether the turn of this phase has come, and its stage was not cut short before."""
+        label = self.plan.stages[phase.stage].label
+        return label not in self._cut and due(self.plan, phase.stage, phase.radius, self._work, self.findings)
+
+    def _allowance(self, phase: _Phase) -> Allowance:
+        """What is left of the seconds that this stage may take: a multiple of what those in front of it took."""
+        within = self.plan.stages[phase.stage].within
+        if within is None:
+            return Allowance(self.clock)
+        before = sum(w.seconds for w in self._work if w.stage < phase.stage)
+        spent = sum(w.seconds for w in self._work if w.stage == phase.stage)
+        return Allowance(self.clock, max(0.0, within * max(before, _SHORT) - spent) / self.workers)
+
+    def _cut_short(self, stage: Stage) -> None:
+        """Let a stage end that has become too expensive; what it has not settled stays open."""
+        if stage.label in self._cut:
+            return
+        self._cut.append(stage.label)
+        self.ledger.describe({"cut": self._cut})
+        self._on_note(
+            f"{stage.label} was ended when it had taken {stage.within:g} times the seconds of all stages before it; "
+            "what it had not reached stays open"
+        )
+
     def _shards(self, stage: Stage, phase: _Phase) -> Iterator[tuple[str, Shard]]:
         """The shards of this phase that have work left to do, by name."""
         chosen = self._chosen(stage, phase)
-        block = chosen // self._size(phase)
+        block = np.zeros_like(chosen) if stage.sample else chosen // self._size(phase)  # a sample is never taken twice
         for number in sorted(set(block.tolist())):
             name = f"{phase.radius!r}/{number:05d}"
             if (stage.label, name) not in self._done:
@@ -171,12 +213,27 @@ class Driver:
         """How many examples a shard of this phase is about, at most."""
         return self.plan.size(self.plan.stages[phase.stage])
 
+    def _most(self, phase: _Phase) -> int:
+        """Shards of this phase, at most."""
+        return 1 if self.plan.stages[phase.stage].sample else -(-len(self.data.y) // self._size(phase))
+
     def _chosen(self, stage: Stage, phase: _Phase) -> np.ndarray:
         """The examples this phase is about. Which those of a smallest perturbation are, only the first look decides."""
         smallest = phase.radius == float("inf")
         if stage.on == "certified":
             return self.board.proved(min(self.question.radii) if smallest else phase.radius)
-        return self.board.standing() if smallest else self.board.open(phase.radius)
+        if stage.on == "unbroken":
+            return self.board.unbroken()
+        chosen = self.board.standing() if smallest else self.board.open(phase.radius)
+        return chosen if stage.sample is None else self._sample(stage, chosen)
+
+    def _sample(self, stage: Stage, chosen: np.ndarray) -> np.ndarray:
+        """Some of these examples: those likeliest to be settled, by how sure the target is of them as they are."""
+        sureness = np.zeros(len(self.data.y))
+        for item in self.ledger.items():
+            sureness[item.item] = item.confidence or 0.0
+        order = np.argsort(sureness[chosen] if stage.row.kind == "attack" else -sureness[chosen], kind="stable")
+        return np.sort(chosen[order[: stage.sample]])
 
     def _record(self, stage: Stage, phase: _Phase, name: str, shard: Shard, outcome: Outcome) -> None:
         evidence = [replace(e, engine=stage.label) for e in outcome.evidence]
@@ -194,6 +251,7 @@ class Driver:
             outcome.seconds,
         )
         self.ledger.record(work, evidence, outcome.items, outcome.tensors)
+        self._work.append(work)
         for e in evidence:
             self._believe(e)
 
@@ -265,15 +323,15 @@ class _Workers:
         self._pool.shutdown(cancel_futures=True)
         torch.set_num_threads(self._threads)
 
-    def submit(self, engine: Engine, shard: Shard, threat: Threat) -> Future[Outcome]:
+    def submit(self, engine: Engine, shard: Shard, threat: Threat, allowance: Allowance) -> Future[Outcome]:
         """Have an engine run on a shard by whoever is free."""
-        return self._pool.submit(self._perform, engine, shard, threat)
+        return self._pool.submit(self._perform, engine, shard, threat, allowance)
 
-    def _perform(self, engine: Engine, shard: Shard, threat: Threat) -> Outcome:
-        self._clock.checkpoint()
+    def _perform(self, engine: Engine, shard: Shard, threat: Threat, allowance: Allowance) -> Outcome:
+        allowance.checkpoint()
         target = self._targets.get()
         try:
-            return perform(engine, target, shard, threat, self._clock.checkpoint)
+            return perform(engine, target, shard, threat, allowance.checkpoint)
         finally:
             self._targets.put(target)
 
@@ -353,7 +411,7 @@ def _phases(plan: Plan, radii: tuple[float, ...]) -> Iterator[_Phase]:
         ascending = sorted(radii)
         if stage.engine == "Clean":
             ascending = ascending[:1]
-        elif stage.row.smallest:
+        elif stage.infinite:
             ascending = [float("inf")]
         for radius in ascending if stage.row.kind == "attack" else reversed(ascending):
             yield _Phase(index, radius)

@@ -13,14 +13,25 @@ from brinell.errors import CannotRun, UsageError
 from brinell.evidence import Soundness
 from brinell.threat import Access
 
+_When = Literal["always", "suspicion", "paying"]
+
 
 class Stage(BaseModel):
     """One engine with its settings, asked about whatever is still open.
 
     engine: a name of the catalogue. settings: its arguments, by name; an objective is given by its name.
     shard: examples asked about together, at most, where the plan's own number does not suit. on: the examples it is
-    asked about. `certified` has an attack challenge what was proved: a witness there is a
-    contradiction, and stops the run. below: an access; the stage is for targets that show less than it.
+    asked about. `certified` has an attack challenge what was proved: a witness there is a contradiction, and stops the
+    run. `unbroken` are those without a witness at any distance. below: an access; the stage is for targets that show
+    less than it. sets: the perturbation sets it is meant for, by name; empty for all that its engine answers for.
+    sample: a probe, asked about so many open examples at most: an attack about those the target is least sure of, a
+    proof about those it is surest of. at: `each` radius in turn, or once at an `infinite` one, where the engine seeks
+    the smallest perturbation or the largest certificate; None is as the engine does.
+
+    when: `suspicion` is only where gradients were found misleading: a probe with an attack broke what the stages in
+    front of it had left open, or the diagnosis says so. `paying` is only where the last stage of the same engine
+    settled at least `worth` of the examples it was asked about, and one at least. within: the stage ends when it has
+    taken so many times the seconds of all stages in front of it; None lets it end by itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,12 +39,22 @@ class Stage(BaseModel):
     engine: str
     settings: dict[str, Any] = Field(default_factory=dict)
     shard: int | None = Field(default=None, ge=1)
-    on: Literal["open", "certified"] = "open"
+    on: Literal["open", "certified", "unbroken"] = "open"
     below: Literal["scores", "gradients", "weights"] | None = None
+    sets: tuple[str, ...] = ()
+    sample: int | None = Field(default=None, ge=1)
+    at: Literal["each", "infinite"] | None = None
+    when: _When = "always"
+    worth: float = Field(default=0.0, ge=0, le=1)
+    within: float | None = Field(default=None, gt=0)
 
-    def fits(self, access: Access, sight: Access) -> bool:
-        """Whether a target that shows this much is asked; sight: what may be seen of it, which may be more."""
-        return not self.beyond(access, sight) and (self.below is None or access < Access[self.below.upper()])
+    def fits(self, access: Access, sight: Access, set: str | None = None) -> bool:
+        """Whether it is meant for a target that shows this much, and for this set.
+
+        sight: what may be seen of the target, which may be more. set: its name; None for any.
+        """
+        meant = set is None or not self.sets or set in self.sets
+        return meant and not self.beyond(access, sight) and (self.below is None or access < Access[self.below.upper()])
 
     def beyond(self, access: Access, sight: Access) -> bool:
         """Whether it needs to see more. An exact engine reads a model, whether or not the model has gradients."""
@@ -45,10 +66,34 @@ class Stage(BaseModel):
         return find(self.engine)
 
     @property
+    def infinite(self) -> bool:
+        """Whether it is asked once, at an infinite radius."""
+        return self.row.smallest if self.at is None else self.at == "infinite"
+
+    @property
+    def probes(self) -> bool:
+        """Whether what it breaks says that gradients mislead."""
+        return self.sample is not None and self.row.kind == "attack"
+
+    @property
     def label(self) -> str:
         """What a person reads: `PGD(steps=10)`."""
         settings = ", ".join(f"{name}={value}" for name, value in self.settings.items())
-        return f"{self.engine}({settings})" + ("" if self.on == "open" else " on the certified")
+        sample = "" if self.sample is None else f" on {self.sample} at most"
+        return f"{self.engine}({settings})" + sample + ("" if self.on == "open" else f" on the {self.on}")
+
+    @property
+    def condition(self) -> str | None:
+        """When it is asked, as a person reads it; None where it always is."""
+        price = "" if self.within is None else f", for {self.within:g} times the seconds spent before it at most"
+        match self.when:
+            case "always":
+                return price.removeprefix(", ") or None
+            case "suspicion":
+                return f"if a probe or the diagnosis finds that gradients mislead{price}"
+            case "paying":
+                share = f"{self.worth:.0%}" if self.worth else "one"
+                return f"if the {self.engine} before it settled {share} of its examples at least{price}"
 
 
 LOOK = Stage(engine="Clean").label
@@ -90,9 +135,12 @@ class Plan(BaseModel):
         """The same, where certificates count from this level on: real, float64 or float32."""
         return self.model_copy(update={"soundness": Soundness.of(soundness)})
 
-    def for_access(self, access: Access, sight: Access | None = None) -> "Plan":
-        """Only the stages meant for a target that shows this much; sight: what may be seen of it, if that is more."""
-        kept = tuple(s for s in self.stages if s.fits(access, access if sight is None else sight))
+    def for_access(self, access: Access, sight: Access | None = None, set: str | None = None) -> "Plan":
+        """Only the stages meant for a target that shows this much, and for this set.
+
+        sight: what may be seen of the target, if that is more. set: its name; None for any.
+        """
+        kept = tuple(s for s in self.stages if s.fits(access, access if sight is None else sight, set))
         return self.model_copy(update={"stages": kept})
 
 
@@ -103,6 +151,41 @@ def _stage(engine: str, **settings: Any) -> Stage:
 def _blind(engine: str, **settings: Any) -> Stage:
     """A stage for targets without gradients."""
     return Stage(engine=engine, settings=settings, below="gradients")
+
+
+def _probe(engine: str, sets: tuple[str, ...] = (), sample: int = 16, **settings: Any) -> Stage:
+    """A cheap look of another nature at a few of the examples that gradient attacks left open."""
+    return Stage(engine=engine, settings=settings, sets=sets, sample=sample, at="each")
+
+
+def _called(engine: str, sets: tuple[str, ...] = (), when: _When = "suspicion", **settings: Any) -> Stage:
+    """An attack that waits until gradients are found to mislead, or, `paying`, goes on while its engine breaks."""
+    return Stage(engine=engine, settings=settings, sets=sets, at="each", when=when, shard=64)
+
+
+_PROBES = (
+    _probe("FAB", ("linf", "l2", "l1"), steps=10, targets=3),
+    _probe("SigmaZero", ("l0",), steps=50),
+    _probe("Square", queries=100),
+)
+"""Minimal-norm attacks go another way than ascent does, and black-box ones need no gradient at all."""
+
+_CALLED = (
+    _called("FAB", ("linf", "l2", "l1"), steps=40, targets=3),
+    _called("PDPGD", ("l1",), steps=100),
+    _called("SigmaZero", ("l0",), steps=300),
+    _called("Square", queries=1000),
+    _called("FAB", ("linf", "l2", "l1"), "paying", steps=100, targets=9),
+    _called("Square", (), "paying", queries=5000),
+)
+"""What suspicion calls, each family for as long as it pays."""
+
+_COMPLETE = (
+    Stage(engine="BranchAndBound", settings={"nodes": 30}, sample=8, within=1),
+    Stage(engine="BranchAndBound", settings={"nodes": 100}, when="paying", worth=0.25, shard=8, within=3),
+    Stage(engine="BranchAndBound", settings={"nodes": 1000}, when="paying", worth=0.25, shard=4, within=3),
+)
+"""Complete verification, deeper and deeper: what is cheaply decided first, and only while a part of it is."""
 
 
 PRESETS = {
@@ -131,7 +214,10 @@ PRESETS = {
                 _stage("APGD", steps=30, objective="dlr"),
                 _blind("Noise", draws=200),
                 _blind("ExactTrees", nodes=1000),
+                *_PROBES,
+                *_CALLED,
                 _blind("Square", queries=2000),
+                *_COMPLETE,
             ),
         ),
         # The published standard version for linf and l2 (Croce and Hein 2020, arXiv:2003.01690, section 5). It differs
@@ -166,6 +252,11 @@ PRESETS = {
             stages=(
                 _stage("Clean"),
                 _stage("FMN", steps=100),
+                Stage(engine="FAB", settings={"steps": 50, "targets": 3}, sets=("linf", "l2", "l1")),
+                Stage(engine="DDN", settings={"steps": 100}, sets=("l2",)),
+                Stage(engine="PDPGD", settings={"steps": 100}, sets=("l1",)),
+                Stage(engine="SigmaZero", settings={"steps": 100}, sets=("l0",)),
+                Stage(engine="HopSkipJump", on="unbroken"),
                 _stage("CertifiedRadius"),
                 _blind("HopSkipJump"),
                 _blind("ExactTrees", nodes=30_000),

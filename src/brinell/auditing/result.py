@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from brinell.auditing.adaptive import Gradients, Reaction, gradients, reactions
 from brinell.auditing.board import Board
 from brinell.auditing.ledger import Item, Ledger, Work
 from brinell.auditing.plan import LOOK, Plan
@@ -152,6 +153,8 @@ class Result(_Record):
     engines: tuple[EngineResult, ...]
     findings: tuple[Finding, ...]
     diagnosis: Diagnosis | None = None
+    gradients: Gradients | None = Field(default=None, description="whether they tell the truth; None if not probed")
+    reactions: tuple[Reaction, ...] = Field(default=(), description="the stages that wait for something")
     failure: Fraction = Field(
         default=None, description="probability that any probabilistic certificate is wrong, at most; None without any"
     )
@@ -171,6 +174,9 @@ def summarise(ledger: Ledger, board: Board, items: Sequence[Item]) -> Result:
     about, work = ledger.manifest(), ledger.work()
     identity = about["identity"]
     plan = Plan.model_validate(identity["plan"])
+    findings = tuple(Finding.model_validate(f) for f in about["findings"])
+    diagnosis = Diagnosis.model_validate(about["diagnosis"]) if about.get("diagnosis") else None
+    codes = [f.code for f in (*findings, *(diagnosis.findings if diagnosis else ()))]
     asked = [i for i in items if i.predicted is not None]
     correct = sum(i.predicted == i.label for i in asked)
     return Result(
@@ -184,8 +190,10 @@ def summarise(ledger: Ledger, board: Board, items: Sequence[Item]) -> Result:
         curve=_curve(board, len(asked)) if any(w.radius == math.inf for w in work) else None,
         classes=tuple(_classes(board, items, identity["set"], identity["radii"], about["classes"])),
         engines=tuple(_engines(plan, work)),
-        findings=tuple(Finding.model_validate(f) for f in about["findings"]),
-        diagnosis=Diagnosis.model_validate(about["diagnosis"]) if about.get("diagnosis") else None,
+        findings=findings,
+        diagnosis=diagnosis,
+        gradients=gradients(plan, work, codes),
+        reactions=tuple(reactions(plan, work)),
         failure=_failure(board, work),
         notes=(*about["notes"], *_raised(work), *_contested(board)),
         seconds=round(about.get("seconds", 0.0), 3),

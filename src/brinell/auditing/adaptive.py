@@ -1,0 +1,129 @@
+"""Which stages a run turns to next: a function of what it has recorded, so that a resumed run decides the same.
+
+A gradient that misleads makes a model look robust (Athalye et al. 2018, arXiv:1802.00420), and no gradient attack says
+so. So a plan holds probes: cheap attacks of another nature (black-box, minimal-norm), asked about a few of the examples
+that the gradient attacks left open. Where one of them breaks anything, stages that wait for such a suspicion are asked
+too, each family for as long as it pays. Complete verification goes on in the same way while it settles examples.
+"""
+
+from collections.abc import Sequence
+from typing import final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from brinell.auditing.ledger import Work
+from brinell.auditing.plan import Plan, Stage
+
+MISLEADING = frozenset({"zero-gradients", "masked", "unbounded", "noise", "black-box", "transfer-stronger"})
+"""Codes of findings which say that a gradient does not tell what the model does."""
+
+
+@final
+class Reaction(BaseModel):
+    """One stage that waits for something, and whether it came to its turn."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: str
+    condition: str
+    asked: int = Field(description="examples it was asked about, summed over radii; 0 where its turn never came")
+    settled: int = Field(description="of them broken or certified")
+    seconds: float = Field(description="of worker time")
+
+
+@final
+class Gradients(BaseModel):
+    """Whether gradients were found to tell the truth, by whom, and what was done about it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    misleading: bool
+    probed: int = Field(description="examples that probes were asked about, summed over probes and radii")
+    broken: int = Field(description="of them broken, which the stages in front had left open")
+    findings: tuple[str, ...] = Field(description="codes of the diagnosis that say so too")
+    seconds: float = Field(description="worker time of the probes and of the stages that suspicion called")
+    sentence: str
+
+
+def due(plan: Plan, index: int, radius: float, work: Sequence[Work], findings: Sequence[str]) -> bool:
+    """Whether the turn of a stage has come at a radius.
+
+    work: all that is recorded so far; what the stage itself did is not looked at. findings: codes of the diagnosis.
+    """
+    stage = plan.stages[index]
+    match stage.when:
+        case "always":
+            return True
+        case "suspicion":
+            return bool(MISLEADING & set(findings)) or any(
+                w.settled > 0 for w in work if w.stage < index and plan.stages[w.stage].probes
+            )
+        case "paying":
+            own = [w for w in work if w.stage < index and w.radius == radius and w.stage in _family(plan, stage)]
+            last = [w for w in own if w.stage == max(w.stage for w in own)]
+            settled = sum(w.settled for w in last)
+            return settled > 0 and settled >= stage.worth * sum(w.asked for w in last)
+
+
+def gradients(plan: Plan, work: Sequence[Work], findings: Sequence[str]) -> Gradients | None:
+    """What the probes of a run came to; None where none was asked and the diagnosis found nothing."""
+    probes = [w for w in work if plan.stages[w.stage].probes]
+    found = tuple(sorted(MISLEADING & set(findings)))
+    if not probes and not found:
+        return None
+    broken = sum(w.settled for w in probes)
+    called = [w for w in work if w.stage in _called(plan)]
+    return Gradients(
+        misleading=bool(broken or found),
+        probed=sum(w.asked for w in probes),
+        broken=broken,
+        findings=found,
+        seconds=round(sum(w.seconds for w in (*probes, *called)), 3),
+        sentence=_sentence(plan, probes, called, found),
+    )
+
+
+def reactions(plan: Plan, work: Sequence[Work]) -> list[Reaction]:
+    """All stages of a plan that wait for something."""
+    found = []
+    for index, stage in enumerate(plan.stages):
+        own = [w for w in work if w.stage == index]
+        if stage.when != "always" and stage.condition is not None:
+            found.append(
+                Reaction(
+                    engine=stage.label,
+                    condition=stage.condition,
+                    asked=sum(w.asked for w in own),
+                    settled=sum(w.settled for w in own),
+                    seconds=round(sum(w.seconds for w in own), 3),
+                )
+            )
+    return found
+
+
+def _family(plan: Plan, stage: Stage) -> set[int]:
+    """The stages of the same engine, by number."""
+    return {index for index, other in enumerate(plan.stages) if other.engine == stage.engine}
+
+
+def _called(plan: Plan) -> set[int]:
+    """The attacking stages that are asked on suspicion, and those that go on while they pay."""
+    return {i for i, stage in enumerate(plan.stages) if stage.when != "always" and stage.row.kind == "attack"}
+
+
+def _sentence(plan: Plan, probes: Sequence[Work], called: Sequence[Work], found: Sequence[str]) -> str:
+    """One line for the reader of a bracket."""
+    paid = list(dict.fromkeys(plan.stages[w.stage].engine for w in probes if w.settled))
+    asked = sum(w.asked for w in probes)
+    if not paid and not found:
+        return f"gradients were found honest: probes of another nature broke none of {asked} examples they left open"
+    because = []
+    if paid:
+        broken = sum(w.settled for w in probes)
+        because.append(f"{' and '.join(paid)} broke {broken} of {asked} examples that gradient attacks had left open")
+    if found:
+        because.append(f"the diagnosis found {' and '.join(found)}")
+    then = list(dict.fromkeys(plan.stages[w.stage].engine for w in called))
+    more = sum(w.settled for w in called)
+    went = f"so {', '.join(then)} went on and broke {more} more" if then else "and nothing was left open for others"
+    return f"gradients were found misleading: {'; '.join(because)}; {went}"

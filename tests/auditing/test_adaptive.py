@@ -1,0 +1,196 @@
+"""Stages that wait: for a suspicion that gradients mislead, or until the engine before them has paid."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import brinell
+from auditing.runs import RADII, audited, examples, network, threat
+from brinell.auditing import Plan, Stage
+from brinell.auditing.adaptive import due, gradients
+from brinell.auditing.clock import Allowance, Clock, Stopped
+from brinell.auditing.ledger import Work
+from models import affine
+
+PLAN = Plan(
+    name="adaptive",
+    stages=(
+        Stage(engine="Clean"),
+        Stage(engine="PGD", settings={"steps": 4}),
+        Stage(engine="Square", settings={"queries": 20}, sample=16),
+        Stage(engine="Square", settings={"queries": 100}, when="suspicion"),
+        Stage(engine="Square", settings={"queries": 200}, when="paying", worth=0.1),
+        Stage(engine="IBP", sample=8),
+        Stage(engine="IBP", when="paying", worth=0.25, shard=8),
+    ),
+    shard=32,
+)
+PROBE, CALLED, GOES_ON, TRIAL, PROOFS = range(2, 7)
+
+
+class Masked(nn.Module):
+    """The same decisions, behind scores whose gradient points the other way."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x.detach()) - (self.net(x) - self.net(x).detach())
+
+
+def work(stage: int, asked: int, settled: int, radius: float = 0.1) -> Work:
+    return Work("q", PLAN.stages[stage].label, f"{radius}/{stage}", stage, radius, asked, settled, 0, 0, 0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("index", "done", "findings", "expected"),
+    [
+        (PROBE, [], (), True),
+        (CALLED, [], (), False),
+        (CALLED, [work(PROBE, 16, 0)], (), False),
+        (CALLED, [work(PROBE, 16, 1)], (), True),
+        (CALLED, [work(PROBE, 16, 1, radius=0.05)], (), True),
+        (CALLED, [work(1, 100, 50)], (), False),
+        (CALLED, [], ("masked",), True),
+        (CALLED, [], ("small-sample",), False),
+        (GOES_ON, [work(CALLED, 100, 9)], (), False),
+        (GOES_ON, [work(CALLED, 100, 10)], (), True),
+        (GOES_ON, [work(CALLED, 60, 10), work(CALLED, 60, 0)], (), False),
+        (GOES_ON, [work(CALLED, 100, 50, radius=0.05)], (), False),
+        (GOES_ON, [work(PROBE, 16, 16), work(CALLED, 100, 0)], ("masked",), False),
+        (PROOFS, [work(TRIAL, 8, 1)], (), False),
+        (PROOFS, [work(TRIAL, 8, 2)], (), True),
+        (PROOFS, [work(PROBE, 16, 16)], (), False),
+    ],
+)
+def test_a_stage_comes_to_its_turn_by_what_is_recorded_of_the_stages_before_it(index, done, findings, expected):
+    assert due(PLAN, index, 0.1, done, findings) is expected
+    later = [work(stage, 10, 10) for stage in range(index, len(PLAN.stages))]
+    assert due(PLAN, index, 0.1, done + later, findings) is expected, "its own work and what follows do not count"
+
+
+def spent(run: brinell.Audit, index: int) -> int:
+    """How many examples a stage was asked about."""
+    return sum(e.asked for e in run.result.engines if e.engine == PLAN.stages[index].label)
+
+
+def test_on_an_honest_network_probes_find_nothing_and_call_nobody():
+    net = affine(8)  # of two classes: a step along the gradient reaches the nearest corner
+    run = audited(net, examples(net), plan=PLAN.model_copy(update={"stages": PLAN.stages[:TRIAL]}))
+    found = run.result.gradients
+    assert found is not None
+    assert not found.misleading
+    assert found.probed > 0
+    assert found.sentence.startswith("gradients were found honest")
+    assert [r.asked for r in run.result.reactions] == [0, 0]
+
+
+def test_where_gradients_mislead_what_was_left_open_is_searched_again():
+    net = network()
+    data = examples(net)
+    honest = audited(net, data, plan=PLAN)
+    masked = audited(Masked(net), data, plan=PLAN)
+    found = masked.result.gradients
+    assert found is not None
+    assert found.misleading
+    assert found.broken > 0
+    assert "Square went on" in found.sentence
+    assert spent(masked, PROBE) <= 16 * len(RADII)
+    assert spent(masked, CALLED) > spent(masked, PROBE)
+    gradient_alone = audited(Masked(net), data, plan=PLAN.model_copy(update={"stages": PLAN.stages[:2]}))
+    assert gradient_alone.bracket.unbroken > masked.bracket.unbroken + 0.1
+    assert masked.bracket.unbroken <= honest.bracket.unbroken + 0.05
+
+
+def test_a_probe_asks_about_those_the_target_is_least_sure_of():
+    net = network()
+    x, y = examples(net)
+    plan = Plan(name="probe", stages=(Stage(engine="Clean"), Stage(engine="Noise", settings={"draws": 200}, sample=5)))
+    run = brinell.audit(brinell.target(net), (x, y), threat(0.01), plan=plan)
+    sureness = net(x).detach().softmax(1).amax(1)
+    right = (net(x).argmax(1) == y).nonzero().flatten()
+    asked = right[sureness[right].argsort()[:5]].tolist()
+    broken = [w.item for w in run.witnesses if w.engine.startswith("Noise")]
+    assert broken
+    assert set(broken) <= set(asked)
+
+
+def test_proofs_go_on_only_where_a_trial_pays():
+    net = network()
+    data = examples(net)
+    proofs = PLAN.model_copy(update={"stages": (PLAN.stages[0], *PLAN.stages[TRIAL:])})
+    near = audited(net, data, plan=proofs, radii=(0.001,))
+    far = audited(net, data, plan=proofs, radii=(0.4,), threat=threat(0.4))
+    assert spent(near, PROOFS) > 8
+    assert spent(far, TRIAL) > 0
+    assert spent(far, PROOFS) == 0
+
+
+def test_a_run_says_of_every_stage_that_waited_whether_its_turn_came():
+    net = network()
+    run = audited(net, examples(net), plan=PLAN)
+    waiting = [stage for stage in PLAN.stages if stage.when != "always"]
+    assert [r.engine for r in run.result.reactions] == [stage.label for stage in waiting]
+    assert [r.condition for r in run.result.reactions] == [stage.condition for stage in waiting]
+
+
+def test_without_a_probe_nothing_is_said_of_gradients():
+    plan = PLAN.model_copy(update={"stages": PLAN.stages[:2]})
+    assert audited(plan=plan).result.gradients is None
+    assert gradients(plan, [work(1, 100, 50)], ()) is None
+
+
+def test_a_stage_that_became_too_expensive_ends_and_the_run_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("brinell.auditing.drive._SHORT", 0.0)
+    stages = (
+        *PLAN.stages[:2],
+        Stage(engine="Noise", settings={"draws": 10_000}, within=1e-9),
+        Stage(engine="IBP"),
+    )
+    plan = Plan(name="dear", stages=stages)
+    net = network()
+    run = audited(net, examples(net), tmp_path / "run", plan=plan)
+    assert run.result.status == "complete"
+    assert any("was ended when it had taken" in note for note in run.result.notes)
+    assert not any(e.engine.startswith("Noise") for e in run.result.engines)
+    assert any(e.engine.startswith("IBP") for e in run.result.engines)
+    again = audited(net, examples(net), tmp_path / "run", plan=plan)
+    assert again.result.notes == run.result.notes
+    assert not any(e.engine.startswith("Noise") for e in again.result.engines)
+
+
+def test_an_allowance_ends_a_stage_and_the_clock_ends_the_run():
+    Allowance(Clock()).checkpoint()
+    with pytest.raises(Stopped) as stopped:
+        Allowance(Clock(), 0.0).checkpoint()
+    assert stopped.value.reason == "price"
+    with pytest.raises(Stopped) as stopped:
+        Allowance(Clock(0), 0.0).checkpoint()
+    assert stopped.value.reason == "budget"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_stopped_anywhere_turns_to_the_same_stages(tmp_path, workers):
+    """Stopped after every shard in turn: each resumption decides from what is recorded."""
+    net = Masked(network())
+    data = examples(network(), 60)
+    whole = audited(net, data, tmp_path / "whole", plan=PLAN)
+    out = tmp_path / "stopped"
+    for _ in range(200):
+        left = [1]
+
+        def stop(progress: object, left: list[int] = left) -> None:
+            left[0] -= 1
+            if not left[0]:
+                raise KeyboardInterrupt
+
+        run = audited(net, data, out, plan=PLAN, workers=workers, on_progress=stop)
+        if run.result.status == "complete":
+            break
+    assert run.result.status == "complete"
+    assert [(e.engine, e.asked, e.settled) for e in run.result.engines] == [
+        (e.engine, e.asked, e.settled) for e in whole.result.engines
+    ]
+    assert torch.equal(torch.tensor([r.unbroken for r in run.result.radii]),
+                       torch.tensor([r.unbroken for r in whole.result.radii]))  # fmt: skip
