@@ -68,7 +68,7 @@ def test_a_timeout_that_is_none_is_a_mistake(brinell, files, words):
 
 @pytest.mark.parametrize(
     "words",
-    [("--set", "linf:0.1"), ("--n", "5"), ("--json",), ("--monotone", "0:+"), ("--goal", "0")],
+    [("--set", "linf:0.1"), ("--n", "5"), ("--monotone", "0:+"), ("--goal", "0")],
     ids=lambda w: w[0],
 )
 def test_what_is_said_of_examples_is_refused_for_a_property(brinell, files, words):

@@ -14,10 +14,11 @@ from brinell.proofs.inputs import InputSplit, _lasting
 from brinell.proofs.operators import Linear
 from brinell.proofs.polytopes import Regions
 from brinell.proofs.problem import Problem
+from brinell.proofs.property import rounded_inward, within
 from brinell.proofs.queue import Queue
 from brinell.proofs.simplex import Forms
 from brinell.proofs.verifier import nothing
-from brinell.proofs.witness import Search, rounded_inward
+from brinell.proofs.witness import Search
 from brinell.threat import Linf
 from proofs.networks import perceptron, residual
 
@@ -283,11 +284,16 @@ def test_without_a_row_every_input_is_a_witness():
 
 @settings(max_examples=100, deadline=None)
 @given(st.floats(-1e3, 1e3), st.floats(0, 1e-3))
-def test_limits_are_rounded_inward_where_a_number_is_inside(low, width):
-    least, most = rounded_inward(torch.tensor([low]).double(), torch.tensor([low + width]).double(), torch.float32)
-    assert least <= most
+def test_limits_are_rounded_inward_and_cross_where_no_number_is_inside(low, width):
+    box = torch.tensor([low]).double(), torch.tensor([low + width]).double()
+    least, most = rounded_inward(*box, torch.float32)
+    assert least >= box[0]
+    assert most <= box[1]
     assert least.float().double() == least
-    assert (low <= least and most <= low + width) or abs(float(least) - low) <= 1e-4
+    assert least.float().nextafter(torch.tensor([-torch.inf])).double() < box[0]
+    near, _, there = within([box], torch.float32)
+    assert there == (least <= most)
+    assert bool(there) or abs(float(near) - low) <= 1e-4
 
 
 def many(seed, rows):

@@ -208,6 +208,11 @@ class _Outcome:
     def broken(self) -> Mask:
         return self.found.broken
 
+    @property
+    def reached(self) -> Inputs:
+        """Where it left the examples that it did not break."""
+        return self.hunt.outward(self.hunt.x)
+
 
 def _dynamic(trial: _Trial) -> Iterator[Finding]:
     """AutoAttack's flag: a model that takes gradients of its own while it answers adapts to its input."""
@@ -351,7 +356,7 @@ def _reached(trial: _Trial, outcome: _Outcome) -> Scores:
     rows = outcome.hunt.rows
     if len(rows):
         aims = None if trial.aims is None else trial.aims[rows]
-        risen[rows] = margin(trial.target.scores(outcome.hunt.x), trial.y[rows], aims) - trial.values[rows]
+        risen[rows] = margin(trial.target.scores(outcome.reached), trial.y[rows], aims) - trial.values[rows]
     return risen
 
 

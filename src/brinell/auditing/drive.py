@@ -337,13 +337,18 @@ class _Workers:
 
 
 def graph_of(target: Target, x: Inputs) -> Graph | str:
-    """What verifiers read of a target, or why there is nothing to read."""
+    """What verifiers read of a target, or why there is nothing to read: whatever its reader raised."""
     try:
         module = target.module()
-        floats = [p.dtype for p in module.parameters() if p.is_floating_point()]
-        return trace(module, x[:1].to(floats[0] if floats else x.dtype))  # in which it is asked, whatever holds x
+        held = (*module.parameters(), *module.buffers())
+        floats = [value.dtype for value in held if value.is_floating_point()]
+        # In the type in which it is asked, whatever holds x.
+        return trace(module, x[:1].to(floats[0] if floats else x.dtype), target.box)
     except (CannotRun, UsageError) as error:
         return str(error)
+    except Exception as error:  # noqa: BLE001 of the user's module, or of PyTorch about it: no proofs, and the audit goes on
+        said = str(error).strip().partition("\n")[0]
+        return f"the network cannot be read ({type(error).__name__}: {said})"
 
 
 def model_for(exact: Exact[Any], target: Target, x: Inputs) -> Any:

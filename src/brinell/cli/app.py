@@ -322,7 +322,8 @@ def verify(
 ) -> None:
     """Prove what can be proved: of examples within a set, of a property of an ONNX network, of a feature that rises.
 
-    Of a property it answers sat with the input that violates it (exit 1), unsat (0), unknown or timeout (4).
+    Of a property it answers sat with the input that violates it (exit 1), unsat (0), unknown or timeout (4). An unsat
+    holds in exact arithmetic; with --soundness float32, for the network as it runs, in any order of summation.
 
     brinell verify net.py:build test.npz --set linf:0.1
     brinell verify net.onnx property.vnnlib --timeout 116
@@ -333,14 +334,14 @@ def verify(
     if data is not None and data.endswith((".vnnlib", ".vnnlib.gz")):
         from brinell.cli.properties import decide
 
-        asked = {"--set": set_, "--soundness": soundness, "--monotone": monotone, "--n": n, "--balanced": balanced}
-        asked |= {"--weights": weights, "--label": label, "--box": box, "--mean": mean, "--std": std}
-        asked |= {"--accept": accept, "--workers": workers, "--json": as_json, "--goal": goal != "untargeted"}
+        asked = {"--set": set_, "--monotone": monotone, "--n": n, "--balanced": balanced, "--weights": weights}
+        asked |= {"--label": label, "--box": box, "--mean": mean, "--std": std}
+        asked |= {"--accept": accept, "--workers": workers, "--goal": goal != "untargeted"}
         if given := [name for name, value in asked.items() if value]:
-            raise UsageError(f"no {', '.join(given)} for a property: it has its own box, decided in exact arithmetic")
+            raise UsageError(f"no {', '.join(given)} for a property: it has its own box, and one network")
         if out is not None:
             check_place(out, "--out")
-        decide(Path(model), Path(data), seconds_of(timeout or "300", "--timeout"), out, seed)
+        decide(Path(model), Path(data), seconds_of(timeout or "300", "--timeout"), out, seed, soundness, as_json)
     if monotone:
         from brinell.cli.monotone import decide as rises
 

@@ -1,5 +1,6 @@
 """A property of a network, decided as VNN-COMP's tools do."""
 
+import json
 import math
 import time
 from pathlib import Path
@@ -9,39 +10,71 @@ import typer
 
 from brinell.cli.leave import INTERRUPTED, fail
 from brinell.errors import out_of_memory
-from brinell.proofs import Watch, deployed, read_vnnlib
+from brinell.evidence import Soundness
+from brinell.proofs import Answer, Watch, deployed, read_vnnlib
 from brinell.proofs import decide as search
 from brinell.proofs.vnnlib import answer_text
 
 
-def decide(network: Path, property_: Path, timeout: float, out: Path | None, seed: int) -> NoReturn:
-    """Print the answer, and leave with its exit code. Interrupted, or without memory, it is unknown."""
+def decide(
+    network: Path, property_: Path, timeout: float, out: Path | None, seed: int, soundness: str | None, as_json: bool
+) -> NoReturn:
+    """Print the answer, and leave with its exit code. Interrupted, or without memory, it is unknown.
+
+    In which arithmetic a proof holds is told beside it.
+    """
+    level = Soundness.of(soundness or Soundness.REAL)
     watch, interrupted = Watch(), False
+    answer: Answer | None = None
     try:
-        text = _answer(network, property_, timeout, seed, watch)
+        answer = _answer(network, property_, timeout, seed, watch, level)
     except KeyboardInterrupt:
-        text, interrupted = "unknown\n", True
+        interrupted = True
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        text = "unknown\n"
         typer.echo("memory ran out", err=True)
-    typer.echo(text, nl=False)
-    verdict = text.partition("\n")[0]
-    if verdict in ("unknown", "timeout") and math.isfinite(watch.bound):
+    answer = answer or Answer("unknown", None, 0.0, watch.bound, level)
+    text = answer_text(answer.verdict, answer.witness)
+    typer.echo(json.dumps(_record(answer), indent=2) + "\n" if as_json else text, nl=False)
+    if answer.verdict in ("unknown", "timeout") and math.isfinite(watch.bound):
         typer.echo(f"no margin of the property is below {watch.bound:g}", err=True)
+    if answer.verdict == "unsat":
+        typer.echo(_said(level), err=True)
     if out is not None:
         out.write_text(text)
     if interrupted:
         fail("interrupted; a property is decided anew each time", INTERRUPTED)
-    raise typer.Exit({"unsat": 0, "sat": 1}.get(verdict, 4))
+    raise typer.Exit({"unsat": 0, "sat": 1}.get(answer.verdict, 4))
 
 
-def _answer(network: Path, property_: Path, timeout: float, seed: int, watch: Watch) -> str:
+def _answer(
+    network: Path, property_: Path, timeout: float, seed: int, watch: Watch, level: Soundness
+) -> Answer:
     start = time.monotonic()
     goal, model = read_vnnlib(property_), deployed(network)
     left = timeout - (time.monotonic() - start)
     if not left > 0:
-        return "timeout\n"
-    answer = search(model.graph, goal, model, timeout=left, precision=model.precision, seed=seed, watch=watch)
-    return answer_text(answer.verdict, answer.witness)
+        return Answer("timeout", None, timeout, soundness=level)
+    return search(
+        model.graph, goal, model, timeout=left, precision=model.precision, seed=seed, watch=watch, soundness=level
+    )
+
+
+def _said(level: Soundness) -> str:
+    """What an unsat of a level means."""
+    if level is Soundness.REAL:
+        return "proved in exact arithmetic (real), which says nothing of rounding; --soundness float32 asks for that"
+    return f"proved for {level.value}, whatever the order of its sums"
+
+
+def _record(answer: Answer) -> dict[str, object]:
+    """soundness: of a proof. bound: how far one had come, where it is known."""
+    witness = answer.witness
+    return {
+        "verdict": answer.verdict,
+        "soundness": answer.soundness.value if answer.verdict == "unsat" else None,
+        "seconds": answer.seconds,
+        "bound": answer.bound if math.isfinite(answer.bound) else None,
+        "witness": None if witness is None else {"x": witness.x.tolist(), "y": witness.y.tolist()},
+    }

@@ -25,6 +25,9 @@ rounding serves in a batch, and may not alone. Each is judged like any other."""
 class Attack(ABC):
     """A search for adversarial examples: a frozen dataclass of settings that is called on a hunt.
 
+    A hunt's inputs are in units in which the box is about one wide, so a length among the settings is a share of the
+    box unless it says otherwise.
+
     needs: the least access it works with. It moves the hunt and asks it for scores or gradients, and returns
     nothing: the hunt keeps the candidates.
     """
@@ -105,16 +108,17 @@ def run(
     broken = tried.clone()
     distance = hunt.distance
     rows = tried.nonzero().flatten()
-    unpushed = hunt.candidates.clone()
+    candidates = x.clone()
+    unpushed = hunt.outward(hunt.candidates)
     witness = target.restrict(threat.access)
     for push in PUSHES:
-        hunt.candidates[rows] = threat.set.box.clamp(torch.lerp(x[rows], unpushed[rows], 1 + push))
+        candidates[rows] = threat.set.box.clamp(torch.lerp(x[rows], unpushed[rows], 1 + push))
         broken[rows], distance[rows] = judge(
-            witness, threat.set, x[rows], hunt.candidates[rows], y[rows], None if aims is None else aims[rows]
+            witness, threat.set, x[rows], candidates[rows], y[rows], None if aims is None else aims[rows]
         )
         rows = rows[~broken[rows]]
         if not len(rows):
             break
     distance = distance.where(broken, torch.inf)
-    found = torch.where(broken.reshape(-1, *(1,) * (x.dim() - 1)), hunt.candidates, x)
+    found = torch.where(broken.reshape(-1, *(1,) * (x.dim() - 1)), candidates, x)
     return Found(found, broken, distance, hunt.queries, hunt.gradients)

@@ -40,6 +40,10 @@ R = TypeVar("R", bound=_Rows)
 class Hunt:
     """A search over a batch of examples under one threat.
 
+    All of it is in units in which the box, or the data where it has no end, is about one wide (`PerturbationSet.unit`):
+    a length of 0.01 is about a hundredth of the box, whatever the user's own units are. unit, measure: what one is in
+    those, of an input and of a distance in the set; both are powers of two, so that nothing is rounded.
+
     x0, y: the examples still standing. x: the point each has reached, always in set ∩ box. aim: the class each is
     headed for, or None; the goal's own aim to begin with. goal_aims: that aim, for all examples. clean: scores at x0,
     where they are seen. hit: whether the last point asked about served the adversary; the example still stands only
@@ -56,11 +60,14 @@ class Hunt:
         rng: torch.Generator,
         checkpoint: Callable[[], None] = lambda: None,
     ) -> None:
-        self._target = target.restrict(threat.access)
+        self.unit = _exact_unit(threat.set.unit(x0), x0)
+        self.measure = threat.set.distance_unit(self.unit)
+        x0 = x0 if self.unit == 1 else x0 / self.unit
+        self._target = target.restrict(threat.access).rescaled(self.unit)
         self._budget = threat.queries
         self._lead = 0.0
         self._checkpoint = checkpoint
-        self.set: PerturbationSet = threat.set
+        self.set: PerturbationSet = threat.set.rescaled(self.unit)
         self.access = self._target.access
         self.rng = rng
         self.rows = torch.arange(len(x0), device=x0.device)
@@ -234,6 +241,14 @@ class Hunt:
                 hits[asked] = met_by_label(self._target.labels(points[asked]), y, aims)
         return hits[:, self._retire_any(points, hits)]
 
+    def outward(self, x: Inputs) -> Inputs:
+        """Points of the hunt in the user's units."""
+        return x if self.unit == 1 else x * self.unit
+
+    def inward(self, x: Inputs) -> Inputs:
+        """Points in the user's units as points of the hunt."""
+        return x if self.unit == 1 else x / self.unit
+
     @property
     def left(self) -> Int64[Tensor, " batch"]:
         """The forward rows each example may still ask for; the largest integer where there is no limit."""
@@ -342,6 +357,11 @@ class Hunt:
     def _nothing(self) -> Logits:
         classes = 2 if self.clean is None else self.clean.shape[1]
         return self.x.new_zeros((0, classes))
+
+
+def _exact_unit(unit: float, x0: Inputs) -> float:
+    """The unit, or one where some value is so small that it would be lost on the way."""
+    return unit if torch.equal(x0 / unit * unit, x0) else 1.0
 
 
 def _rows(values: Tensor, keep: Mask) -> Tensor:

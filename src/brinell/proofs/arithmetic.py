@@ -20,6 +20,7 @@ from brinell.proofs.operators import (
     Coefficients,
     Constants,
     Convolution,
+    Interval,
     Linear,
     ReLU,
     Scale,
@@ -31,7 +32,7 @@ from brinell.proofs.problem import Problem, solve
 from brinell.proofs.relaxation import Intermediate, relax
 from brinell.proofs.rounding import at_input, at_node, at_value, made, share, spread, trusted
 from brinell.proofs.verifier import Checkpoint, Margins, Spec, Verifier, nothing
-from brinell.threat import PerturbationSet
+from brinell.threat import Linf, PerturbationSet
 from brinell.types import Inputs
 
 PRECISIONS: Mapping[Soundness, torch.dtype] = {Soundness.FLOAT32: torch.float32, Soundness.FLOAT64: torch.float64}
@@ -66,6 +67,23 @@ def shortfall(
         return -_Arithmetic(problem, dtype, intermediate).lost()
 
     return -solve(gained, graph, x0, set, spec, memory, checkpoint)
+
+
+def shortfall_over(
+    graph: Graph,
+    hull: Interval,
+    spec: Spec,
+    soundness: str | Soundness,
+    intermediate: Intermediate = "crown",
+    memory: int = 2**25,
+    checkpoint: Checkpoint = nothing,
+) -> Margins:
+    """The same over a box for each example, from the lowest to the highest value of each input; float64, on the CPU."""
+    level = Soundness.of(soundness)
+    if level is Soundness.REAL:
+        return torch.zeros(spec.shape[:2], dtype=torch.float64)
+    problem = Problem(graph, (hull[0] + hull[1]) / 2, Linf(0.0), spec, memory, checkpoint, hull)
+    return _Arithmetic(problem, PRECISIONS[level], intermediate).lost().nan_to_num(torch.inf, torch.inf)
 
 
 def graded(

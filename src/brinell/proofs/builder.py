@@ -178,3 +178,11 @@ def constant(value: object) -> Tensor:
     if not held.isfinite().all():
         raise Unsupported(f"a constant of shape {tuple(held.shape)} that holds NaN or infinite numbers")
     return held
+
+
+def number(value: object) -> float:
+    """A setting of an operator, which no rule holds for unless it is finite."""
+    held = constant(value)
+    if held.numel() != 1:
+        raise Unsupported(f"a setting of shape {tuple(held.shape)} where one number was expected")
+    return float(held)

@@ -13,10 +13,10 @@ class Deadline:
     """A checkpoint that raises OutOfTime once `timeout` seconds have gone by since it was made."""
 
     def __init__(self, timeout: float) -> None:
-        self._timeout, self._start = timeout, time.monotonic()
+        self.seconds, self._start = timeout, time.monotonic()
 
     def __call__(self) -> None:
-        if self.spent > self._timeout:
+        if self.spent > self.seconds:
             raise OutOfTime
 
     @property

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from brinell.errors import CannotRun, UsageError, out_of_memory
+from brinell.evidence import Soundness
+from brinell.proofs.arithmetic import shortfall_over
 from brinell.proofs.branch import BranchAndBound
 from brinell.proofs.builder import Builder, Value
 from brinell.proofs.deadline import Deadline, OutOfTime
@@ -19,10 +21,11 @@ from brinell.proofs.inputs import InputSplit
 from brinell.proofs.operators import Linear
 from brinell.proofs.polytopes import Regions
 from brinell.proofs.problem import Problem
-from brinell.proofs.property import Property
+from brinell.proofs.property import Case, Property
 from brinell.proofs.verifier import Checkpoint
 from brinell.proofs.watch import Watch
 from brinell.proofs.witness import Run, Search, Witness
+from brinell.targets.agreement import agreement
 from brinell.threat import Linf
 
 Verdict = Literal["sat", "unsat", "unknown", "timeout"]
@@ -33,20 +36,24 @@ FEW_INPUTS = 20
 
 
 AGREEMENT = 1e-4
-"""How far the graph may be from the model that runs, as a share of the largest output."""
+"""How far an output of the graph may be from that of the model that runs, as a share of its largest value."""
+
+_UNIFORM = 256
+"""Points of the boxes at random that the model is shown before a proof, at least one of each case."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Answer:
     """witness: of a sat. seconds: what the decision took. bound: how far the proof had come, where there is neither: no
-    margin of the property is below it.
+    margin of the property is below it. soundness: the arithmetic in which an unsat holds.
     """
 
     verdict: Verdict
     witness: Witness | None
     seconds: float
     bound: float = -torch.inf
+    soundness: Soundness = Soundness.REAL
 
 
 def decide(
@@ -58,68 +65,99 @@ def decide(
     precision: torch.dtype = torch.float32,
     seed: int = 0,
     watch: Watch | None = None,
+    soundness: str | Soundness = Soundness.REAL,
 ) -> Answer:
     """Search for a witness, then for a proof, for `timeout` seconds in all. Where memory runs out it is unknown.
 
     run: the model as it is deployed, which alone makes a point a witness. precision: of its inputs. watch: its bound is
-    kept up to date, for who may interrupt. A proof holds for the network in exact arithmetic. With few inputs the
-    bounds allow for their own rounding; with many, some 1e-12 of the outputs is left in.
+    kept up to date, for who may interrupt. soundness: the arithmetic of the network in which a proof has to hold. In
+    exact arithmetic (real) bounds of few inputs allow for their own rounding; with many, some 1e-12 of the outputs is
+    left in. In float64 or float32, summed in any order, every margin is to exceed what rounding may take from it.
+    Before a proof the model is shown all points that the search has, so that what rounding makes of many is seen.
     """
     if not timeout > 0:
         raise UsageError(f"timeout is {timeout}; it must be a positive number of seconds")
-    deadline = Deadline(timeout)
+    deadline, level = Deadline(timeout), Soundness.of(soundness)
 
-    margins, places = goal.margins(network)
-    search = Search(goal, margins, places, run, precision)
+    search = Search(goal, *goal.margins(network), run, precision)
     _agree(network, search, run)
     verdict: Verdict
     watch = watch or Watch()
     with torch.no_grad():
         try:
-            verdict, witness = _decided(search, torch.Generator().manual_seed(seed), deadline, watch)
+            verdict, witness = _decided(network, search, level, torch.Generator().manual_seed(seed), deadline, watch)
         except OutOfTime:
             verdict, witness = "timeout", None
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
             verdict, witness = "unknown", None
-    return Answer(verdict, witness, deadline.spent, watch.bound)
+    return Answer(verdict, witness, deadline.spent, watch.bound, level)
 
 
 def _agree(network: Graph, search: Search, run: Run) -> None:
-    """Refuse a graph that is not the model, on points of the boxes that the property speaks of."""
-    points, _ = search.scatter(4, torch.Generator().manual_seed(0))
-    points = points[:64].to(search.precision).double()
-    ours, theirs = network(points.reshape(len(points), *network.nodes[0].shape)).flatten(1), run(points)
-    slack = AGREEMENT * float(theirs.abs().nan_to_num().amax())
-    if ours.shape != theirs.shape or not torch.allclose(ours, theirs, rtol=0.0, atol=slack):
-        raise CannotRun("the graph gives other outputs than the model that runs; nothing is decided of it")
+    """Refuse a graph that is not the model, on points of the boxes that the property speaks of, and on their edges."""
+    rng = torch.Generator().manual_seed(0)
+    for edges in (False, True):
+        points = search.scatter(4, rng, edges)[0][:64].to(search.precision).double()
+        x, theirs = points.reshape(len(points), *network.nodes[0].shape), run(points)
+        ours, rough = network(x).flatten(1), network.rough(x).flatten(1)
+        if ours.shape != theirs.shape or agreement(ours, rough, theirs, search.precision, AGREEMENT).gap > 0:
+            raise CannotRun("the graph gives other outputs than the model that runs; nothing is decided of it")
 
 
 def _decided(
-    search: Search, rng: torch.Generator, checkpoint: Checkpoint, watch: Watch
+    network: Graph,
+    search: Search,
+    level: Soundness,
+    rng: torch.Generator,
+    deadline: Deadline,
+    watch: Watch,
 ) -> tuple[Verdict, Witness | None]:
     cases = search.property.cases
     low, high = (torch.stack(ends) for ends in zip(*((case.low, case.high) for case in cases), strict=True))
     few = int((low < high).sum(1).max()) <= FEW_INPUTS
     start = time.monotonic()
-    found = _attacked(search, rng, few)
+    found = _attacked(search, rng, few) or _met_at_random(search, rng, deadline)
     if found is not None:
         return "sat", found
-    rounds = _Rounds(search, rng, checkpoint, _sampled if few else _diversified, time.monotonic() - start)
+    rounds = _Rounds(search, rng, deadline, _sampled if few else _diversified, time.monotonic() - start)
+    proving = search if level is Soundness.REAL else _allowing(network, search, level, deadline)
+    if proving is None:
+        return "unknown", None
     try:
         if few:
-            proved, found = InputSplit()(search, Regions.boxes(low, high), rounds, watch)
+            proved, found = InputSplit()(proving, Regions.boxes(low, high), rounds, watch)
             return ("sat", found) if found is not None else ("unsat" if proved else "unknown", None)
-        return "unsat" if _by_neurons(search, low, high, rounds, watch) else "unknown", None
+        return "unsat" if _by_neurons(proving, low, high, rounds, watch) else "unknown", None
     except _Found as success:
         return "sat", success.witness
+
+
+def _allowing(network: Graph, search: Search, level: Soundness, checkpoint: Checkpoint) -> Search | None:
+    """The search for a proof that leaves the network's rounding its room; None where that has no bound in some case.
+
+    What float64 takes from the margins, and from the highest of a case, as they are bounded, is added.
+    """
+    goal, highest = search.property, _highest(search.graph, search.rows)
+    cases = []
+    for place, case in enumerate(goal.cases):
+        checkpoint()
+        box = tuple(end.reshape(1, *network.nodes[0].shape) for end in (case.low, case.high))
+        lost = shortfall_over(network, (box[0], box[1]), case.weights.unsqueeze(0), level, checkpoint=checkpoint)[0]
+        one = torch.eye(highest.classes, dtype=torch.float64)[place].reshape(1, 1, -1)
+        lost = lost + shortfall_over(highest, (box[0], box[1]), one, Soundness.FLOAT64, checkpoint=checkpoint)[0]
+        kept = lost.isfinite()
+        if not kept.any():
+            return None
+        cases.append(Case(case.low, case.high, case.weights[kept], (case.offsets - lost)[kept]))
+    return search.proving(*Property(tuple(cases)).margins(network))
 
 
 def _attacked(search: Search, rng: torch.Generator, few: bool) -> Witness | None:
     """Descents from each centre, for few inputs from the best of many random points, and from starts far apart."""
     return (
-        search.look(*_descended(search, search.scatter(1, rng)))
+        _descended(search, *search.scatter(1, rng))
         or (_sampled(search, rng) if few else None)
         or _diversified(search, rng)
     )
@@ -130,7 +168,8 @@ def _sampled(search: Search, rng: torch.Generator) -> Witness | None:
     for edges in (False, True):
         points, case = search.scatter(1000, rng, edges)
         best = search.worst(points, case).argsort()[:64]
-        found = search.look(search.solve(points[best], case[best], 15), case[best])
+        solved, its = search.solve(points[best], case[best], 15), case[best]
+        found = search.look(solved, its) or search.show(torch.cat((points, solved)), torch.cat((case, its)))
         if found is not None:
             return found
     return None
@@ -138,11 +177,25 @@ def _sampled(search: Search, rng: torch.Generator) -> Witness | None:
 
 def _diversified(search: Search, rng: torch.Generator) -> Witness | None:
     points, case = search.scatter(16, rng)
-    return search.look(*_descended(search, (search.diversify(points, case, 10, rng), case)))
+    return _descended(search, search.diversify(points, case, 10, rng), case)
 
 
-def _descended(search: Search, start: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    return search.descend(*start, 50), start[1]
+def _descended(search: Search, start: Tensor, case: Tensor) -> Witness | None:
+    """A witness where a descent ends, or anywhere that it began."""
+    ends = search.descend(start, case, 50)
+    return search.look(ends, case) or search.show(torch.cat((ends, start)), case.repeat(2))
+
+
+def _met_at_random(search: Search, rng: torch.Generator, deadline: Deadline) -> Witness | None:
+    """A witness among points of the boxes as they come, in a twentieth of the time: of each case one, and then more."""
+    until = deadline.spent + deadline.seconds / 20
+    points, case = search.scatter(1 + _UNIFORM // len(search.low), rng)
+    order = torch.randperm(len(points), generator=rng)
+    for part in order.split(16):
+        found = search.show(points[part], case[part])
+        if found is not None or deadline.spent > until:
+            return found
+    return None
 
 
 class _Found(Exception):

@@ -8,29 +8,46 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from brinell.errors import UsageError
+from brinell.errors import CannotRun, UsageError, out_of_memory
 from brinell.proofs.aten import RULES
 from brinell.proofs.builder import Builder, Value
 from brinell.proofs.graph import Graph, Unsupported, graph
+from brinell.targets.agreement import Agreement, agreement
+from brinell.threat import Box
 from brinell.types import Inputs
 
 _BATCH = 2
 """The batch size to export with: one that torch does not specialise on, as it does on 1."""
 
 
-def trace(module: nn.Module, example: Inputs) -> Graph:
-    """The module in eval mode, as a graph that agrees with it on `example` and on random inputs like it.
+def trace(module: nn.Module, example: Inputs, box: Box | None = None) -> Graph:
+    """The module in eval mode, as a graph that agrees with it on `example` and on random inputs.
 
-    example: at least one input with its batch axis. The module is read, never changed. Raises
-    Unsupported where an operator has no rule, naming it and the module that calls it.
+    example: at least one input with its batch axis. box: the valid inputs, from all of which some are compared; without
+    it, inputs like the example and larger ones. The module is read, never changed. Raises Unsupported where an operator
+    has no rule, naming it and the module that calls it, and for whatever else keeps the module from being read.
     """
     if example.dim() < 2 or len(example) == 0:
         raise UsageError(f"example has shape {tuple(example.shape)}; it must be a batch of at least one input")
     with _evaluating(module), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.export speaks of its own deprecations
-        found = _read(module, example[:1].repeat(_BATCH, *(1,) * (example.dim() - 1)))
-        _check(found, module, example)
+        with _refusing(f"{type(module).__name__} cannot be read"):
+            found = _read(module, example[:1].repeat(_BATCH, *(1,) * (example.dim() - 1)))
+        _check(found, module, example, box or Box(-torch.inf, torch.inf))
     return found
+
+
+@contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    """Whatever foreign operators raise means that there is no graph; but for what is not about them."""
+    try:
+        yield
+    except (CannotRun, UsageError):
+        raise
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise Unsupported(f"{what}: {_headline(error)}") from error
 
 
 def _read(module: nn.Module, batch: Inputs) -> Graph:
@@ -61,6 +78,8 @@ def _exported(module: nn.Module, batch: Inputs) -> tuple[Iterable[fx.Node], dict
         if any(node.op == "call_function" and node.target not in RULES for node in exported.graph.nodes):
             exported = exported.run_decompositions({})  # slow, and seldom needed: it writes mutation out of the graph
     except Exception as error:
+        if out_of_memory(error):
+            raise
         raise Unsupported(f"torch.export cannot read {type(module).__name__}: {_headline(error)}") from error
     signature = exported.graph_signature
     tensors = {**exported.state_dict, **exported.constants}
@@ -98,7 +117,8 @@ def _call(build: Builder, node: fx.Node, values: dict[Any, Any]) -> Any:
     shape = _shape(node)
     build.expected = shape[1:]
     try:
-        value = RULES[node.target](build, *args, **options)
+        with _refusing("its arguments are none that a rule is known for"):
+            value = RULES[node.target](build, *args, **options)
     except Unsupported as error:
         raise Unsupported(f"cannot bound {_place(node)}: {error}") from None
     if shape != (_BATCH, *(value[0] if isinstance(value, list) else value).shape):
@@ -125,20 +145,44 @@ def _headline(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
-def _check(found: Graph, module: nn.Module, example: Inputs) -> None:
-    """Run both: on the example, and on noise of its mean and spread."""
+def _check(found: Graph, module: nn.Module, example: Inputs, box: Box) -> None:
+    """Run both, and compare them output by output: on the example, and wherever else the module runs at all."""
+    name, tolerance = type(module).__name__, 1e4 * torch.finfo(example.dtype).eps
+    with _refusing(f"{name} cannot be run"):
+        agreed = _compared(found, module, example, tolerance)
+    for x in _others(example, box):
+        try:
+            agreed = agreed.and_(_compared(found, module, x, tolerance))
+        except Exception as error:  # it does not run there, which is no difference
+            if out_of_memory(error):
+                raise
+    if agreed.gap > 0:
+        raise Unsupported(
+            f"the graph of {name} differs from it by {agreed.gap:g}; "
+            "does it depend on the batch, on chance, or on values it computes in Python?"
+        )
+    if not agreed.seen.all():
+        raise Unsupported(f"an output of {name} was never a finite number; nothing is compared with the graph by it")
+
+
+def _compared(found: Graph, module: nn.Module, x: Inputs, tolerance: float) -> Agreement:
+    theirs = module(x).to("cpu", torch.float64)
+    return agreement(found(x), found.rough(x), theirs, x.dtype, tolerance)
+
+
+def _others(example: Inputs, box: Box) -> Iterator[Inputs]:
+    """Noise of the example's mean and spread, and of ten and a hundred times that, in the box; and anywhere in it."""
     rng = torch.Generator(example.device).manual_seed(0)
-    noise = torch.randn(4, *example.shape[1:], generator=rng, dtype=example.dtype, device=example.device)
-    spread = (example.double() - example.double().mean()).square().mean().sqrt().clamp(min=0.1)
-    for x in (example, (example.double().mean() + spread * noise).to(example.dtype)):
-        ours, theirs = found(x), module(x).to("cpu", torch.float64)
-        slack = 1e4 * torch.finfo(example.dtype).eps * (1 + theirs.abs().nan_to_num().amax())
-        if not torch.allclose(ours, theirs, rtol=0.0, atol=float(slack), equal_nan=True):
-            gap = float((ours - theirs).abs().max())
-            raise Unsupported(
-                f"the graph of {type(module).__name__} differs from it by {gap:g}; "
-                "does it depend on the batch, on chance, or on values it computes in Python?"
-            )
+    shape, wide, low, high = example.shape[1:], example.double(), *(end.double() for end in box.limits(example[:1]))
+    mean = wide.mean().nan_to_num()
+    spread = (wide - mean).square().mean().sqrt().nan_to_num().clamp(min=0.1)
+    for count, times in ((4, 1.0), (2, 10.0), (2, 100.0)):
+        noise = torch.randn(count, *shape, generator=rng, dtype=example.dtype, device=example.device)
+        yield torch.minimum(torch.maximum(mean + times * spread * noise, low), high).to(example.dtype)
+    if bool((high - low).isfinite().all()):
+        share = torch.rand(4, *shape, generator=rng, dtype=torch.float64, device=example.device)
+        share[2:] = share[2:].round()
+        yield (low + share * (high - low)).to(example.dtype)
 
 
 @contextmanager

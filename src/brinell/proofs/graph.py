@@ -47,6 +47,14 @@ class Graph:
             values.append(self.operator(i).forward(*(values[j] for j in self.nodes[i].inputs)))
         return values
 
+    def rough(self, x: Inputs) -> Values:
+        """The output as float32 computes it, in float64: how far it is from `self(x)` says what rounding does there."""
+        network = self.cast(torch.float32)
+        values = [x.to("cpu", torch.float32)]
+        for i in range(1, len(network.nodes)):
+            values.append(network.operator(i).forward(*(values[j] for j in network.nodes[i].inputs)))
+        return values[-1].double()
+
     def cast(self, dtype: torch.dtype) -> "Graph":
         """The same network with constants of this precision; made once."""
         if dtype not in self._casts:

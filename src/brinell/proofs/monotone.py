@@ -40,7 +40,8 @@ from brinell.proofs.relaxation import Relaxation, met, relax
 from brinell.proofs.substitution import substitute, written
 from brinell.proofs.verifier import Checkpoint
 from brinell.proofs.watch import Watch
-from brinell.proofs.witness import Run, rounded_inward
+from brinell.proofs.property import within
+from brinell.proofs.witness import Run
 from brinell.threat import Linf
 
 Verdict = Literal["proved", "refuted", "unknown", "timeout"]
@@ -107,13 +108,13 @@ def monotone(
     low, high, rows = (x.detach().cpu().double() for x in (low.flatten(), high.flatten(), rows))
     inputs = torch.Size(network.nodes[0].shape).numel()
     check_question(inputs, network.classes, low, high, feature, rows, timeout)
-    question = _Question(network, feature, rows, run or network, slack)
+    question = _Question(network, feature, rows, run or network, slack, *within([(low, high)], precision))
     deadline, watch = Deadline(timeout), Watch()
     if low[feature] == high[feature]:
         return Monotony("proved", None, torch.inf, 0.0)  # there is no pair
 
     with torch.no_grad():
-        pair = question.sampled(*rounded_inward(low, high, precision), precision, seed)
+        pair = question.sampled(precision, seed)
         verdict: Verdict = "refuted"
         if pair is None:
             try:
@@ -151,9 +152,14 @@ class _Question:
     rows: Tensor
     run: Run
     slack: float
+    low: Tensor
+    high: Tensor
+    there: Tensor
+    """The least and the largest inputs of the model's precision in the box, where there are any."""
 
-    def sampled(self, low: Tensor, high: Tensor, precision: torch.dtype, seed: int) -> Pair | None:
+    def sampled(self, precision: torch.dtype, seed: int) -> Pair | None:
         """A counterexample among the neighbours on random lines."""
+        low, high = self.low, self.high
         rng = torch.Generator().manual_seed(seed)
         share = torch.rand(LINES, 1, len(low), generator=rng, dtype=torch.float64).expand(-1, STEPS, -1).clone()
         share[..., self.feature] = torch.linspace(0, 1, STEPS, dtype=torch.float64)
@@ -161,11 +167,15 @@ class _Question:
         return self.shown(x[:, :-1].flatten(0, 1), x[:, 1:].flatten(0, 1))
 
     def shown(self, before: Tensor, after: Tensor) -> Pair | None:
-        """A counterexample among pairs, if the model itself agrees: of those that the graph is one of, the steepest."""
+        """A counterexample among pairs, if the model itself agrees: of those that the graph is one of, the steepest.
+
+        Pairs are moved into the box. Where that holds no number of the model's precision, it holds no pair.
+        """
+        before, after = before.clamp(self.low, self.high), after.clamp(self.low, self.high)
         length = (after - before)[:, self.feature]
         fall = ((self._scores(before) - self._scores(after)) @ self.rows.T).amax(1) - self.slack * length
         worst = int((fall / length).where(length > 0, -torch.inf).argmax())
-        if not (fall[worst] > 0 and length[worst] > 0):
+        if not (fall[worst] > 0 and length[worst] > 0 and self.there.all()):
             return None
         x = torch.stack((before[worst], after[worst]))
         y = self.run(x).double()
@@ -223,7 +233,7 @@ class _Question:
 
     def _met(self, left: Regions, precision: torch.dtype) -> Pair | None:
         """A counterexample among the ends of the lines through the centres."""
-        low, high = rounded_inward(left.low, left.high, precision)
+        low, high, _ = within([(left.low, left.high)], precision)
         centre = ((low + high) / 2).to(precision).double().clamp(low, high)
         before, after = centre.clone(), centre.clone()
         before[:, self.feature], after[:, self.feature] = low[:, self.feature], high[:, self.feature]

@@ -20,7 +20,8 @@ from brinell.proofs.deadline import Deadline, OutOfTime
 from brinell.proofs.forest import Forest, first_right, last_left
 from brinell.proofs.monotone import Monotony, Pair, Verdict, check_question
 from brinell.proofs.verifier import Checkpoint
-from brinell.proofs.witness import Run, rounded_inward
+from brinell.proofs.property import rounded_inward
+from brinell.proofs.witness import Run
 
 SLACK = 2.0**-30
 """A fall counts from this share of the scores' size on: what sums may be off by is less."""
@@ -91,7 +92,12 @@ class _Question:
         self._low, self._high = (end.numpy() for end in rounded_inward(low, high, precision))
 
     def falls(self) -> Iterator[tuple[Floats, Floats]]:
-        """Pairs of inputs between which the trees fall: one a threshold and row, where there is any."""
+        """Pairs of inputs between which the trees fall: one a threshold and row, where there is any.
+
+        None where the box holds no input of the model's precision.
+        """
+        if (self._low > self._high).any():
+            return
         ends = np.concatenate([tree.upto[:, self._feature] for tree in self._trees])
         for threshold in np.unique(ends[np.isfinite(ends)]):
             below = last_left(np.array([threshold]), self._precision)[0]

@@ -9,6 +9,8 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple, final
@@ -18,7 +20,8 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from brinell.errors import CannotRun
-from brinell.proofs.property import Case, Property
+from brinell.proofs.operators import Interval
+from brinell.proofs.property import Case, Property, Row
 from brinell.proofs.witness import Witness
 from brinell.targets.reading import read_bytes, unpacked
 
@@ -26,6 +29,7 @@ MOST_CASES = 10_000
 MOST_COMPARISONS = 10_000_000
 MOST_CHARACTERS = 2**26
 DEEPEST = 100
+LONGEST = 2000
 
 
 def read_vnnlib(path: str | os.PathLike[str]) -> Property:
@@ -74,11 +78,35 @@ Expression = Word | Group
 @final
 @dataclass(frozen=True)
 class Comparison:
-    """sum of coefficient * variable <= limit."""
+    """sum of coefficient * variable <= limit, or < where it is strict, in the very numbers of the file."""
 
-    coefficients: tuple[tuple[str, float], ...]
-    limit: float
+    coefficients: tuple[tuple[str, Fraction], ...]
+    limit: Fraction
+    strict: bool
     at: int
+
+    @cached_property
+    def row(self) -> Row:
+        """Of outputs."""
+        return Row(tuple((int(name[2:]), a) for name, a in self.coefficients), self.limit, self.strict)
+
+
+@final
+@dataclass(frozen=True)
+class Bound:
+    """What an input is at most, or at least; strict where it is not equal to that. at: where it is said."""
+
+    limit: Fraction
+    strict: bool
+    at: int
+
+    def float64(self, towards: float, exact: bool) -> float:
+        """The nearest float64 that keeps to the bound: to the decimal number where `exact`, else to its float64."""
+        nearest = _float(self.limit)
+        if not math.isfinite(nearest):
+            return nearest
+        side = (Fraction(nearest) - self.limit) * (1 if towards > 0 else -1) if exact else 0
+        return math.nextafter(nearest, towards) if side < 0 or (self.strict and side <= 0) else nearest
 
 
 Clause = list[Comparison]
@@ -88,11 +116,22 @@ Clause = list[Comparison]
 @final
 @dataclass(frozen=True)
 class Limits:
-    """What a clause says: of inputs the (least, largest) value and where it is said, by index; of outputs, rows."""
+    """What a clause says: of inputs the least and the largest value, by index; of outputs, rows."""
 
-    low: dict[int, tuple[float, int]] = field(default_factory=dict)
-    high: dict[int, tuple[float, int]] = field(default_factory=dict)
+    low: dict[int, Bound] = field(default_factory=dict)
+    high: dict[int, Bound] = field(default_factory=dict)
     rows: list[Comparison] = field(default_factory=list)
+
+    def crossed(self, *others: "Limits") -> int | None:
+        """An input bounded here that no number is left to, with what others say of it."""
+        for i in {**self.low, **self.high}:
+            lows = [limits.low[i] for limits in (self, *others) if i in limits.low]
+            highs = [limits.high[i] for limits in (self, *others) if i in limits.high]
+            if lows and highs:
+                low, high = max(lows, key=_highest), min(highs, key=_lowest)
+                if low.limit > high.limit or (low.limit == high.limit and (low.strict or high.strict)):
+                    return i
+        return None
 
 
 @final
@@ -114,16 +153,18 @@ class _Reader:
         inputs, outputs = self._count("X"), self._count("Y")
         always, either = self._apart(asserted, len(self._text))
         common = self._limits(always)
-        low = _tightened(torch.full((inputs,), -torch.inf, dtype=torch.float64), common.low, torch.maximum)
-        high = _tightened(torch.full((inputs,), torch.inf, dtype=torch.float64), common.high, torch.minimum)
+        boxes = _boxes(_everywhere(inputs), common)
         cases, empty = [], None
+        beyond = common.crossed()
         for some in product(*either):
             own = self._limits([comparison for clause in some for comparison in clause])
-            box = _tightened(low, own.low, torch.maximum), _tightened(high, own.high, torch.minimum)
-            case = Case(*box, *_rows(common.rows + own.rows, outputs))
-            if case.empty:
-                empty = empty or self._crossed(case, common, own)
+            crossed = own.crossed(common) if beyond is None else beyond
+            if crossed is not None:
+                empty = empty or self._crossed(crossed, common, own)
                 continue
+            (low, high), *inner = _boxes(boxes, own)
+            said = common.rows + own.rows
+            case = Case(low, high, *_rows(said, outputs), tuple(inner), tuple(comparison.row for comparison in said))
             self._bounded(case)
             cases.append(case)
         if empty is not None and not cases:
@@ -183,7 +224,8 @@ class _Reader:
             if len(parts) != 2:
                 raise self._wrong(formula.at, f"{head} compares two expressions, here {len(parts)}")
             left, right = (self._linear(part) for part in parts)
-            up, down = self._comparison(left, right, formula.at), self._comparison(right, left, formula.at)
+            strict = head in ("<", ">")
+            up, down = (self._comparison(*sides, strict, formula.at) for sides in ((left, right), (right, left)))
             return [{"<": [up], ">": [down], "=": [up, down]}[head[0]]]
         if head not in ("and", "or") or not parts:
             raise self._wrong(formula.at, f"{_shown(head)} is no comparison, and no conjunction or disjunction of some")
@@ -208,43 +250,46 @@ class _Reader:
         if either and each * math.prod(map(len, either)) > MOST_COMPARISONS:
             raise self._wrong(at, f"more than {MOST_COMPARISONS} comparisons once its disjunctions are multiplied out")
 
-    def _comparison(self, left: dict[str, float], right: dict[str, float], at: int) -> Comparison:
-        """left <= right."""
+    def _comparison(
+        self, left: dict[str, Fraction], right: dict[str, Fraction], strict: bool, at: int
+    ) -> Comparison:
+        """left <= right, or left < right."""
         names = [name for name in {**left, **right} if name]
-        coefficients = [(name, left.get(name, 0.0) - right.get(name, 0.0)) for name in names]
-        limit = right.get("", 0.0) - left.get("", 0.0)
-        if not all(map(math.isfinite, (limit, *(a for _, a in coefficients)))):
+        coefficients = [(name, left.get(name, _NONE) - right.get(name, _NONE)) for name in names]
+        limit = right.get("", _NONE) - left.get("", _NONE)
+        if not all(math.isfinite(_float(number)) for number in (limit, *(a for _, a in coefficients))):
             raise self._wrong(at, "its numbers come to more than a float64 can hold")
-        return Comparison(tuple((name, a) for name, a in coefficients if a != 0), limit, at)
+        return Comparison(tuple((name, a) for name, a in coefficients if a != 0), limit, strict, at)
 
-    def _linear(self, expression: Expression) -> dict[str, float]:
+    def _linear(self, expression: Expression) -> dict[str, Fraction]:
         """Coefficients by variable; the constant has no name."""
         if isinstance(expression, Word):
             word = expression.text
-            return {word: 1.0} if word in self._declared else {"": self._number(expression)}
+            return {word: Fraction(1)} if word in self._declared else {"": self._number(expression)}
         head, parts = self._head(expression)
         terms = [self._linear(part) for part in parts]
         if head in ("+", "-") and terms:
-            signs = [1.0] + [1.0 if head == "+" else -1.0] * (len(terms) - 1)
-            signs = [-1.0] if head == "-" and len(terms) == 1 else signs
-            summands: dict[str, list[float]] = {}
+            signs = [1] + [1 if head == "+" else -1] * (len(terms) - 1)
+            signs = [-1] if head == "-" and len(terms) == 1 else signs
+            total: dict[str, Fraction] = {}
             for sign, term in zip(signs, terms, strict=True):
                 for name, a in term.items():
-                    summands.setdefault(name, []).append(sign * a)
-            return {name: _sum(values) for name, values in summands.items()}
+                    total[name] = total.get(name, _NONE) + sign * a
+            return total
         if head == "*" and len(terms) == 2:
             for factor, other in (terms, terms[::-1]):
                 if set(factor) <= {""}:
-                    return {name: factor.get("", 0.0) * a for name, a in other.items()}
+                    return {name: factor.get("", _NONE) * a for name, a in other.items()}
             raise self._wrong(expression.at, "two variables multiplied; expressions are linear")
         raise self._wrong(expression.at, f"{_shown(head)} of {len(terms)} terms is no linear expression")
 
-    def _number(self, word: Word) -> float:
-        if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", word.text, re.ASCII):
-            number = float(word.text)
-            if math.isfinite(number):
-                return number
-        raise self._wrong(word.at, f"{_shown(word.text)} is neither a declared variable nor a finite number")
+    def _number(self, word: Word) -> Fraction:
+        parts = re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", word.text, re.ASCII)
+        if parts is None or not math.isfinite(float(word.text)):
+            raise self._wrong(word.at, f"{_shown(word.text)} is neither a declared variable nor a finite number")
+        if len(word.text) > LONGEST or abs(int((parts[2] or "e0")[1:])) > LONGEST:
+            raise self._wrong(word.at, f"{_shown(word.text)} has more than {LONGEST} digits")
+        return Fraction(word.text)
 
     def _limits(self, clause: Clause) -> Limits:
         limits = Limits()
@@ -252,22 +297,26 @@ class _Reader:
             letters = {name[0] for name, _ in said.coefficients}
             if letters == {"X"} and len(said.coefficients) == 1:
                 ((name, a),) = said.coefficients
-                i, limit = int(name[2:]), said.limit / a + 0.0  # no -0
-                side, tighter = (limits.high, min) if a > 0 else (limits.low, max)
-                side[i] = tighter(side.get(i, (limit, said.at)), (limit, said.at))
+                i, bound = int(name[2:]), Bound(said.limit / a, said.strict, said.at)
+                if a > 0:
+                    limits.high[i] = min(limits.high.get(i, bound), bound, key=_lowest)
+                else:
+                    limits.low[i] = max(limits.low.get(i, bound), bound, key=_highest)
             elif "X" in letters:
                 raise self._wrong(said.at, "an input compared with a variable; inputs have boxes")
             else:
                 limits.rows.append(said)
         return limits
 
-    def _crossed(self, case: Case, common: Limits, own: Limits) -> CannotRun:
+    def _crossed(self, i: int, common: Limits, own: Limits) -> CannotRun:
         """What leaves a case without an input."""
-        i = int((case.low > case.high).nonzero()[0])
-        places = [side[i][1] for side in (common.low, common.high, own.low, own.high) if i in side]
+        lows = [limits.low[i] for limits in (common, own) if i in limits.low]
+        highs = [limits.high[i] for limits in (common, own) if i in limits.high]
+        low, high = max(lows, key=_highest), min(highs, key=_lowest)
+        least, most = ("more than" if low.strict else "at least"), ("less than" if high.strict else "at most")
         return self._wrong(
-            max(places),
-            f"X_{i} is to be at least {float(case.low[i]):g} and at most {float(case.high[i]):g}; no input is both",
+            max(bound.at for bound in (*lows, *highs)),
+            f"X_{i} is to be {least} {_float(low.limit):g} and {most} {_float(high.limit):g}; no input is both",
         )
 
     def _bounded(self, case: Case) -> None:
@@ -299,24 +348,52 @@ class _Reader:
         return CannotRun(f"{self._name}:{line}:{at - self._text.rfind(chr(10), 0, at)}: {what}")
 
 
-def _sum(values: list[float]) -> float:
-    """Rounded once; not a number where it is beyond all."""
+_NONE = Fraction(0)
+
+
+def _float(number: Fraction) -> float:
+    """The nearest; infinite where there is none."""
     try:
-        return math.fsum(values)
-    except (OverflowError, ValueError):
-        return math.nan
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
+
+
+def _lowest(bound: Bound) -> tuple[Fraction, bool]:
+    """Of what an input is at most, the least is the tightest, and a strict one tighter than another."""
+    return bound.limit, not bound.strict
+
+
+def _highest(bound: Bound) -> tuple[Fraction, bool]:
+    """The same of what it is at least."""
+    return bound.limit, bound.strict
+
+
+def _everywhere(inputs: int) -> list[Interval]:
+    ends = tuple(torch.full((inputs,), sign * torch.inf, dtype=torch.float64) for sign in (-1, 1))
+    return [(ends[0], ends[1])] * 3
+
+
+def _boxes(boxes: list[Interval], said: Limits) -> list[Interval]:
+    """The boxes met with what is said: closed, of float64s; as it is written; as the float64s nearest to it are."""
+    made = []
+    for place, (low, high) in enumerate(boxes):
+        lows, highs = (
+            {i: bound.float64(towards, place == 1) if place else _float(bound.limit) for i, bound in bounds.items()}
+            for towards, bounds in ((math.inf, said.low), (-math.inf, said.high))
+        )
+        made.append((_tightened(low, lows, torch.maximum), _tightened(high, highs, torch.minimum)))
+    return made
 
 
 def _tightened(
-    limit: Float64[Tensor, " inputs"],
-    said: Mapping[int, tuple[float, int]],
-    tighter: Callable[[Tensor, Tensor], Tensor],
+    limit: Float64[Tensor, " inputs"], said: Mapping[int, float], tighter: Callable[[Tensor, Tensor], Tensor]
 ) -> Float64[Tensor, " inputs"]:
     """The limits of all inputs with those of some; the same tensor where there are none."""
     if not said:
         return limit
     places = torch.tensor(list(said))
-    values = torch.tensor([value for value, _ in said.values()], dtype=torch.float64)
+    values = torch.tensor(list(said.values()), dtype=torch.float64)
     return limit.index_put((places,), tighter(limit[places], values))
 
 
@@ -325,8 +402,8 @@ def _rows(said: list[Comparison], outputs: int) -> tuple[Tensor, Tensor]:
     weights = torch.zeros(len(said), outputs, dtype=torch.float64)
     for row, comparison in enumerate(said):
         for name, a in comparison.coefficients:
-            weights[row, int(name[2:])] = a
-    return weights, torch.tensor([-comparison.limit for comparison in said], dtype=torch.float64)
+            weights[row, int(name[2:])] = float(a)
+    return weights, torch.tensor([_float(-comparison.limit) for comparison in said], dtype=torch.float64)
 
 
 def _shown(word: str) -> str:

@@ -1,5 +1,6 @@
 """The search for an input that violates a property: what is found on the graph is shown to the model as it runs."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
@@ -14,6 +15,9 @@ from brinell.proofs.simplex import Forms, excess
 
 Run = Callable[[Float64[Tensor, "rows inputs"]], Float64[Tensor, "rows outputs"]]
 """The model as it is deployed, on rows of inputs that its own precision can hold; all in flat order."""
+
+_AT_ONCE = 256
+"""Points that the model is run on at once."""
 
 _SHOWN = 4
 """Points replayed of those that violate the property on the graph: the worst ones."""
@@ -41,11 +45,21 @@ class Search:
         precision: torch.dtype,
     ) -> None:
         self.property = goal
-        self.graph = margins
         self._run = run
-        limits = [rounded_inward(case.low, case.high, precision) for case in goal.cases]
-        self.low, self.high = (torch.stack(ends) for ends in zip(*limits, strict=True))
+        self._ask(margins, places)
+        limits = [case.inputs(precision) for case in goal.cases]
+        self.low, self.high, there = (torch.stack(ends) for ends in zip(*limits, strict=True))
+        self.possible = there.all(1)
         self.precision = precision
+
+    def proving(self, margins: Graph, places: tuple[Int64[Tensor, " rows"], ...]) -> "Search":
+        """The same search, by the margins of a property that demands more."""
+        other = copy.copy(self)
+        other._ask(margins, places)
+        return other
+
+    def _ask(self, margins: Graph, places: tuple[Int64[Tensor, " rows"], ...]) -> None:
+        self.graph = margins
         most = max(map(len, places))
         # A case with fewer rows names its first again.
         self.rows = torch.stack([torch.cat((p, p[:1].expand(most - len(p)))) for p in places])
@@ -62,11 +76,29 @@ class Search:
         for i in margin.argsort()[:_SHOWN].tolist():
             if not margin[i] <= 1e-4 * (1 + margin[i].abs()):
                 break
-            y = self._run(x[i : i + 1])[0]
-            rows = self.property.cases[int(case[i])]
-            if y.isfinite().all() and (rows.weights @ y + rows.offsets <= 0).all():
-                return Witness(x[i], y)
+            if (found := self._witness(x[i : i + 1], int(case[i]))) is not None:
+                return found
         return None
+
+    def show(self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"]) -> Witness | None:
+        """A witness among the points, whatever the graph says of them: rounding may part the model from it."""
+        x = self._held(x, case)
+        for part in torch.arange(len(x)).split(_AT_ONCE):
+            y = self._run(x[part])
+            for i, outputs in zip(part.tolist(), y, strict=True):
+                if self.property.cases[int(case[i])].violated(outputs):
+                    found = self._witness(x[i : i + 1], int(case[i]))
+                    if found is not None:
+                        return found
+        return None
+
+    def _witness(self, x: Float64[Tensor, "1 inputs"], case: int) -> Witness | None:
+        """The point, if the model violates the property there when it is asked about it alone."""
+        low, high = self.low[case], self.high[case]
+        if not (self.possible[case] and (x >= low).all() and (x <= high).all()):
+            return None
+        y = self._run(x)[0]
+        return Witness(x[0], y) if self.property.cases[case].violated(y) else None
 
     def descend(
         self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"], steps: int, first: float = 0.25
@@ -147,14 +179,3 @@ class Search:
     def _held(self, x: Tensor, case: Tensor) -> Tensor:
         """As the model holds them; those of a box with a number of that precision stay inside."""
         return x.to(self.precision).double().clamp(self.low[case], self.high[case])
-
-
-def rounded_inward(low: Tensor, high: Tensor, precision: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The least and the largest number of a precision between two limits; the nearest one where there is none."""
-    least, most = low.to(precision), high.to(precision)
-    up, down = torch.full_like(least, torch.inf), torch.full_like(most, -torch.inf)
-    least = torch.where(least.double() < low, least.nextafter(up), least)
-    most = torch.where(most.double() > high, most.nextafter(down), most)
-    nearest = ((low + high) / 2).to(precision)
-    none = least > most
-    return torch.where(none, nearest, least).double(), torch.where(none, nearest, most).double()

@@ -63,6 +63,10 @@ class Box:
         """The largest absolute value it holds."""
         return max(map(abs, (*_flat(self.low), *_flat(self.high))))
 
+    def rescaled(self, unit: float) -> "Box":
+        """The same box, of inputs that are divided by `unit`."""
+        return Box(_divided(self.low, unit), _divided(self.high, unit))
+
     def limits(self, like: Inputs) -> tuple[Tensor, Tensor]:
         """(low, high) as tensors that broadcast against a batch like `like`, in its dtype."""
         return _tensor(self.low, like), _tensor(self.high, like)
@@ -100,6 +104,10 @@ def _limit(value: float | Sequence[float]) -> Limit:
 
 def _flat(limit: Limit) -> tuple[float, ...]:
     return (limit,) if isinstance(limit, float) else limit
+
+
+def _divided(limit: Limit, unit: float) -> Limit:
+    return limit / unit if isinstance(limit, float) else tuple(one / unit for one in limit)
 
 
 def _tensor(limit: Limit, like: Inputs) -> Tensor:

@@ -14,6 +14,7 @@ from brinell.threat.l1 import least_threshold
 from brinell.threat.l2 import largest_stretch
 from brinell.threat.rules import Norm, Rules
 from brinell.threat.sets import Bounds, Coefficients, PerturbationSet, check_radius, least_over_box
+from brinell.threat.units import median_width, power_of_two
 from brinell.types import Inputs, Scores
 
 Table = Float64[Tensor, "batch features"]
@@ -55,6 +56,16 @@ class Features(PerturbationSet):
 
     def resized(self, radius: float) -> "Features":
         return replace(self, radius=radius)
+
+    def unit(self, x0: Inputs) -> float:
+        """By the features that are neither whole nor of a category."""
+        alone = (self._rules(x0).alone & ~self._rules(x0).whole).nonzero().flatten()
+        low, high = (side.expand(x0[:1].shape).flatten()[alone] for side in self.box.limits(x0))
+        return self._unit(median_width(low, high), x0.flatten(1)[:, alone])
+
+    def distance_unit(self, unit: float) -> float:
+        """By the scale that half of the features exceed."""
+        return power_of_two(unit / float(self.rules.scale.median()))
 
     def distance(self, x0: Inputs, x: Inputs) -> Scores:
         rules = self._rules(x0)

@@ -28,6 +28,9 @@ class Sparse(PerturbationSet):
     def places(self, x: Tensor) -> Tensor:
         """(batch, *shape) as (batch, values of a place, places)."""
 
+    def distance_unit(self, unit: float) -> float:
+        return 1.0
+
     def distance(self, x0: Inputs, x: Inputs) -> Scores:
         return self.places(x != x0).any(1).sum(1).double()
 
@@ -115,6 +118,9 @@ class L0(Sparse):
     def resized(self, radius: float) -> "L0":
         return replace(self, radius=radius)
 
+    def rescaled(self, unit: float) -> "L0":
+        return replace(self, box=self.box.rescaled(unit))
+
     def places(self, x: Tensor) -> Tensor:
         return x.flatten(1).unsqueeze(1)
 
@@ -140,6 +146,9 @@ class Pixels(Sparse):
 
     def resized(self, radius: float) -> "Pixels":
         return replace(self, radius=radius)
+
+    def rescaled(self, unit: float) -> "Pixels":
+        return replace(self, box=self.box.rescaled(unit))
 
     def places(self, x: Tensor) -> Tensor:
         return x.flatten(2) if x.dim() > 3 else x.flatten(1).unsqueeze(1)

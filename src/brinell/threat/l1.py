@@ -43,6 +43,9 @@ class L1(PerturbationSet):
     def resized(self, radius: float) -> "L1":
         return replace(self, radius=radius)
 
+    def rescaled(self, unit: float) -> "L1":
+        return replace(self, radius=self.radius / unit, box=self.box.rescaled(unit))
+
     def distance(self, x0: Inputs, x: Inputs) -> Scores:
         return (x.double() - x0.double()).abs().flatten(1).sum(1)
 

@@ -42,6 +42,9 @@ class L2(PerturbationSet):
     def resized(self, radius: float) -> "L2":
         return replace(self, radius=radius)
 
+    def rescaled(self, unit: float) -> "L2":
+        return replace(self, radius=self.radius / unit, box=self.box.rescaled(unit))
+
     def distance(self, x0: Inputs, x: Inputs) -> Scores:
         return _length(x.double() - x0.double())
 

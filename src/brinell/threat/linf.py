@@ -43,6 +43,9 @@ class Linf(PerturbationSet):
     def resized(self, radius: float) -> "Linf":
         return replace(self, radius=radius)
 
+    def rescaled(self, unit: float) -> "Linf":
+        return replace(self, radius=self.radius / unit, box=self.box.rescaled(unit))
+
     def distance(self, x0: Inputs, x: Inputs) -> Scores:
         return (x.double() - x0.double()).abs().flatten(1).amax(1)
 

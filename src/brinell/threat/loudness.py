@@ -15,6 +15,7 @@ from brinell.threat.sets import (
     least_over_box,
     over_features,
 )
+from brinell.threat.units import power_of_two
 from brinell.types import Inputs, Scores
 
 
@@ -27,8 +28,8 @@ class Loudness(PerturbationSet):
     sound being 20 log10 of its peak. That is 20 log10 of the radius, which `decibels` and `Loudness.of_decibels` turn
     into each other. Nothing may change in silence.
 
-    Steps are amplitudes and do not know how loud a sound is, so scale sounds to a peak of one for attacks that choose
-    their step by the radius.
+    Steps are amplitudes and do not know how loud each sound of a batch is: sounds much louder or softer than most are
+    better attacked apart.
     """
 
     name: ClassVar[str] = "loudness"
@@ -53,6 +54,18 @@ class Loudness(PerturbationSet):
 
     def resized(self, radius: float) -> "Loudness":
         return replace(self, radius=radius)
+
+    def unit(self, x0: Inputs) -> float:
+        """By the peak of the sounds, as steps are."""
+        peak = self._peak(x0)
+        peak = peak[peak > 0]
+        return power_of_two(float(peak.median())) if len(peak) else super().unit(x0)
+
+    def distance_unit(self, unit: float) -> float:
+        return 1.0
+
+    def rescaled(self, unit: float) -> "Loudness":
+        return replace(self, box=self.box.rescaled(unit))
 
     def distance(self, x0: Inputs, x: Inputs) -> Scores:
         change = (x.double() - x0.double()).abs().flatten(1).amax(1)

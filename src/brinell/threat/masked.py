@@ -56,6 +56,17 @@ class Masked(PerturbationSet):
     def resized(self, radius: float) -> "Masked":
         return replace(self, inner=self.inner.resized(radius))
 
+    def unit(self, x0: Inputs) -> float:
+        """By the values within the mask alone."""
+        mask = self.mask.to(x0.device).expand(x0.shape[1:])
+        return self._free(x0, mask).unit(x0[:, mask])
+
+    def distance_unit(self, unit: float) -> float:
+        return self.inner.distance_unit(unit)
+
+    def rescaled(self, unit: float) -> "Masked":
+        return replace(self, inner=self.inner.rescaled(unit))
+
     def distance(self, x0: Inputs, x: Inputs) -> Scores:
         return self.inner.distance(x0, x).where(~self._strays(x0, x), torch.inf)
 
@@ -71,9 +82,7 @@ class Masked(PerturbationSet):
     def sample(self, x0: Inputs, rng: torch.Generator) -> Inputs:
         """A sample of the inner set over the values within the mask alone, or it would be short."""
         mask = self.mask.to(x0.device).expand(x0.shape[1:])
-        low, high = (side.expand(mask.shape)[mask].tolist() for side in self.box.limits(x0))
-        free = self.inner.within(Box(tuple(low), tuple(high)))
-        return x0.masked_scatter(mask, free.sample(x0[:, mask], rng))
+        return x0.masked_scatter(mask, self._free(x0, mask).sample(x0[:, mask], rng))
 
     def steepest(self, g: Inputs) -> Inputs:
         return self.inner.steepest(self._inside(g, torch.zeros_like(g)))
@@ -88,6 +97,11 @@ class Masked(PerturbationSet):
         fixed = (a * x0.unsqueeze(1)).masked_fill(mask, 0).flatten(2).sum(2)
         least = self.inner.minimum(x0, a.masked_fill(~mask, 0))
         return fixed + least
+
+    def _free(self, x0: Inputs, mask: Tensor) -> PerturbationSet:
+        """The inner set over the values within the mask alone."""
+        low, high = (side.expand(mask.shape)[mask].tolist() for side in self.box.limits(x0))
+        return self.inner.within(Box(tuple(low), tuple(high)))
 
     def _over(self, x: Tensor) -> Tensor:
         """The mask, broadcast to x."""

@@ -49,6 +49,12 @@ class Patch(PerturbationSet):
     def resized(self, radius: float) -> "Patch":
         return replace(self, radius=radius)
 
+    def distance_unit(self, unit: float) -> float:
+        return 1.0
+
+    def rescaled(self, unit: float) -> "Patch":
+        return replace(self, box=self.box.rescaled(unit))
+
     def distance(self, x0: Inputs, x: Inputs) -> Scores:
         change = (x.double() - x0.double()).abs()
         inside = change / self._width(x0).double()

@@ -14,6 +14,7 @@ from torch import Tensor
 from brinell.errors import UsageError
 from brinell.threat import polytope
 from brinell.threat.box import Box, between
+from brinell.threat.units import median_width, power_of_two, spread
 from brinell.types import Inputs, Mask, Scores
 
 Coefficients = Float[Tensor, "batch rows *shape"]
@@ -47,6 +48,30 @@ class PerturbationSet(ABC):
     @abstractmethod
     def resized(self, radius: float) -> "PerturbationSet":
         """The same body at another radius."""
+
+    def unit(self, x0: Inputs) -> float:
+        """The power of two that serves best as a unit for a search around x0: the box, or else x0, is about one wide.
+
+        It grows as the inputs do, so that a search in this unit is the same whatever the user's units are.
+        """
+        low, high = (side.expand(x0[:1].shape) for side in self.box.limits(x0))
+        return self._unit(median_width(low, high), x0)
+
+    def _unit(self, width: float | None, x0: Inputs) -> float:
+        """From the width of the box, if it has one, or from the values that an adversary may change."""
+        size = width or spread(x0) or (self.radius if 0 < self.radius < float("inf") else 1.0)
+        return power_of_two(size)
+
+    def distance_unit(self, unit: float) -> float:
+        """What a distance of one in the rescaled set is in this one. This one is for distances in the units of x."""
+        return unit
+
+    def rescaled(self, unit: float) -> "PerturbationSet":
+        """The same set, box and all, of inputs that are divided by `unit`, a power of two."""
+        from brinell.threat.rescaled import Rescaled  # which is a set itself
+
+        measure = self.distance_unit(unit)
+        return self if unit == measure == 1 else Rescaled(self, unit, measure)
 
     @abstractmethod
     def distance(self, x0: Inputs, x: Inputs) -> Scores:

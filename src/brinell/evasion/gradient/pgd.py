@@ -50,7 +50,10 @@ class PGD(Attack):
             raise UsageError(f"travel is {self.travel}; it must be more than 0, in radii")
 
     def __call__(self, hunt: Hunt) -> None:
-        step = min(1, self.travel / self.steps) * finite_radius(self, hunt.set) if self.step is None else self.step
+        if self.step is None:
+            step = min(1, self.travel / self.steps) * finite_radius(self, hunt.set)
+        else:
+            step = self.step / hunt.measure
         for _ in hunt.steps(self.restarts):
             hunt.begin()
             if self.random:

@@ -3,7 +3,7 @@
 Source: Papernot et al. 2016, arXiv:1605.07277, algorithm 2.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -45,7 +45,7 @@ class LeafSearch(Attack):
         hunt.begin()
         if not len(hunt):
             return
-        leaves = _Leaves.of(fitted(self.tree).tree_, hunt.x0)
+        leaves = _Leaves.of(fitted(self.tree).tree_, hunt.x0).rescaled(hunt.unit)
         points = torch.cat([leaves.reached(hunt, row) for row in range(len(hunt))])
         inside = over_features(hunt.set.contains(hunt.x0, points), points)
         # Exactly there where that is allowed: a projection's rounding would lead back over the threshold.
@@ -95,6 +95,10 @@ class _Leaves:
             torch.from_numpy(np.stack(highs)).to(like),
             torch.tensor(says, device=like.device),
         )
+
+    def rescaled(self, unit: float) -> "_Leaves":
+        """The same of inputs that are divided by a power of two."""
+        return replace(self, low=self.low / unit, high=self.high / unit)
 
     def reached(self, hunt: Hunt, row: int) -> Inputs:
         """The point that the climb of one example ends at; the example itself where no leaf serves."""

@@ -42,7 +42,7 @@ class Transfer(Attack):
         if not len(hunt):
             return
         threat = Threat(hunt.set, Given(hunt.aim))
-        x, _ = crafted(self.attack, self.source, hunt.x0, hunt.y, threat, hunt.rng, self.lead)
+        x, _ = crafted(self.attack, self.source.rescaled(hunt.unit), hunt.x0, hunt.y, threat, hunt.rng, self.lead)
         hunt.move(x)
         hunt.settle()
 
@@ -63,4 +63,4 @@ def crafted(
     x = hunt.candidates.clone()
     standing = hunt.rows[hunt.reach.isinf()]
     x[standing] = hunt.x[hunt.reach.isinf()]
-    return x, aims
+    return hunt.outward(x), aims

@@ -30,7 +30,7 @@ class Universal(Attack):
 
     def __call__(self, hunt: Hunt) -> None:
         hunt.begin()
-        hunt.move(hunt.x0 + self.perturbation.to(hunt.x0))
+        hunt.move(hunt.x0 + hunt.inward(self.perturbation.to(hunt.x0)))
         hunt.settle()
 
 

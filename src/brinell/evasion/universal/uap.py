@@ -43,6 +43,6 @@ class UAP:
             x = study.set.box.clamp(study.x[row] + perturbation)
             hunt = study.hunt(self.attack, row, x, anywhere)
             if hunt.distance.isfinite().all():  # at 0 where it is fooled already
-                step: torch.Tensor = hunt.candidates[0] - x[0]
+                step: torch.Tensor = hunt.outward(hunt.candidates)[0] - x[0]
                 perturbation = study.project(perturbation + step)
         return perturbation

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from brinell.proofs.aten.arguments import Argument, Rule, varying
-from brinell.proofs.builder import Builder, Value, constant
+from brinell.proofs.builder import Builder, Value, constant, number
 from brinell.proofs.graph import Unsupported
 from brinell.proofs.operators import (
     ELU,
@@ -42,11 +42,16 @@ def _relu(build: Builder, x: Argument) -> Value:
 
 
 def _clamp(build: Builder, x: Argument, low: float | None = None, high: float | None = None) -> Value:
-    return build.clamp(varying(x), low, high)
+    return build.clamp(varying(x), _limit(low, -math.inf), _limit(high, math.inf))
+
+
+def _limit(limit: float | None, none: float) -> float | None:
+    """A limit, where it is one: it is no number that is left out, and none that nothing can pass."""
+    return None if limit is None or limit == none else number(limit)
 
 
 def _clamp_max(build: Builder, x: Argument, high: float) -> Value:
-    return build.clamp(varying(x), None, high)
+    return _clamp(build, x, None, high)
 
 
 def _relu6(build: Builder, x: Argument) -> Value:
@@ -54,8 +59,8 @@ def _relu6(build: Builder, x: Argument) -> Value:
 
 
 def _leaky_relu(build: Builder, x: Argument, slope: float = 0.01) -> Value:
-    """slope * x + (1 - slope) * relu(x)."""
-    x = varying(x)
+    """slope * x + (1 - slope) * relu(x), of any slope."""
+    x, slope = varying(x), number(slope)
     return build.total((slope, x), (1 - slope, build.relu(x)))
 
 
@@ -75,9 +80,14 @@ def _hard_sigmoid(build: Builder, x: Argument) -> Value:
 
 
 def _elu(build: Builder, x: Argument, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Value:
-    if input_scale != 1:
-        raise Unsupported(f"ELU with {input_scale=}")
-    return build.scale(build.add(ELU(float(alpha)), varying(x)), scale)
+    """scale * (x above zero, alpha (exp(input_scale x) - 1) below): below, a larger ELU of a smaller input."""
+    steep = number(input_scale)
+    if not steep > 0:
+        raise Unsupported(f"ELU with {input_scale=}; a positive one is supported")
+    bent = ELU(number(number(alpha) * steep))
+    if steep == 1:
+        return build.scale(build.add(bent, varying(x)), number(scale))
+    return build.scale(build.add(bent, build.scale(varying(x), steep)), number(number(scale) / steep))
 
 
 def _selu(build: Builder, x: Argument) -> Value:
@@ -86,11 +96,40 @@ def _selu(build: Builder, x: Argument) -> Value:
 
 
 def _celu(build: Builder, x: Argument, alpha: float = 1.0) -> Value:
-    return build.scale(build.add(ELU(), build.scale(varying(x), 1 / alpha)), alpha)
+    """x above zero, alpha (exp(x / alpha) - 1) below. Of a negative alpha that grows beyond all below."""
+    if not number(alpha) > 0:
+        raise Unsupported(f"CELU with {alpha=}; a positive one is supported")
+    return build.scale(build.add(ELU(), build.scale(varying(x), number(1 / alpha))), alpha)
 
 
 def _softplus(build: Builder, x: Argument, beta: float = 1.0, threshold: float = 20.0) -> Value:
-    return build.scale(build.add(Softplus(float(threshold)), build.scale(varying(x), beta)), 1 / beta)
+    if number(beta) == 0:
+        raise Unsupported(f"Softplus with {beta=}, by which it is divided")
+    bent = Softplus(number(threshold))
+    return build.scale(build.add(bent, build.scale(varying(x), beta)), number(1 / beta))
+
+
+def _threshold(build: Builder, x: Argument, threshold: float, value: float) -> Value:
+    """x above the threshold and else the value: continuous only where both are the same."""
+    if threshold != value:
+        raise Unsupported(f"Threshold with {threshold=} and {value=}, between which it jumps")
+    return build.clamp(varying(x), number(threshold), None)
+
+
+def _soft_shrink(build: Builder, x: Argument, limit: float = 0.5) -> Value:
+    """relu(x - limit) - relu(-x - limit)."""
+    if not number(limit) >= 0:
+        raise Unsupported(f"Softshrink with a limit of {limit}; one that is not negative is supported")
+    above = build.relu(build.scale(varying(x), shift=-limit))
+    below = build.relu(build.scale(varying(x), -1.0, -limit))
+    return build.total((1, above), (-1, below))
+
+
+def _hard_shrink(build: Builder, x: Argument, limit: float = 0.5) -> Value:
+    """x where it is larger than the limit in size, and else zero: it jumps, unless nothing is left out."""
+    if not number(limit) <= 0:
+        raise Unsupported(f"Hardshrink with a limit of {limit}, at which it jumps")
+    return varying(x)
 
 
 def _gelu(build: Builder, x: Argument, *, approximate: str = "none") -> Value:
@@ -105,8 +144,8 @@ def _power(build: Builder, x: Argument, exponent: float) -> Value:
     x = varying(x)
     if exponent == 1:
         return x
-    if exponent == 0 or not math.isfinite(exponent):
-        raise Unsupported(f"a power of {exponent}")
+    if number(exponent) == 0:
+        raise Unsupported(f"a power of {exponent}, which is 1 where it is one")
     known: dict[float, Bend] = {0.5: Sqrt(), -0.5: Rsqrt(), -1.0: Reciprocal()}
     if exponent in known:
         return build.add(known[exponent], x)
@@ -123,6 +162,9 @@ RULES: dict[Any, Rule] = {
     aten.hardtanh.default: _clamp,
     aten.relu6.default: _relu6,
     aten.leaky_relu.default: _leaky_relu,
+    aten.threshold.default: _threshold,
+    aten.softshrink.default: _soft_shrink,
+    aten.hardshrink.default: _hard_shrink,
     aten.prelu.default: _prelu,
     aten._prelu_kernel.default: _prelu,
     aten.hardsigmoid.default: _hard_sigmoid,

@@ -36,7 +36,7 @@ class Profile:
 
     convex: whether it is, up to the first knot; it changes from knot to knot, of which there are at most two. turns:
     where it stops rising or falling. pole: where it has no value, which a knot separates. least, most: of its values.
-    slack: how far below it values may lie, of the function as it is computed.
+    slack: how far below the smooth function the one that is computed may lie; it is never above.
     """
 
     convex: bool
@@ -62,16 +62,20 @@ class Curve(Bend):
 
     @abstractmethod
     def derivative(self, x: Tensor) -> Tensor:
-        """At a kink, that of either side."""
+        """Of the smooth function. At a kink, that of either side."""
+
+    def smooth(self, x: Tensor) -> Tensor:
+        """The function that the profile speaks of: what is computed, unless that jumps."""
+        return self.forward(x)
 
     def interval(self, *inputs: Interval) -> Interval:
         """The least and the largest value at the ends and turns, rounded outward."""
         ((low, high),) = inputs
         profile = self.profile
-        ends = self.forward(low), self.forward(high)
+        ends = self.smooth(low), self.smooth(high)
         least, most = torch.minimum(*ends), torch.maximum(*ends)
         for turn in profile.turns:
-            value, met = self.forward(torch.full_like(low, turn)), (low < turn) & (turn < high)
+            value, met = self.smooth(torch.full_like(low, turn)), (low < turn) & (turn < high)
             least = torch.where(met, torch.minimum(least, value), least)
             most = torch.where(met, torch.maximum(most, value), most)
         rounding = 4 * torch.finfo(low.dtype).eps
@@ -142,7 +146,7 @@ class Curve(Bend):
             end = torch.where(both, start, end)
 
         def below(t: Tensor, x: Tensor) -> Tensor:
-            return sign * (self.forward(t) + self.derivative(t) * (x - t) - self.forward(x)) <= 0
+            return sign * (self.smooth(t) + self.derivative(t) * (x - t) - self.smooth(x)) <= 0
 
         first = _furthest(lambda t: below(t, low), end, start)
         last = _furthest(lambda t: below(t, high), start, end)
@@ -153,10 +157,10 @@ class Curve(Bend):
         """(slope, constant) of a line on one side; valid for every share, and whatever rounding did to the slope."""
         with torch.no_grad():
             tangents, sign = self._tangents(low, high, above), -1.0 if above else 1.0
-            chord, left, right = self._chord(low, high), self.forward(low), self.forward(high)
+            chord, left, right = self._chord(low, high), self.smooth(low), self.smooth(high)
         point = tangents.first + share * (tangents.last - tangents.first)
         slope = torch.where(tangents.there, self.derivative(point), chord)
-        touching = torch.where(tangents.there, sign * (self.forward(point) - slope * point), torch.inf)
+        touching = torch.where(tangents.there, sign * (self.smooth(point) - slope * point), torch.inf)
         least = torch.minimum(torch.minimum(sign * (left - slope * low), sign * (right - slope * high)), touching)
         slack = (
             _ROUNDING * (left.abs() + right.abs() + (1 + slope.abs()) * (magnitude((low, high)) + high - low)) + _TINY
@@ -164,7 +168,7 @@ class Curve(Bend):
         return slope, sign * (least - slack - (0.0 if above else self.profile.slack))
 
     def _chord(self, low: Tensor, high: Tensor) -> Tensor:
-        slope = (self.forward(high) - self.forward(low)) / (high - low)
+        slope = (self.smooth(high) - self.smooth(low)) / (high - low)
         return torch.where(low < high, slope, self.derivative(low))
 
 

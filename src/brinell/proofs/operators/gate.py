@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from brinell.proofs.operators.base import Values
@@ -15,31 +14,47 @@ from brinell.proofs.operators.curve import Curve, Profile
 @final
 @dataclass(frozen=True)
 class Softplus(Curve):
-    """log(1 + exp(x)), and x itself above `threshold`, as torch computes it."""
+    """log(1 + exp(x)), and x itself above `threshold`, as torch computes it: there it falls by log(1 + exp(-threshold)).
+
+    threshold: any finite number.
+    """
 
     threshold: float = 20.0
 
     @property
     def profile(self) -> Profile:
-        return Profile(convex=True, least=0.0, slack=math.exp(-self.threshold))
+        return Profile(convex=True, least=min(0.0, self.threshold), slack=self._jump)
 
     def forward(self, *inputs: Values) -> Values:
         (x,) = inputs
-        return F.softplus(x, threshold=self.threshold)
+        return torch.where(x > self.threshold, x, self.smooth(x))
+
+    def smooth(self, x: Tensor) -> Tensor:
+        return torch.logaddexp(x, torch.zeros_like(x))
 
     def derivative(self, x: Tensor) -> Tensor:
         return x.sigmoid()
+
+    @property
+    def _jump(self) -> float:
+        """The smooth function less x is greatest where x is first taken for it; rounded up."""
+        return (max(-self.threshold, 0.0) + math.log1p(math.exp(-abs(self.threshold)))) * (1 + 1e-12)
 
 
 @final
 @dataclass(frozen=True)
 class ELU(Curve):
-    """x above zero, `scale` * (exp(x) - 1) below; its kink at zero is concave where scale > 1."""
+    """x above zero, `scale` * (exp(x) - 1) below, for any finite scale.
+
+    Its kink at zero is concave where scale > 1. Where scale < 0 it falls to zero and rises from there, concave below.
+    """
 
     scale: float = 1.0
 
     @property
     def profile(self) -> Profile:
+        if self.scale < 0:
+            return Profile(convex=False, knots=(0.0,), turns=(0.0,), least=0.0)
         return Profile(convex=True, knots=(0.0,) if self.scale > 1 else (), least=-self.scale)
 
     def forward(self, *inputs: Values) -> Values:

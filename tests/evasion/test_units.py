@@ -1,0 +1,87 @@
+"""A change of units changes no robustness: the same model in a box of any size gives the same from every attack."""
+
+from dataclasses import fields
+
+import pytest
+import torch
+from scipy.stats import binomtest
+from torch import Tensor, nn
+
+from brinell.evasion import Attack, Found, attack
+from brinell.targets import Target, TorchBackend
+from brinell.threat import L0, L1, L2, REALS, Box, Linf, PerturbationSet, Threat
+from evasion.cases import CASES, MINIMAL, answers_for
+from models import UNIT, generator, relu_net
+
+FEATURES = Box((0.0, -1.0, 0.5, 0.0, 0.0, -3.0), (1.0, 0.0, 2.5, 0.7, 0.1, 3.0))
+POWERS = [2.0**8, 2.0**-7, 2.0**40]
+BOXES = [UNIT, FEATURES, REALS]
+UNITS = [255.0, 5000.0, 0.01]
+BALLS: list[PerturbationSet] = [Linf(0.08), L2(0.3), L1(0.6), L0(2)]
+PAIRS = [(name, ball) for name in CASES for ball in BALLS if answers_for(name, ball.name)]
+
+each_attack = pytest.mark.parametrize("name", CASES)
+each_attack_on_each_set = pytest.mark.parametrize(("name", "ball"), PAIRS, ids=[f"{n}-{s.name}" for n, s in PAIRS])
+
+
+def in_units(model: nn.Module, box: Box, unit: float) -> Target:
+    """The same model of inputs that are `unit` times as large."""
+    return Target(TorchBackend(model), box.rescaled(1 / unit), std=unit)
+
+
+def found_in(
+    made: Attack, model: nn.Module, x: Tensor, box: Box, ball: PerturbationSet, unit: float, seed: int = 0
+) -> Found:
+    """What an attack finds in these units, of examples with the model's own labels."""
+    y = in_units(model, box, 1.0).labels(x)
+    return attack(made, in_units(model, box, unit), x * unit, y, Threat(ball), seed)
+
+
+def assert_same(found: Found, other: Found, unit: float, measure: float) -> None:
+    """To the last bit, once the second is taken back to the units of the first."""
+    for field in fields(Found):
+        ours, theirs = getattr(found, field.name), getattr(other, field.name)
+        scale = {"x": unit, "distance": measure}.get(field.name)
+        assert torch.equal(ours, theirs if scale is None else theirs / scale), field.name
+
+
+def larger(ball: PerturbationSet, unit: float) -> PerturbationSet:
+    """The same ball in units `unit` times as small."""
+    return ball.resized(ball.radius * ball.distance_unit(unit))
+
+
+@each_attack_on_each_set
+@pytest.mark.parametrize(("unit", "box"), zip(POWERS, BOXES, strict=True), ids=["unit", "features", "reals"])
+def test_powers_of_two_change_no_bit(name, ball, unit, box) -> None:
+    model = relu_net((6,))
+    x = box.clamp(torch.rand(10, 6, generator=generator(3)))
+    one = found_in(CASES[name], model, x, box, ball, 1.0)
+    other = found_in(CASES[name], model, x, box, larger(ball, unit), unit)
+    assert_same(one, other, unit, ball.distance_unit(unit))
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name in MINIMAL])
+def test_without_a_radius_they_change_no_bit_either(name) -> None:
+    unit = POWERS[0]
+    model = relu_net((6,))
+    x = torch.rand(10, 6, generator=generator(3))
+    ball = next(ball for ball in BALLS if answers_for(name, ball.name)).resized(float("inf"))
+    one = found_in(CASES[name], model, x, UNIT, ball, 1.0)
+    other = found_in(CASES[name], model, x, UNIT, ball, unit)
+    assert one.broken.any()
+    assert_same(one, other, unit, ball.distance_unit(unit))
+
+
+@each_attack_on_each_set
+@pytest.mark.parametrize("unit", UNITS)
+def test_other_units_break_as_many(name, ball, unit) -> None:
+    """McNemar's exact test over 3 seeds of the same 40 examples does not tell the two apart, at 1 in 1,000."""
+    model = relu_net((6,))
+    x = torch.rand(40, 6, generator=generator(3))
+    alone = other_alone = 0
+    for seed in range(3):
+        one = found_in(CASES[name], model, x, UNIT, ball, 1.0, seed).broken
+        other = found_in(CASES[name], model, x, UNIT, larger(ball, unit), unit, seed).broken
+        alone += int((one & ~other).sum())
+        other_alone += int((other & ~one).sum())
+    assert alone + other_alone == 0 or binomtest(alone, alone + other_alone).pvalue >= 0.001, (alone, other_alone)
