@@ -27,12 +27,13 @@ from brinell.types import Inputs, Logits
 class Cost:
     """One stage at its worst: every example survives it at every radius. rows: forward rows. seconds: of one core.
 
+    seconds is None for complete verification, whose end nobody can foresee: the stage's condition bounds it.
     left_out: why the stage will not run, and costs nothing.
     """
 
     stage: Stage
     rows: int = 0
-    seconds: float = 0.0
+    seconds: float | None = 0.0
     left_out: str | None = None
 
 
@@ -67,6 +68,8 @@ def estimate(plan: Plan, target: Target, data: Dataset, set: PerturbationSet, ra
                 cost = _vote(stage, target, asked, times[0])
             elif isinstance(graph, str):
                 cost = Cost(stage, left_out=graph)
+            elif stage.within is not None:
+                cost = Cost(stage, asked, None)
             else:
                 cost = Cost(stage, asked, asked * _proof_seconds(build(stage), graph, x, size))
             costs.append(cost)

@@ -101,12 +101,18 @@ def plan_table(
 
     costs = estimate(plan, target, data, set, len(radii))
     run = [c for c in costs if c.left_out is None]
-    rows = [(str(i), c.stage.label, c.stage.row.kind, f"{c.rows:,}", f"{c.seconds:.1f}") for i, c in enumerate(run, 1)]
-    total = sum(c.seconds for c in run)
+    rows = [
+        (str(i), c.stage.label, c.stage.row.kind, f"{c.rows:,}", "" if c.seconds is None else f"{c.seconds:.1f}")
+        for i, c in enumerate(run, 1)
+    ]
+    always = sum(c.seconds or 0.0 for c in run if c.stage.when == "always")
+    waiting = sum(c.seconds or 0.0 for c in run if c.stage.when != "always")
     many = "1 radius" if len(radii) == 1 else f"{len(radii)} radii"
     return Group(
         _table(("", f"plan {plan.name}", "kind", "rows at most", "seconds at most"), rows, right=(3, 4)),
-        f"at most {total:.0f} s on one core for {len(data)} examples at {many}; most end far sooner",
+        f"at most {always:.0f} s on one core for {len(data)} examples at {many}; most end far sooner",
+        *(["and " + f"{waiting:.0f} s for the attacks that wait"] if waiting else []),
+        *(_text(f"{i}: {c.stage.condition}") for i, c in enumerate(run, 1) if c.stage.condition is not None),
         *(_text(f"{c.stage.label} left out: {c.left_out}") for c in costs if c.left_out is not None),
     )
 
