@@ -23,9 +23,35 @@ def test_presets_can_be_built(name):
     assert load_plan(plan) is plan
 
 
-def test_presets_hold_ever_more():
-    quick, standard, full = (len(PRESETS[name].stages) for name in ("quick", "standard", "full"))
-    assert quick < standard <= full
+def test_what_standard_asks_on_suspicion_full_always_asks():
+    assert len(PRESETS["quick"].stages) < len(PRESETS["standard"].stages)
+    waiting = {s.engine for s in PRESETS["standard"].stages if s.when != "always"}
+    asked = {s.engine for s in PRESETS["full"].stages if s.when == "always"}
+    assert waiting
+    assert waiting <= asked
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_stage_is_meant_for_sets_that_its_engine_answers_for(name):
+    for stage in PRESETS[name].stages:
+        assert not stage.row.sets or set(stage.sets) <= set(stage.row.sets), stage.label
+        assert not stage.sets or set(stage.sets) <= {"linf", "l2", "l1", "l0"}
+
+
+@pytest.mark.parametrize("set", ["linf", "l2", "l1", "l0"])
+def test_standard_probes_with_gradients_and_without_in_every_norm(set):
+    kept = PRESETS["standard"].for_access(Access.GRADIENTS, set=set).stages
+    families = {s.row.family for s in kept if s.probes}
+    assert families == {"minimal", "score"}
+    assert {s.engine for s in kept if s.probes} <= {s.engine for s in kept if s.when == "suspicion"}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_what_waits_to_be_paid_follows_a_stage_of_its_engine(name):
+    stages = PRESETS[name].stages
+    for index, stage in enumerate(stages):
+        if stage.when == "paying":
+            assert stage.engine in {s.engine for s in stages[:index]}
 
 
 def test_a_plan_is_read_back_as_it_was_written(tmp_path):

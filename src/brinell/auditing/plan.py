@@ -163,6 +163,11 @@ def _called(engine: str, sets: tuple[str, ...] = (), when: _When = "suspicion", 
     return Stage(engine=engine, settings=settings, sets=sets, at="each", when=when, shard=64)
 
 
+def _always(engine: str, sets: tuple[str, ...], **settings: Any) -> Stage:
+    """An attack that could seek the smallest perturbation, asked at each radius instead: it ends where it succeeds."""
+    return Stage(engine=engine, settings=settings, sets=sets, at="each")
+
+
 _PROBES = (
     _probe("FAB", ("linf", "l2", "l1"), steps=10, targets=3),
     _probe("SigmaZero", ("l0",), steps=50),
@@ -276,10 +281,14 @@ PRESETS = {
                 _stage("BranchAndBound"),
                 _stage("APGD", steps=100, objective="dlr", targets=9),
                 _stage("APGD", steps=100, restarts=5),
+                _always("FAB", ("linf", "l2", "l1"), steps=100, targets=9),
+                _always("PDPGD", ("l1",), steps=300),
+                _always("SigmaZero", ("l0",), steps=500),
                 _stage("Noise", draws=200),
                 _blind("ExactTrees", nodes=1000),
                 _stage("Square", queries=5000),
                 _blind("ExactTrees", nodes=30_000),
+                Stage(engine="BranchAndBound", settings={"nodes": 5000}, when="paying", worth=0.1, shard=4, within=3),
                 Stage(engine="PGD", settings={"steps": 50}, on="certified"),
             ),
         ),
