@@ -123,7 +123,8 @@ class Case:
     def fits(self, name: str) -> bool:
         """Whether each word is its norm, its radius or a part of its network's name: `lenet5_at l2 1.5`, `madry`."""
         return all(
-            word in (self.norm, f"{self.radius:.6g}") or (word[0].isalpha() and word in self.network)
+            word in (self.norm, f"{self.radius:.6g}")
+            or (word[0].isalpha() and word not in SETS and word in self.network)
             for word in name.split()
         )
 
@@ -134,7 +135,7 @@ class Case:
 
 
 def cases(names: Iterable[str] = (), most: int = EXAMPLES) -> list[Case]:
-    """Those that fit one of these names, or all: known to mislead first, then a radius of each, l1 after linf and l2."""
+    """Those that fit one of these names, or all: known to mislead first, then a radius of each, l1 last."""
     made = [
         (_rank(i, j, norm), Case(network, norm, radius, most))
         for i, (network, norms) in enumerate(RADII.items())
@@ -375,7 +376,7 @@ def main() -> None:
     parser.add_argument("--to", type=Path, help="the file of ours, or of references")
     parser.add_argument("--examples", type=int, default=EXAMPLES, help="at most this many of each case, for references")
     parser.add_argument("--again", action="store_true", help="ours, though it is recorded")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     if given.what == "reference":
         reference(given.names, given.to or REFERENCES, given.examples)
     elif given.what == "ours":
