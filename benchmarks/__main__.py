@@ -20,6 +20,7 @@ NAMES = (
     "overhead",
     "autoattack",
     "standard",
+    "edge",
     "score",
     "decision",
     "minimal",

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import brinell
 from benchmarks.figure import Figure, Skipped, accuracy, clock, fashion, robust_cnn
 from brinell.auditing import Plan, load_plan
+from brinell.threat import PerturbationSet
 
 
 def run() -> list[Figure]:
@@ -59,13 +60,14 @@ def theirs(net: nn.Module, x: Tensor, y: Tensor, radius: float) -> tuple[float, 
     return seconds, accuracy(net, near, y)
 
 
-def attacks(net: nn.Module, x: Tensor, y: Tensor, radius: float) -> brinell.Audit:
-    """The attacking stages of the standard plan."""
+def attacks(net: nn.Module, x: Tensor, y: Tensor, within: float | PerturbationSet) -> brinell.Audit:
+    """The attacking stages of the standard plan, within a set or a radius of linf."""
     plan = load_plan("standard")
     stages = tuple(stage for stage in plan.stages if stage.row.kind == "attack")
-    return ours(net, x, y, radius, plan.model_copy(update={"stages": stages}))
+    return ours(net, x, y, within, plan.model_copy(update={"stages": stages}))
 
 
-def ours(net: nn.Module, x: Tensor, y: Tensor, radius: float, plan: Plan) -> brinell.Audit:
+def ours(net: nn.Module, x: Tensor, y: Tensor, within: float | PerturbationSet, plan: Plan) -> brinell.Audit:
+    around = brinell.Linf(within) if isinstance(within, float) else within
     with tempfile.TemporaryDirectory() as out:
-        return brinell.audit(brinell.target(net), (x, y), brinell.Threat(brinell.Linf(radius)), plan=plan, out=out)
+        return brinell.audit(brinell.target(net), (x, y), brinell.Threat(around), plan=plan, out=out)

@@ -112,7 +112,7 @@ def cnn_a() -> nn.Module:
 
 def resnet_2b() -> nn.Module:
     """The shared ResNet-2B for CIFAR-10, adversarially trained for linf 2/255."""
-    net = _ResNet2B()
+    net = ResNet2B()
     net.load_state_dict(_shared_weights("cifar10_resnet2b_at_eps2_255"))
     return Normalised(net, (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)).eval()
 
@@ -127,7 +127,7 @@ class _Block(nn.Module):
         return functional.relu(self.conv2(functional.relu(self.conv1(x))) + self.shortcut(x))
 
 
-class _ResNet2B(nn.Module):
+class ResNet2B(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 8, 3, 2, 1)

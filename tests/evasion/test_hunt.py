@@ -18,6 +18,12 @@ class Names:
     image: Tensor
 
 
+def raw(hunt: Hunt, values: Tensor) -> Tensor:
+    """Scores or gradients as the target has them; the examples are on the first axis, or the last but one."""
+    axes = (1,) * (values.dim() - 1) if len(values) == len(hunt) else (1,)
+    return values * hunt.score_unit.float().reshape(-1, *axes)
+
+
 def middling(n=30, features=6, classes=3):
     model = affine(features, classes)
     x = torch.rand(n, features, generator=generator(5))
@@ -41,7 +47,7 @@ def test_everything_that_belongs_to_an_example_leaves_with_it() -> None:
         assert torch.equal(hunt.x0, x[hunt.rows])
         assert torch.equal(hunt.y, y[hunt.rows])
         assert torch.equal(hunt.aim, (hunt.y + 1) % 3)
-        torch.testing.assert_close(hunt.clean, model(x[hunt.rows]).detach())
+        torch.testing.assert_close(raw(hunt, hunt.clean), model(x[hunt.rows]).detach())
         hunt.move(hunt.x + 0.02 * g.sign())
     assert sizes[0] > sizes[-1] > 0
 
@@ -122,7 +128,7 @@ def test_a_gradient_that_is_not_finite_is_zero() -> None:
     x = torch.tensor([[0.0], [0.25]])
     hunt = Hunt(target(Root()), x, torch.tensor([0, 0]), Threat(Linf(0.1, UNIT)), generator())
     _, g = hunt.gradient(margin)
-    assert g.tolist() == [[0.0], [-1.0]]
+    assert raw(hunt, g).tolist() == [[0.0], [-1.0]]
 
 
 def test_an_aim_of_the_goal_is_taken_up_again() -> None:
@@ -200,7 +206,7 @@ def test_a_probe_answers_for_several_points_at_once_and_keeps_the_nearest_that_b
     scores = hunt.probe(points)
     assert len(hunt) == len(x)
     truth = torch.stack([model(p) for p in points])
-    torch.testing.assert_close(scores, truth)
+    torch.testing.assert_close(raw(hunt, scores), truth)
     broken = truth.argmax(2) != y
     apart = (points.double() - x.double()).abs().amax(2).where(broken, torch.inf).amin(0)
     assert 0 < broken.any(0).sum() < len(x)
@@ -227,7 +233,7 @@ def test_a_probe_outside_the_set_is_answered_and_never_a_witness() -> None:
     model, x, y = middling()
     hunt = standing(model, x, y, 0.01)
     scores = hunt.probe((x + 10).unsqueeze(0))
-    torch.testing.assert_close(scores[0], model(x + 10))
+    torch.testing.assert_close(raw(hunt, scores[0]), model(x + 10))
     assert hunt.distance.isinf().all()
     assert len(hunt) == len(x)
 
@@ -290,8 +296,8 @@ def test_a_jacobian_holds_the_gradient_of_each_class_asked_for() -> None:
     hunt = standing(model, x, y, 1e-5)
     classes = torch.stack([y, (y + 2) % 4], 1)
     scores, jacobian = hunt.jacobian(classes)
-    torch.testing.assert_close(scores, model(x).detach())
-    torch.testing.assert_close(jacobian, model.weight.detach()[classes])
+    torch.testing.assert_close(raw(hunt, scores), model(x).detach())
+    torch.testing.assert_close(raw(hunt, jacobian), model.weight.detach()[classes])
     assert (hunt.gradients == 2).all()
     assert (hunt.queries == 2).all()
 
@@ -302,7 +308,7 @@ def test_a_jacobian_may_take_one_class_off_the_others() -> None:
     classes = torch.stack([(y + 1) % 4, (y + 2) % 4], 1)
     _, jacobian = hunt.jacobian(classes, y)
     weight = model.weight.detach()
-    torch.testing.assert_close(jacobian, weight[classes] - weight[y].unsqueeze(1))
+    torch.testing.assert_close(raw(hunt, jacobian), weight[classes] - weight[y].unsqueeze(1))
     assert (hunt.gradients == 2).all()
 
 

@@ -150,7 +150,6 @@ def test_without_time_the_slope_so_far_is_kept():
     assert found.verdict == "timeout"
     assert -torch.inf < found.slope < 0
     assert found.pair is None
-    assert found.seconds < 5
 
 
 def test_what_cannot_be_asked_is_named():

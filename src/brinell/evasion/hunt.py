@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from brinell.evasion.objective import Absolute as Absolute
 from brinell.evasion.objective import Objective as Objective
 from brinell.evasion.objective import Relative as Relative
 from brinell.targets import Target
@@ -24,6 +25,10 @@ from brinell.types import Inputs, Jacobian, Labels, Logits, Mask, Scores
 
 Classes = Int64[Tensor, "batch classes"]
 Points = Float[Tensor, "points batch *shape"]
+AnyObjective = Objective | Relative | Absolute
+
+ORDINARY = 10.0
+"""How far the highest clean score lies above the mean of all, with a network trained on cross-entropy: about."""
 
 
 @runtime_checkable
@@ -42,7 +47,9 @@ class Hunt:
 
     All of it is in units in which the box, or the data where it has no end, is about one wide (`PerturbationSet.unit`):
     a length of 0.01 is about a hundredth of the box, whatever the user's own units are. unit, measure: what one is in
-    those, of an input and of a distance in the set; both are powers of two, so that nothing is rounded.
+    those, of an input and of a distance in the set; both are powers of two, so that nothing is rounded. So are scores:
+    an attack sees them divided by `score_unit`, a power of two for each example with which the clean scores spread as
+    those of an ordinary network do (`ordinary_unit`), whatever a positive factor the network puts on them.
 
     x0, y: the examples still standing. x: the point each has reached, always in set ∩ box. aim: the class each is
     headed for, or None; the goal's own aim to begin with. goal_aims: that aim, for all examples. clean: scores at x0,
@@ -74,6 +81,7 @@ class Hunt:
         self.x0, self.x, self.y = x0, x0, y
         self.aim: Labels | None = None
         self.clean: Logits | None = None
+        self.score_unit: Scores = torch.ones(len(x0), dtype=torch.float64, device=x0.device)
         self.queries = torch.zeros(len(x0), dtype=torch.int64, device=x0.device)
         self.gradients = torch.zeros_like(self.queries)
         self.hit = torch.zeros(len(x0), dtype=torch.bool, device=x0.device)
@@ -119,8 +127,16 @@ class Hunt:
         self._budget = queries if self._budget is None else min(self._budget, queries)
 
     def demand(self, lead: float) -> None:
-        """From now on only what leads by so much serves the adversary: the margin by which a goal has to be met."""
+        """From now on only what leads by so much serves the adversary: the margin by which a goal has to be met.
+
+        lead: in the user's own units of the scores.
+        """
         self._lead = lead
+
+    @property
+    def demanded(self) -> Scores:
+        """That lead in the units of the scores that an attack sees, one number an example."""
+        return (self._lead / self.score_unit).to(self.x0.dtype)
 
     def dismiss(self, done: Mask) -> None:
         """Let go of the examples for which the search has nothing left to try; their candidates are kept."""
@@ -158,14 +174,15 @@ class Hunt:
         self._seen = True
         self._spend()
         scores = self._target.scores(self.x) if len(self) else self._nothing()
-        return scores[self._retire(self._met(scores, self.y, self._aims))]
+        keep = self._retire(self._met(scores, self.y, self._aims))
+        return in_units(scores[keep], self.score_unit)
 
-    def value(self, objective: Objective | Relative) -> Scores:
+    def value(self, objective: AnyObjective) -> Scores:
         """The objective at x, of the examples that still stand after it."""
         scores = self.scores()
         return self._of(objective)(scores, slice(None))
 
-    def gradient(self, objective: Objective | Relative) -> tuple[Scores, Inputs]:
+    def gradient(self, objective: AnyObjective) -> tuple[Scores, Inputs]:
         """(objective, its gradient) at x, of the examples that still stand after it.
 
         What is not finite in a gradient is zero.
@@ -174,7 +191,7 @@ class Hunt:
         self._spend(gradients=1)
         if not len(self):
             return self.x.new_zeros(0), self.x
-        scores, value, g = self._target.gradient(self.x, self._of(objective))
+        scores, value, g = self._target.gradient(self.x, self._asked(objective))
         keep = self._retire(self._met(scores, self.y, self._aims))
         return _rows(value, keep), _finite(_rows(g, keep))
 
@@ -191,7 +208,8 @@ class Hunt:
             return self._nothing(), self.x.unsqueeze(1).expand(-1, classes.shape[1], *self.x.shape[1:])
         scores, jacobian = self._target.jacobian(self.x, classes, against)
         keep = self._retire(self._met(scores, self.y, self._aims))
-        return _rows(scores, keep), _finite(_rows(jacobian, keep))
+        jacobian = _finite(_rows(jacobian, keep))
+        return in_units(_rows(scores, keep), self.score_unit), in_units(jacobian, self.score_unit)
 
     def probe(self, points: Points) -> Float[Tensor, "points batch classes"]:
         """Scores at several points of each example at once, of the examples that still stand after them.
@@ -204,17 +222,15 @@ class Hunt:
             return self._nothing().expand(len(points), -1, -1)
         scores = self._target.scores(points.flatten(0, 1))
         hits = self._met(scores, *self._over_points(len(points), self._aims)).unflatten(0, points.shape[:2])
-        answers: Tensor = scores.unflatten(0, points.shape[:2])
+        answers: Tensor = in_units(scores, self.score_unit.repeat(len(points))).unflatten(0, points.shape[:2])
         return answers[:, self._retire_any(points, hits)]
 
-    def probe_gradient(
-        self, points: Points, objective: Objective | Relative
-    ) -> tuple[Float[Tensor, "points batch"], Points]:
+    def probe_gradient(self, points: Points, objective: AnyObjective) -> tuple[Float[Tensor, "points batch"], Points]:
         """(objective, its gradient) at several points of each example at once; otherwise as `probe`."""
         points = points[:, self._spend(len(points), len(points))]
         if not len(self):
             return self.x.new_zeros((len(points), 0)), points
-        scores, value, g = self._target.gradient(points.flatten(0, 1), self._of(objective, len(points)))
+        scores, value, g = self._target.gradient(points.flatten(0, 1), self._asked(objective, len(points)))
         hits = self._met(scores, *self._over_points(len(points), self._aims))
         keep = self._retire_any(points, hits.unflatten(0, points.shape[:2]))
         g = _finite(g).unflatten(0, points.shape[:2])
@@ -275,7 +291,8 @@ class Hunt:
         self._spend()
         clean = self._target.scores(self.x0) if len(self) else self._nothing()
         self.goal_aims = self._aims = self.aim = threat.goal.aims(self.y, clean)
-        self.clean = clean
+        self.score_unit = ordinary_unit(clean)
+        self.clean = in_units(clean, self.score_unit)
         self._retire(met(clean, self.y, self._aims))
 
     def _spend(self, forwards: int | Int64[Tensor, " batch"] = 1, gradients: int = 0) -> Mask:
@@ -329,7 +346,7 @@ class Hunt:
         if keep.all():
             return
         self.rows, self.x0, self.x, self.y = self.rows[keep], self.x0[keep], self.x[keep], self.y[keep]
-        self.hit = self.hit[keep]
+        self.hit, self.score_unit = self.hit[keep], self.score_unit[keep]
         self.aim, self._aims, self.clean = (
             _some(self.aim, keep),
             _some(self._aims, keep),
@@ -339,9 +356,17 @@ class Hunt:
             for field in fields(rows):
                 setattr(rows, field.name, getattr(rows, field.name)[keep])
 
-    def _of(self, objective: Objective | Relative, points: int = 1) -> Callable[[Logits, slice], Scores]:
-        """The objective of a chunk of rows, where `points` batches follow one another."""
+    def _asked(self, objective: AnyObjective, points: int = 1) -> Callable[[Logits, slice], Scores]:
+        """The objective of a chunk of the target's own scores, where `points` batches follow one another."""
+        ask, unit = self._of(objective, points), self.score_unit.repeat(points)
+        return lambda scores, rows: ask(in_units(scores, unit[rows]), rows)
+
+    def _of(self, objective: AnyObjective, points: int = 1) -> Callable[[Logits, slice], Scores]:
+        """The same of scores that were divided by their unit."""
         y, aim = self._over_points(points, self.aim)
+        if isinstance(objective, Absolute):
+            unit = self.score_unit.repeat(points)
+            return lambda scores, rows: of_rows(objective.within(unit[rows]), y, aim)(scores, rows)
         if not isinstance(objective, Relative):
             return of_rows(objective, y, aim)
         assert self.clean is not None  # scores are seen, and so were those of the clean input
@@ -362,6 +387,23 @@ class Hunt:
 def _exact_unit(unit: float, x0: Inputs) -> float:
     """The unit, or one where some value is so small that it would be lost on the way."""
     return unit if torch.equal(x0 / unit * unit, x0) else 1.0
+
+
+def ordinary_unit(clean: Logits) -> Scores:
+    """The power of two for each example by which its scores are to be divided, so that they spread as is ordinary.
+
+    Cross-entropy and other objectives that are not homogeneous saturate where scores are large, and are all but flat
+    where they are small: its gradient is lost to rounding. The spread grows as the scores do, so that no positive
+    factor on them is seen. Gupta and Ajanthan 2020 (arXiv:2003.13511) choose a temperature by the network's Jacobian.
+    """
+    above = clean.double().amax(1) - clean.double().mean(1)
+    mantissa, exponent = torch.frexp(above.where((above > 0) & above.isfinite(), ORDINARY) / ORDINARY)
+    return torch.ldexp(torch.ones_like(above), exponent - (mantissa < 0.5**0.5).int())
+
+
+def in_units(values: Tensor, unit: Scores) -> Tensor:
+    """Scores, or gradients of them, divided by the unit of their example: the first axis."""
+    return values / unit.to(values.dtype).reshape(-1, *(1,) * (values.dim() - 1))
 
 
 def _rows(values: Tensor, keep: Mask) -> Tensor:

@@ -28,6 +28,14 @@ class Relative(ABC):
         """The objective, for the examples whose clean scores these are."""
 
 
+class Absolute(ABC):
+    """An objective that holds a number in the user's own units of the scores, such as a confidence."""
+
+    @abstractmethod
+    def within(self, unit: Scores) -> Objective:
+        """The objective, for examples whose scores have been divided by these."""
+
+
 def cross_entropy(scores: Logits, y: Labels, aim: Labels | None) -> Scores:
     """Cross-entropy away from the label, or toward the aim, in nats. Scores are taken as logits.
 

@@ -50,7 +50,7 @@ class CW(Attack):
         hunt.demand(self.confidence)
         hunt.begin()
         lead, g = hunt.gradient(hinge)
-        shortfall, features = self.confidence - lead, prod(g.shape[1:])
+        shortfall, features = hunt.demanded - lead, prod(g.shape[1:])
         length = linear_distance(shortfall, g.flatten(1).norm(dim=1), hunt.set.box) * self.step / features**0.5
         search = hunt.carry(_Search(length, torch.zeros_like(hunt.hit)))
         constant = hunt.carry(Constant.begun(linear_constant(shortfall, g)))

@@ -56,15 +56,15 @@ class CWL0(Attack):
         hunt.demand(self.confidence)
         hunt.begin()
         lead, g = hunt.gradient(margin)
-        length = linear_distance(self.confidence - lead, g.flatten(1).abs().amax(1), hunt.set.box)
-        begun = _Selection.begun(hunt, linear_constant(self.confidence - lead, g), self.step * length, self.share)
+        length = linear_distance(hunt.demanded - lead, g.flatten(1).abs().amax(1), hunt.set.box)
+        begun = _Selection.begun(hunt, linear_constant(hunt.demanded - lead, g), self.step * length, self.share)
         search = hunt.carry(begun)
         climb = Climb(hunt)
         for k in hunt.steps(self.rounds * self.steps):
             hunt.roam(climb.x)
             lead, g = hunt.gradient(margin)
             search.note(hunt, g)
-            constant = search.constant * 1000 ** (k % self.steps / self.steps) * (lead < self.confidence)
+            constant = search.constant * 1000 ** (k % self.steps / self.steps) * (lead < hunt.demanded)
             uphill = over_features(constant, g) * g - 2 * (hunt.x - hunt.x0)
             climb.step(uphill * search.used, search.length)
             if (k + 1) % self.steps == 0:

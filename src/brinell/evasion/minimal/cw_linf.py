@@ -57,7 +57,7 @@ class CWLinf(Attack):
         hunt.begin()
         lead, g = hunt.gradient(hinge)
         slopes = g.flatten(1).abs()
-        distance = linear_distance(self.confidence - lead, slopes.sum(1), hunt.set.box)
+        distance = linear_distance(hunt.demanded - lead, slopes.sum(1), hunt.set.box)
         search = hunt.carry(_Threshold.begun(distance, PULL / slopes.mean(1).clamp(min=torch.finfo(g.dtype).tiny)))
         climb = Climb(hunt)
         total = self.rounds * self.steps

@@ -59,7 +59,7 @@ class EAD(Attack):
         hunt.begin()
         lead, g = hunt.gradient(hinge)
         top = g.flatten(1).abs().amax(1)
-        first = linear_constant(self.confidence - lead, g) + self.beta / top.clamp(min=torch.finfo(g.dtype).tiny ** 0.5)
+        first = linear_constant(hunt.demanded - lead, g) + self.beta / top.clamp(min=torch.finfo(g.dtype).tiny ** 0.5)
         constant = hunt.carry(Constant.begun(first))
         path = hunt.carry(_Path(hunt.x0, hunt.x0))
         for k in hunt.steps(self.searches * self.steps):

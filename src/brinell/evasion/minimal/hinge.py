@@ -4,16 +4,17 @@ from dataclasses import dataclass
 from typing import final
 
 from brinell.errors import UsageError
-from brinell.evasion.objective import margin
+from brinell.evasion.objective import Absolute, Objective, margin
 from brinell.types import Labels, Logits, Scores
 
 
 @final
 @dataclass(frozen=True)
-class Hinge:
+class Hinge(Absolute):
     """min(margin, confidence): the f_6 of Carlini and Wagner 2017 (arXiv:1608.04644, section V.A), sign turned.
 
-    confidence: the paper's kappa, in units of the scores. There is nothing to gain, and no gradient, beyond it.
+    confidence: the paper's kappa, in the user's units of the scores. There is nothing to gain beyond it, and no
+    gradient.
     """
 
     confidence: float = 0.0
@@ -22,5 +23,8 @@ class Hinge:
         if not self.confidence >= 0:
             raise UsageError(f"confidence is {self.confidence}; it must be a number >= 0, in units of the scores")
 
-    def __call__(self, scores: Logits, y: Labels, aim: Labels | None) -> Scores:
-        return margin(scores, y, aim).clamp(max=self.confidence)
+    def within(self, unit: Scores) -> Objective:
+        def hinge(scores: Logits, y: Labels, aim: Labels | None) -> Scores:
+            return margin(scores, y, aim).clamp(max=(self.confidence / unit).to(scores.dtype))
+
+        return hinge
