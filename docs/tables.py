@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from brinell.auditing.plan import PRESETS
+from brinell.auditing.plan import PRESETS, Stage
 from brinell.auditing.result import Result
 from brinell.catalog import CATALOG
 
@@ -43,10 +43,17 @@ def plans() -> str:
     """The stages of every preset."""
     longest = max(len(plan.stages) for plan in PRESETS.values())
     rows = [
-        [f"`{plan.stages[i].label}`" if i < len(plan.stages) else "" for plan in PRESETS.values()]
+        [_stage(plan.stages[i]) if i < len(plan.stages) else "" for plan in PRESETS.values()]
         for i in range(longest)
     ]
     return _table([f"`{name}`" for name in PRESETS], rows)
+
+
+def _stage(stage: Stage) -> str:
+    """What it is, and what it waits for or is meant for."""
+    told = [" or ".join(stage.sets)] if stage.sets else []
+    told += [stage.when] if stage.when != "always" else []
+    return f"`{stage.label}`" + (f" ({'; '.join(told)})" if told else "")
 
 
 def result() -> str:
