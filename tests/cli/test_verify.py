@@ -1,4 +1,5 @@
 import gzip
+import json
 import os
 
 import numpy as np
@@ -205,3 +206,20 @@ def test_a_file_that_could_not_be_written_is_refused_before_any_work(tmp_path, f
         done = brinell(*words)
         assert done.code == 2
         assert "folder that is not there" in done.err
+
+
+def test_the_arithmetic_of_a_proof_is_told_beside_it(brinell, files):
+    for words, said in (((), "exact arithmetic (real)"), (("--soundness", "float32"), "proved for float32")):
+        done = brinell("verify", *files(1.5), *words)
+        assert (done.code, done.out) == (0, "unsat\n")
+        assert said in done.err
+        record = json.loads(brinell("verify", *files(1.5), *words, "--json").out)
+        assert (record["verdict"], record["soundness"]) == ("unsat", words[-1] if words else "real")
+
+
+def test_a_proof_that_rounding_may_undo_is_none_for_float32(brinell, files):
+    done = brinell("verify", *files(1.0000001), "--soundness", "float32", "--timeout", "5", "--json")
+    record = json.loads(done.out)
+    assert done.code == 4
+    assert record["verdict"] in ("unknown", "timeout")
+    assert record["soundness"] is None

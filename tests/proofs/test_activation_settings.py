@@ -46,7 +46,7 @@ VERIFIERS = {
     "local": LocalLipschitz(),
     "milp": MILP(seconds=5, inner=None),
 }
-SLOW = ("alpha", "branch", "milp")
+SLOW, SAME = ("alpha", "branch", "milp"), ("ibp-float32", "crown-same", "gloro", "local")
 BOTH = torch.tensor([[1.0], [-1.0]]).double()
 SHARES = torch.cat([sign * dense(0.0, 1.0, [0.0, 0.3, 0.4], 60).squeeze(1) for sign in (-1, 1)]).unique()
 """Of a radius: where points are taken, both sides of each knot among them."""
@@ -87,14 +87,14 @@ def test_no_value_is_beyond_a_bound(name, layers):
     net = read(operator, settings, layers)
     if net is None:
         return
-    for radius in (0.01, 1.0, 6.0):
+    for radius in (0.01, 1.0, 6.0) if layers == 1 else (1.0,):
         x0 = torch.tensor(centres(settings, radius), dtype=torch.float64).unsqueeze(1)
         x = x0 + radius * SHARES
         reached = value(operator, settings, x.reshape(-1, 1), layers).reshape(x.shape)
         least = torch.stack((reached.amin(1), -reached.amax(1)), 1)
         slack = 1e-9 * (1 + reached.abs().nan_to_num(0, 0, 0).amax(1, keepdim=True))
         for kind, verifier in VERIFIERS.items():
-            if kind in SLOW and (radius != 1.0 or layers == 2):
+            if (kind in SLOW and (radius != 1.0 or layers == 2)) or (kind in SAME and radius != 1.0):
                 continue
             try:
                 bounds = verifier(net, x0, Linf(radius, EVERYWHERE), BOTH.expand(len(x0), 2, 1))

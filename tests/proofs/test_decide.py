@@ -4,14 +4,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from brinell.errors import CannotRun, UsageError
+from brinell.evidence import Soundness
 from brinell.proofs import Case, Climb, Property, decide
 from brinell.proofs.branch import BranchAndBound
 from brinell.proofs.builder import Builder
 from brinell.proofs.graph import graph
 from brinell.proofs.inputs import InputSplit, _lasting
-from brinell.proofs.operators import Linear
+from brinell.proofs.operators import Linear, Tanh
 from brinell.proofs.polytopes import Regions
 from brinell.proofs.problem import Problem
 from brinell.proofs.property import rounded_inward, within
@@ -249,7 +251,7 @@ def test_a_model_that_is_not_the_graph_is_refused():
 def test_weights_that_are_no_numbers_prove_nothing():
     network = linear([[float("nan"), 1.0], [0.0, 1.0]])
     goal = Property((box([0, 0], [1, 1], [[1.0, -1.0]], [10.0]),))
-    with pytest.raises(CannotRun, match="gives other outputs"):
+    with pytest.raises(CannotRun, match="never a finite number"):
         decide(network, goal, runs(network), timeout=5)
 
 
@@ -354,3 +356,66 @@ NAN = [torch.nan, 0.0]
 def test_a_property_that_asks_about_nothing_is_refused(cases, words):
     with pytest.raises(UsageError, match=words):
         Property(cases)
+
+
+FLAT = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1))
+"""x + 2^27 - 2^27: in float32 a multiple of 16."""
+with torch.no_grad():
+    for layer, shift in zip(FLAT, (2.0**27, -(2.0**27)), strict=True):
+        layer.weight.fill_(1)
+        layer.bias.fill_(shift)
+
+
+def as_it_runs(x):
+    with torch.no_grad():
+        return FLAT(x.float()).double()
+
+
+def flat(seed, inputs=1):
+    """The same network in exact arithmetic, of the first of some inputs."""
+    build = Builder()
+    x = build.input((inputs,))
+    first = torch.zeros(1, inputs, dtype=torch.float64)
+    first[0, 0] = 1.0
+    x = build.add(Linear(first, torch.tensor([2.0**27]).double()), x)
+    build.scale(build.relu(x), shift=-(2.0**27))
+    return graph(build.nodes), lambda x: as_it_runs(x[:, :1])
+
+
+@pytest.mark.parametrize("inputs", [1, 24])
+def test_points_where_rounding_parts_the_model_from_the_graph_are_shown_to_it(inputs):
+    """Up to 9 in exact arithmetic, and 16 in float32 from 8 on."""
+    network, run = flat(0, inputs)
+    goal = Property((box([0.0] * inputs, [9.0] * inputs, [[-1.0]], [12.0]),))
+    answer = decide(network, goal, run, timeout=60)
+    assert answer.verdict == "sat"
+    assert float(answer.witness.y) == 16.0
+
+
+def test_a_proof_for_float32_leaves_rounding_its_room():
+    """No point is met that violates, and float32 might in another order."""
+    network, run = flat(0)
+    goal = Property((box([0.0], [7.0], [[-1.0]], [7.5]),))
+    proved = decide(network, goal, run, timeout=60)
+    assert (proved.verdict, proved.soundness) == ("unsat", Soundness.REAL)
+    assert decide(network, goal, run, timeout=4, soundness="float32").verdict in ("unknown", "timeout")
+    far = Property((box([0.0], [7.0], [[-1.0]], [500.0]),))
+    proved = decide(network, far, run, timeout=60, soundness="float32")
+    assert (proved.verdict, proved.soundness) == ("unsat", Soundness.FLOAT32)
+
+
+def test_a_network_whose_rounding_has_no_bound_is_not_proved_for_float32():
+    build = Builder()
+    build.add(Tanh(), build.input((1,)))
+    network = graph(build.nodes)
+    goal = Property((box([0.0], [1.0], [[1.0]], [1.0]),))
+    assert decide(network, goal, runs(network), timeout=60).verdict == "unsat"
+    assert decide(network, goal, runs(network), timeout=60, soundness="float32").verdict == "unknown"
+
+
+def test_an_output_is_compared_with_the_model_by_its_own_scale():
+    network = linear([[1.0, 0.0], [0.0, 1e6]])
+    goal = Property((box([0.0, 0.5], [1.0, 1.0], [[1.0, 0.0]], [0.0]),))
+    right = runs(network)
+    with pytest.raises(CannotRun, match="gives other outputs"):
+        decide(network, goal, lambda x: right(x) + torch.tensor([0.01, 0.0]).double(), timeout=60)

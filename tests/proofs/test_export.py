@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from brinell.errors import CannotRun, UsageError
 from brinell.proofs import CROWN, IBP, Unsupported, margins, trace
-from brinell.threat import Linf
+from brinell.threat import Box, Linf
 from proofs.networks import UNIT, inside
 
 
@@ -166,8 +166,8 @@ def test_a_residual_sum_is_not_a_sequence() -> None:
 
 
 def test_an_operator_without_a_rule_names_itself_and_where_it_is() -> None:
-    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.Sequential(nn.Hardshrink()))
-    with pytest.raises(Unsupported, match=r"no rule for aten\.\w+\.\w+ in 2.0 \(Hardshrink\)"):
+    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.Sequential(Bad(torch.sin)))
+    with pytest.raises(Unsupported, match=r"no rule for aten\.\w+\.\w+ in 2.0 \(Bad\)"):
         trace(module, torch.zeros(1, 4))
     assert issubclass(Unsupported, CannotRun)
 
@@ -213,3 +213,64 @@ def test_what_cannot_be_bounded_is_refused_and_never_guessed(function, message: 
 def test_an_example_needs_a_batch_axis() -> None:
     with pytest.raises(UsageError, match="must be a batch"):
         trace(nn.Linear(4, 3), torch.zeros(4))
+
+
+READERS = {
+    "a product with a vector": lambda x: x @ torch.ones(4),
+    "examples folded into the batch": lambda x: x.reshape(-1, 2).relu().reshape(-1, 4),
+    "tokens folded into the batch": lambda x: (x.reshape(-1, 2, 2).flatten(0, 1) @ torch.ones(2, 3)).reshape(-1, 6),
+    "the batch taken apart": lambda x: x.T.reshape(-1, 4),
+    "a value read in Python": lambda x: x * float(x.sum()),
+    "a matrix that does not fit": lambda x: x @ torch.ones(5, 3),
+    "an error of its own": lambda x: _raised(ValueError("the sensor is not calibrated")),
+    "recursion": lambda x: _raised(RecursionError("too deep")),
+    "an assertion": lambda x: _raised(AssertionError()),
+}
+
+
+def _raised(error: BaseException) -> Tensor:
+    raise error
+
+
+@pytest.mark.parametrize("function", READERS.values(), ids=READERS.keys())
+def test_whatever_a_reader_raises_means_that_there_is_no_graph(function) -> None:
+    with pytest.raises(Unsupported) as refusal:
+        trace(Bad(function), torch.rand(1, 4))
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_who_interrupts_a_reader_is_heard() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        trace(Bad(lambda x: _raised(KeyboardInterrupt())), torch.rand(1, 4))
+
+
+class Gated(nn.Module):
+    """Two scores: one of a large scale, and one that is another beyond a limit, which torch.export does not see."""
+
+    def __init__(self, scale: float, limit: float) -> None:
+        super().__init__()
+        self.scale, self.limit = scale, limit
+
+    def forward(self, x: Tensor) -> Tensor:
+        moved = 0.5 if not torch.compiler.is_compiling() and float(x.abs().max()) > self.limit else 0.0
+        return torch.stack((x[:, 0] + moved, self.scale * x[:, 1]), 1)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4, 1e30, 3e38])
+@pytest.mark.parametrize("limit", [0.0, 3.0, 20.0])
+def test_every_output_is_compared_by_its_own_scale_and_far_out(scale, limit) -> None:
+    """Beside one that is large, and beside one that overflows."""
+    example = torch.tensor([[0.5, 2.0]])
+    with pytest.raises(Unsupported, match="differs from it by"):
+        trace(Gated(scale, limit), example)
+    trace(Gated(scale, 1e30), example)
+
+
+def test_points_of_the_whole_box_are_compared() -> None:
+    with pytest.raises(Unsupported, match="differs from it by"):
+        trace(Gated(1.0, 1e4), torch.tensor([[0.5, 2.0]]), Box(-1e5, 1e5))
+
+
+def test_an_output_that_is_never_a_number_is_refused() -> None:
+    with pytest.raises(Unsupported, match="never a finite number"):
+        trace(Bad(lambda x: torch.stack((x[:, 0], x[:, 1].abs().neg().log()), 1)), torch.rand(1, 4))

@@ -48,9 +48,7 @@ def decide(
     raise typer.Exit({"unsat": 0, "sat": 1}.get(answer.verdict, 4))
 
 
-def _answer(
-    network: Path, property_: Path, timeout: float, seed: int, watch: Watch, level: Soundness
-) -> Answer:
+def _answer(network: Path, property_: Path, timeout: float, seed: int, watch: Watch, level: Soundness) -> Answer:
     start = time.monotonic()
     goal, model = read_vnnlib(property_), deployed(network)
     left = timeout - (time.monotonic() - start)

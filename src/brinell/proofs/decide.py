@@ -97,13 +97,18 @@ def decide(
 
 def _agree(network: Graph, search: Search, run: Run) -> None:
     """Refuse a graph that is not the model, on points of the boxes that the property speaks of, and on their edges."""
-    rng = torch.Generator().manual_seed(0)
+    rng, seen = torch.Generator().manual_seed(0), torch.zeros(network.classes, dtype=torch.bool)
     for edges in (False, True):
         points = search.scatter(4, rng, edges)[0][:64].to(search.precision).double()
         x, theirs = points.reshape(len(points), *network.nodes[0].shape), run(points)
         ours, rough = network(x).flatten(1), network.rough(x).flatten(1)
-        if ours.shape != theirs.shape or agreement(ours, rough, theirs, search.precision, AGREEMENT).gap > 0:
+        same = ours.shape == theirs.shape
+        found = agreement(ours, rough, theirs, search.precision, AGREEMENT) if same else None
+        if found is None or found.gap > 0:
             raise CannotRun("the graph gives other outputs than the model that runs; nothing is decided of it")
+        seen |= found.seen
+    if not seen.all():
+        raise CannotRun("an output of the model is never a finite number; nothing is decided of it")
 
 
 def _decided(

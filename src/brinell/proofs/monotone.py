@@ -35,12 +35,12 @@ from brinell.proofs.operators import (
 )
 from brinell.proofs.polytopes import Regions
 from brinell.proofs.problem import Problem
+from brinell.proofs.property import within
 from brinell.proofs.queue import Queue
 from brinell.proofs.relaxation import Relaxation, met, relax
 from brinell.proofs.substitution import substitute, written
 from brinell.proofs.verifier import Checkpoint
 from brinell.proofs.watch import Watch
-from brinell.proofs.property import within
 from brinell.proofs.witness import Run
 from brinell.threat import Linf
 

@@ -19,8 +19,8 @@ from torch import Tensor
 from brinell.proofs.deadline import Deadline, OutOfTime
 from brinell.proofs.forest import Forest, first_right, last_left
 from brinell.proofs.monotone import Monotony, Pair, Verdict, check_question
-from brinell.proofs.verifier import Checkpoint
 from brinell.proofs.property import rounded_inward
+from brinell.proofs.verifier import Checkpoint
 from brinell.proofs.witness import Run
 
 SLACK = 2.0**-30

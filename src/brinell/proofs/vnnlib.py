@@ -250,9 +250,7 @@ class _Reader:
         if either and each * math.prod(map(len, either)) > MOST_COMPARISONS:
             raise self._wrong(at, f"more than {MOST_COMPARISONS} comparisons once its disjunctions are multiplied out")
 
-    def _comparison(
-        self, left: dict[str, Fraction], right: dict[str, Fraction], strict: bool, at: int
-    ) -> Comparison:
+    def _comparison(self, left: dict[str, Fraction], right: dict[str, Fraction], strict: bool, at: int) -> Comparison:
         """left <= right, or left < right."""
         names = [name for name in {**left, **right} if name]
         coefficients = [(name, left.get(name, _NONE) - right.get(name, _NONE)) for name in names]
@@ -279,9 +277,16 @@ class _Reader:
         if head == "*" and len(terms) == 2:
             for factor, other in (terms, terms[::-1]):
                 if set(factor) <= {""}:
-                    return {name: factor.get("", _NONE) * a for name, a in other.items()}
+                    return self._times(factor.get("", _NONE), other, expression.at)
             raise self._wrong(expression.at, "two variables multiplied; expressions are linear")
         raise self._wrong(expression.at, f"{_shown(head)} of {len(terms)} terms is no linear expression")
+
+    def _times(self, factor: Fraction, term: dict[str, Fraction], at: int) -> dict[str, Fraction]:
+        """Numbers do not grow beyond all floats, so that they stay short."""
+        product_ = {name: factor * a for name, a in term.items()}
+        if not all(math.isfinite(_float(a)) for a in product_.values()):
+            raise self._wrong(at, "its numbers come to more than a float64 can hold")
+        return product_
 
     def _number(self, word: Word) -> Fraction:
         parts = re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", word.text, re.ASCII)

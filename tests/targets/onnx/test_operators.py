@@ -9,6 +9,7 @@ from onnx import helper
 
 from brinell.proofs import Unsupported, trace
 from brinell.targets.onnx.call import Foreign
+from brinell.targets.onnx.tape import Tape
 from targets.onnx.files import model, normal, saved, twin, whole
 
 
@@ -248,3 +249,32 @@ def test_a_compressed_file_is_read(tmp_path):
     packed.write_bytes(gzip.compress(path.read_bytes()))
     ours, _ = twin(packed)
     torch.testing.assert_close(ours(torch.tensor([[-1.0, 2, 0, 0, 0, 0]])), torch.tensor([[0.0, 2, 0, 0, 0, 0]]))
+
+
+def test_a_value_that_a_rule_computes_without_writing_it_down_is_refused():
+    """It would become a constant, and no comparison may ever meet an input for which it is another."""
+    tape = Tape()
+    x = tape.input((3,), torch.float32)
+    with tape.watched():
+        y = tape(torch.ops.aten.relu.default, x)
+        with pytest.raises(RuntimeError, match="is not written down"):
+            _ = y * 2
+        assert torch.equal(torch.ones(2) * 2, torch.full((2,), 2.0))
+
+
+def test_a_bias_that_depends_on_the_input_is_read_as_it_is(tmp_path):
+    nodes = [
+        helper.make_node("Sub", ["x", "far"], ["d"]),
+        helper.make_node("Relu", ["d"], ["b"]),
+        helper.make_node("Gemm", ["x", "w", "b"], ["y"], beta=3.0),
+    ]
+    module, session = twin(saved(model((2,), nodes, {"far": normal(2) + 50, "w": normal(2, 2)}), tmp_path))
+    x = 100 * torch.from_numpy(normal(20, 2, seed=3))
+    np.testing.assert_allclose(module(x).numpy(), session(x.numpy(), "y"), rtol=1e-4, atol=1e-3)
+
+
+def test_dropout_that_a_file_asks_for_in_training_is_refused(tmp_path):
+    nodes = [helper.make_node("Dropout", ["x", "share", "training"], ["y"])]
+    constants = {"share": np.array(1e-6, np.float32), "training": np.array(True)}
+    with pytest.raises(Foreign, match="random"):
+        twin(saved(model((3,), nodes, constants), tmp_path))

@@ -90,7 +90,8 @@ def _outputs(node: Any, values: dict[str, Tensor], version: int, rows: int, tape
     tape.source = (place, node.op_type)
     call = Call({"outputs": len(node.output), **attributes}, version, rows, tape)
     try:
-        result = RULES[node.op_type](call, *(values[name] if name else None for name in node.input))
+        with tape.watched():
+            result = RULES[node.op_type](call, *(values[name] if name else None for name in node.input))
     except Foreign as error:
         raise Foreign(f"cannot read the ONNX operator {node.op_type} ({place}): {error}") from None
     except Exception as error:

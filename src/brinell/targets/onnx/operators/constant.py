@@ -35,8 +35,14 @@ def _filled(call: Call, shape: Tensor) -> Tensor:
     return torch.full(size, value.item(), dtype=value.dtype)
 
 
-def _same(call: Call, x: Tensor, *settings: Tensor | None) -> Tensor:
-    """Identity, and dropout in inference."""
+def _same(call: Call, x: Tensor) -> Tensor:
+    return x
+
+
+def _dropout(call: Call, x: Tensor, share: Tensor | None = None, training: Tensor | None = None) -> Tensor:
+    """The identity in inference, which a file may ask not to be in, however small its share."""
+    if training is not None and (call.depends(training) or bool(training.any())):
+        raise Foreign("dropout in training: the network is random")
     return x
 
 
@@ -55,6 +61,6 @@ RULES: dict[str, Rule] = {
     "Constant": _constant,
     "ConstantOfShape": _filled,
     "Identity": _same,
-    "Dropout": _same,
+    "Dropout": _dropout,
     "Cast": _cast,
 }

@@ -14,7 +14,9 @@ def _gemm(call: Call, x: Tensor, y: Tensor, bias: Tensor | None = None) -> Tenso
     if call.depends(y) or call.depends(bias):
         y = call.do(aten.transpose.int, y, 0, 1) if call.get("transB", 0) else y
         product = call.do(aten.mul.Tensor, call.do(aten.matmul.default, x, y), call.get("alpha", 1.0))
-        return product if bias is None else call.do(aten.add.Tensor, product, bias * call.get("beta", 1.0))
+        if bias is None:
+            return product
+        return call.do(aten.add.Tensor, product, call.do(aten.mul.Scalar, bias, call.get("beta", 1.0)))
     weight = (y if call.get("transB", 0) else y.T) * call.get("alpha", 1.0)
     if bias is not None:
         bias = (bias * call.get("beta", 1.0)).broadcast_to(1, len(weight))[0]
