@@ -83,9 +83,9 @@ def tables(path: Path) -> dict[str, list[Any]]:
 def figures(path: Path) -> dict[str, Any]:
     """result.json, but for its times and for how it was called."""
     result: dict[str, Any] = json.loads((path / "result.json").read_text())
-    del result["seconds"]
+    del result["seconds"], result["scrutiny"]
     for engine in result["engines"]:
-        del engine["seconds"]
+        del engine["seconds"], engine["dropped"]
     for name in ("started", "command", "workers"):
         del result["provenance"][name]
     return result

@@ -3,18 +3,17 @@ import json
 import pytest
 from pydantic import ValidationError
 
+import brinell
 from auditing.runs import QUICK, RADII, audited, examples, network
-from brinell.auditing import Finding, Result
+from brinell.auditing import Result, check
+from brinell.data import Dataset
 from brinell.evidence import wilson
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     net = network()
-    return audited(net, examples(net), tmp_path_factory.mktemp("run"), findings=[FINDING], sources={"model": "m"})
-
-
-FINDING = Finding(code="odd", severity="severe", message="m", remedy="r", accepted=True)
+    return audited(net, examples(net), tmp_path_factory.mktemp("run"), sources={"model": "m"})
 
 
 def test_the_file_is_read_back_as_the_result(run):
@@ -61,7 +60,7 @@ def test_engines_account_for_all_that_was_settled(run):
 
 
 def test_findings_and_provenance_are_kept(run):
-    assert run.result.findings == (FINDING,)
+    assert run.result.findings == tuple(check(brinell.target(network()), Dataset.of(*examples(network()))))
     provenance = run.result.provenance
     assert provenance.plan == QUICK
     assert provenance.seed == 0

@@ -134,7 +134,7 @@ def test_ctrl_c_leaves_a_result_that_is_taken_up(whole, tmp_path):
     while len(recorded(tmp_path)) < 40:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    assert process.communicate()[0] == "interrupted\n"
+    assert process.communicate(timeout=60)[0] == "interrupted\n"
     assert len(recorded(tmp_path)) < len(recorded(whole))
     partial = Audit.open(tmp_path)
     assert partial.result.status == "interrupted"

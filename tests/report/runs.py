@@ -99,20 +99,24 @@ def write_run(
                 Witness(item, PGD, distance, row, (item + 1) % 2, 0.625)
                 for row, (item, distance) in enumerate(broken.items())
             ]
-            ledger.record(_work(PGD, 1, n), witnesses, (), {"x0": x0, "x": x0 + sign * moves})
+            ledger.record(_work(PGD, 1, n, radii[0]), witnesses, (), {"x0": x0, "x": x0 + sign * moves})
+            for radius in radii[1:]:
+                ledger.record(_work(PGD, 1, n, radius), ())
         if certified:
             proofs = [Certificate(item, CROWN, radius, 0.5) for item, radius in certified.items()]
-            ledger.record(_work(CROWN, 2, n), proofs)
+            ledger.record(_work(CROWN, 2, n, radii[0]), proofs)
+            for radius in radii[1:]:
+                ledger.record(_work(CROWN, 2, n, radius), ())
     return Audit.open(path)
 
 
-def _work(engine: str, stage: int, asked: int) -> Work:
+def _work(engine: str, stage: int, asked: int, radius: float = 0.1) -> Work:
     return Work(
         question=QUESTION,
         engine=engine,
-        shard="0.1/00000",
+        shard=f"{radius!r}/00000",
         stage=stage,
-        radius=0.1,
+        radius=radius,
         asked=asked,
         settled=1,
         failed=0,

@@ -10,7 +10,7 @@ from brinell.auditing import Audit, Finding
 from brinell.auditing.ledger import ARTIFACTS
 from brinell.report import render, write_report
 from brinell.report.charts import curve
-from brinell.report.words import count, interval, number, percent
+from brinell.report.words import certified, count, interval, percent, unbroken
 
 from .pages import Page
 from .runs import write_run
@@ -36,13 +36,13 @@ def test_every_figure_of_the_result_is_shown(tmp_path: Path, radii: tuple[float,
     text = page(audit).text
     assert shown(percent(audit.result.clean)) in text
     for r in audit.result.radii:
-        cells = [number(r.radius), *(count(r.counts[s]) for s in ("certified", "open", "broken", "error"))]
-        cells += [percent(r.certified), interval(r.certified_interval)]
-        cells += [percent(r.unbroken), interval(r.unbroken_interval)]
+        cells = [r.label, *(count(r.counts[s]) for s in ("certified", "open", "broken", "error"))]
+        cells += [percent(r.certified), interval(r.certified_interval)] if r.certified_asked else ["not asked"]
+        cells += [percent(r.unbroken), interval(r.unbroken_interval)] if r.unbroken_asked else ["not asked"]
         assert shown("  ".join(cells)) in text
     for c in audit.result.classes:
         last = c.radii[-1]
-        cells = [c.name, count(c.n), percent(c.clean), percent(last.certified), percent(last.unbroken)]
+        cells = [c.name, count(c.n), percent(c.clean), certified(last), unbroken(last)]
         assert shown("  ".join(cells)) in text
     for e in audit.result.engines:
         cells = [e.engine, e.kind, *map(count, (e.asked, e.settled, e.forwards, e.gradients))]

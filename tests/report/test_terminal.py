@@ -65,7 +65,7 @@ def test_status_and_severe_findings_are_said(tmp_path: Path) -> None:
     result = write_run(tmp_path / "run", broken=BROKEN, status="budget", findings=[finding]).result
     text = shown(table(result, "a\x1b]0;x\x07\nfaked: line [bold]b[/]"))
     assert "time budget was spent" in text
-    assert "severe, accepted: flat gradients are zero" in text
+    assert "severe, accepted: flat: gradients are zero" in text
     assert "page: a faked: line [bold]b[/]" in text
     assert "\x1b" not in text
 

@@ -4,7 +4,6 @@ from brinell.auditing.alone import Alone as Alone
 from brinell.auditing.alone import alone as alone
 from brinell.auditing.audit import Audit as Audit
 from brinell.auditing.audit import audit as audit
-from brinell.auditing.audit import diagnosed as diagnosed
 from brinell.auditing.board import Board as Board
 from brinell.auditing.compare import Difference as Difference
 from brinell.auditing.compare import compare as compare

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from brinell.auditing.drive import build, model_for
 from brinell.auditing.plan import Stage
-from brinell.auditing.result import Curve, Fraction
+from brinell.auditing.result import Curve, Fraction, spelled
 from brinell.auditing.settle import settle
 from brinell.auditing.work import seed_of
 from brinell.data import Dataset
@@ -61,11 +61,13 @@ def alone(
     threat: Threat,
     seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda broken, done: None,
+    label: str = "",
 ) -> Strike:
     """Run the attack of `stage` on every example, a batch at a time; Ctrl-C ends it with the batches that are done.
 
     threat: of an infinite radius for the smallest perturbations. on_progress gets the examples broken and done so
-    far. Raises UsageError where the attack does not fit, CannotRun where the model raises.
+    far. label: the radius as it was written. Raises UsageError where the attack does not fit, CannotRun where the model
+    raises.
     """
     row = stage.row
     if row.kind in ("proof", "vote"):
@@ -86,7 +88,7 @@ def alone(
     except TargetError as error:
         raise CannotRun(f"the model raises: {error}; see which examples it is with brinell check") from error
     found = _joined(parts)
-    return Strike(data, found, _figures(stage, threat.within(target.box), found, status))
+    return Strike(data, found, _figures(stage, threat.within(target.box), found, status, label))
 
 
 def _striking(stage: Stage, target: Target, x: Inputs, threat: Threat) -> Callable[[Inputs, Labels, int], Found]:
@@ -103,7 +105,7 @@ def _joined(parts: Sequence[Found]) -> Found:
     return Found(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
 
-def _figures(stage: Stage, threat: Threat, found: Found, status: Status) -> Alone:
+def _figures(stage: Stage, threat: Threat, found: Found, status: Status, label: str) -> Alone:
     n, wrong = len(found.broken), found.broken & (found.distance == 0)
     tried = ~wrong
     won = tried & found.broken
@@ -111,7 +113,7 @@ def _figures(stage: Stage, threat: Threat, found: Found, status: Status) -> Alon
     return Alone(
         engine=stage.label,
         status=status,
-        threat=f"{threat.set.name} {threat.set.radius:g}, {threat.goal.label}",
+        threat=f"{threat.set.name} {label or spelled(threat.set.radius)}, {threat.goal.label}",
         n=n,
         clean=_share(int(tried.sum()), n),
         broken=_share(int(found.broken.sum()), n),

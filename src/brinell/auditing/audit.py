@@ -7,9 +7,11 @@ import shutil
 import sys
 import tempfile
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
+from html import escape
 from pathlib import Path
 from typing import Any, final
 
@@ -17,13 +19,17 @@ import numpy as np
 import torch
 
 from brinell import __version__
+from brinell.auditing import scrutiny
+from brinell.auditing import sharpen as sharpening
 from brinell.auditing.board import Board
-from brinell.auditing.clock import Clock
-from brinell.auditing.drive import Driver, Progress, Question
+from brinell.auditing.clock import Clock, Stopped
+from brinell.auditing.drive import Driver, Progress, Question, one_thread
 from brinell.auditing.ledger import FILE, Ledger, write_atomically
 from brinell.auditing.plan import Plan, load_plan
+from brinell.auditing.preflight import accept as accept_findings
 from brinell.auditing.preflight import answers
 from brinell.auditing.result import Diagnosis, Finding, Result, summarise
+from brinell.auditing.work import Outcome
 from brinell.data import Dataset
 from brinell.errors import CannotRun, UsageError
 from brinell.evidence import Bracket, Verdict, Witness
@@ -32,6 +38,9 @@ from brinell.targets.examples import check_examples
 from brinell.threat import Access, Targeted, Threat
 
 RESULT = "result.json"
+
+NOT_ASKED = "not asked"
+"""What stands in place of an edge that no engine worked on."""
 
 
 @final
@@ -93,6 +102,11 @@ class Audit:
         return tuple(r.radius for r in self.result.radii)
 
     @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the preflight and the diagnosis saw, severe ones first; those that were accepted are marked."""
+        return self.result.found
+
+    @property
     def bracket(self) -> Bracket:
         """The bracket at the largest radius asked about."""
         return self.at(self.radii[-1])
@@ -134,35 +148,43 @@ class Audit:
         return Path(path)
 
     def __repr__(self) -> str:
-        lines = [f"Audit of {self.result.n} examples, clean {_percent(self.result.clean)}"]
-        lines += [
-            f"  {r.set} {r.radius:g}: [{_percent(r.certified)} {'certified' if r.probable else 'proved'} … "
-            f"{_percent(r.unbroken)} not yet broken]  {r.counts['open']} open"
-            + (f", {r.probable} certified by vote" if r.probable else "")
-            for r in self.result.radii
-        ]
+        result = self.result
+        partial_run = "" if result.status == "complete" else f"; partial run ({result.status})"
+        lines = [f"Audit of {result.n} examples, clean {_percent(result.clean)}{partial_run}"]
+        for r in result.radii:
+            word = "certified" if r.probable else "proved"
+            lower = f"{_percent(r.certified)} {word}" if r.certified_asked else f"{NOT_ASKED} ({word})"
+            upper = f"{_percent(r.unbroken)} not yet broken" if r.unbroken_asked else f"{NOT_ASKED} (not yet broken)"
+            votes = f", {r.probable} certified by vote" if r.probable else ""
+            lines.append(f"  {r.set} {r.label}: [{lower} … {upper}]  {r.counts['open']} open{votes}")
+        lines += [f"  {_told(f)}" for f in self.findings if f.severity != "note"]
+        lines += [f"  {_inert(note)}" for note in result.notes]
+        lines += [] if result.reading is None else [f"  {result.reading}"]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         """For notebooks: the same as a table."""
         heads = ("set", "radius", "certified", "unbroken", "open", "errors")
         rows = [
-            (r.set, f"{r.radius:g}", _percent(r.certified), _percent(r.unbroken), r.counts["open"], r.errors)
+            (
+                r.set,
+                r.label,
+                _percent(r.certified) if r.certified_asked else NOT_ASKED,
+                _percent(r.unbroken) if r.unbroken_asked else NOT_ASKED,
+                r.counts["open"],
+                r.errors,
+            )
             for r in self.result.radii
         ]
-        body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+        body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
+        beside = [_told(f) for f in self.findings if f.severity != "note"]
+        beside += [_inert(note) for note in self.result.notes]
+        beside += [] if self.result.reading is None else [self.result.reading]
+        told = f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in beside)}</ul>" if beside else ""
         return (
             f"<table><caption>{self.result.n} examples, clean {_percent(self.result.clean)}, {self.result.status}"
-            f"</caption><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>{body}</table>"
+            f"</caption><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>{body}</table>{told}"
         )
-
-
-def diagnosed(path: str | Path) -> bool:
-    """Whether there is a run at this path that has been given its diagnosis: going on with it needs no other."""
-    if not (Path(path) / FILE).is_file():
-        return False
-    with Ledger(Path(path), write=False) as ledger:
-        return ledger.manifest().get("diagnosis") is not None
 
 
 def audit(
@@ -176,21 +198,24 @@ def audit(
     *,
     radii: Sequence[float] | None = None,
     workers: int | None = None,
-    findings: Sequence[Finding] = (),
-    diagnosis: Diagnosis | None = None,
+    accept: Sequence[str] = (),
+    labels: Mapping[float, str] | None = None,
     sources: dict[str, Any] | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Audit:
     """Bracket how often `target` can be broken on `data` under `threat`.
 
     data: (x, y), inputs in the target's box and class indices, or a Dataset. plan: quick, standard, full, a file or a
-    Plan. budget: seconds to search for, None to finish the plan. out: the run's folder, where the same call continues;
+    Plan. budget: seconds for all of it, None to finish the plan. out: the run's folder, where the same call continues;
     None keeps it for as long as the Audit lives. seed decides every random choice. radii: several in one run, in place
     of the threat's own. workers: None is one a core, or one for an accelerator; figures do not depend on it.
-    findings, diagnosis, sources: kept with the run. on_progress is called after every shard.
+    accept: codes of findings to go on in spite of, such as "zero-gradients". labels: how radii are written, where not
+    by their shortest repr. sources: kept with the run. on_progress is called after every shard.
 
-    Ctrl-C ends it early with what was shown so far. Raises UsageError on unfit arguments, CannotRun where `out` cannot
-    be written or holds another run, Contradiction if a witness meets a certificate.
+    A preflight comes first and a diagnosis of the attacks next, once a run: `Audit.findings` has what they saw.
+    Ctrl-C ends it early with what was shown so far. Raises UsageError on unfit arguments, Inconclusive on a severe
+    finding of the preflight that is not accepted, CannotRun where `out` cannot be written or holds another run,
+    Contradiction if a witness meets a certificate.
     """
     if budget is not None and not budget >= 0:
         raise UsageError(f"budget is {budget}; it must be seconds >= 0, or None to finish the plan")
@@ -198,34 +223,40 @@ def audit(
         raise UsageError(f"workers is {workers}; it must be at least 1, or None for one a core")
     _check_kinds(target, data, threat)
     clock = Clock(budget)
+    accepted = frozenset((accept,) if isinstance(accept, str) else accept)
     dataset = (data if isinstance(data, Dataset) else Dataset.of(*data)).named(target.classes)
     plan = load_plan(plan)
     threat, chosen = _question(target, threat, radii)
     question = Question(threat, chosen)
     dataset = _askable(dataset, threat)
-    _check(target, dataset, threat)
     access, sight = min(target.access, threat.access), min(target.sight, threat.access)
     name = threat.set.name
     meant = [stage for stage in plan.stages if not stage.sets or name in stage.sets]
-    beyond = [f"{s.label} left out: only {access.name} are seen" for s in meant if s.beyond(access, sight)]
+    beyond = {s.label: f"only {access.name} are seen" for s in meant if s.beyond(access, sight)}
     plan = plan.for_access(access, sight, name)
     identity = _identity(target, dataset, question, plan, seed)
     count = workers or (torch.get_num_threads() if dataset.x.device.type == "cpu" else 1)
-    with contextlib.ExitStack() as undo:
+    with contextlib.ExitStack() as undo, clock.listening():
+        known = None if out is None else _known(Path(out), identity)
+        accepted |= set(() if known is None else known["accepted"])
+        findings = _preflight(target, dataset, threat, clock, accepted, known)
         if out is None:
             folder = tempfile.TemporaryDirectory(prefix="brinell-", ignore_cleanup_errors=True)
             undo.callback(folder.cleanup)
             out = folder.name
-        with clock.listening(), Ledger(Path(out)) as ledger:
+        with Ledger(Path(out)) as ledger:
             about = ledger.manifest()
             _check_same_run(about.get("identity"), identity, ledger.path)
-            notes = list(about.get("notes", beyond))
+            notes = list(about.get("notes", ()))
+            left_out = dict(about.get("left_out", beyond))
             begun = {
                 "identity": identity,
                 "findings": [f.model_dump(mode="json") for f in findings],
-                "diagnosis": about.get("diagnosis") if diagnosis is None else diagnosis.model_dump(mode="json"),
+                "accepted": sorted(accepted),
                 "sources": sources or about.get("sources"),
                 "notes": notes,
+                "left_out": left_out,
+                "labels": about.get("labels", {}) | {repr(r): text for r, text in (labels or {}).items()},
                 "status": "running",
             }
             if "identity" not in about:
@@ -238,8 +269,20 @@ def audit(
                     notes.append(text)
                     ledger.describe({"notes": notes})
 
+            def leave_out(stage: str, reason: str) -> None:
+                if stage not in left_out:
+                    left_out[stage] = reason
+                    ledger.describe({"left_out": left_out})
+
+            diagnosis: Diagnosis | None = None
+            if (reason := scrutiny.undiagnosed(plan, threat)) is not None:
+                note(reason)
+            else:
+                diagnosis = _diagnosis(target, dataset, threat, clock, findings, accepted, about, seed)
+                ledger.describe({"diagnosis": diagnosis and diagnosis.model_dump(mode="json")})
+            ledger.describe({"scrutiny": about.get("scrutiny", 0.0) + clock.elapsed})
             driver = Driver(
-                target,
+                target.watched(clock.checkpoint),
                 dataset,
                 question,
                 plan,
@@ -247,25 +290,102 @@ def audit(
                 seed=seed,
                 workers=count,
                 clock=clock,
-                findings=_codes(findings, begun["diagnosis"]),
+                findings=_codes(findings, diagnosis),
                 on_progress=on_progress,
                 on_note=note,
+                on_left_out=leave_out,
             )
             status = "running"
             try:
                 status = driver.run()
+                if status == "complete":
+                    status = _sharpen(ledger, target, dataset, threat, clock, seed)
             finally:
-                ledger.describe({"status": status, "seconds": about.get("seconds", 0.0) + clock.elapsed})
+                ended = {"status": status, "seconds": about.get("seconds", 0.0) + clock.elapsed}
+                ledger.describe(ended | {"dropped": _added(about.get("dropped", {}), driver.dropped)})
             done = Audit._of(ledger)
             write_atomically(done.path / RESULT, done.result.to_json().encode())
         weakref.finalize(done, undo.pop_all().close)  # a folder of our own lives as long as the Audit
         return done
 
 
-def _codes(findings: Sequence[Finding], diagnosis: dict[str, Any] | None) -> tuple[str, ...]:
+def _codes(findings: Sequence[Finding], diagnosis: Diagnosis | None) -> tuple[str, ...]:
     """What preflight and diagnosis found, by code."""
-    diagnosed = () if diagnosis is None else Diagnosis.model_validate(diagnosis).findings
-    return tuple(f.code for f in (*findings, *diagnosed))
+    return tuple(f.code for f in (*findings, *(() if diagnosis is None else diagnosis.findings)))
+
+
+def _sharpen(ledger: Ledger, target: Target, data: Dataset, threat: Threat, clock: Clock, seed: int) -> str:
+    """Once a run, when its stages have ended: nearer witnesses of the most fragile examples. Returns how it ended."""
+    about = ledger.manifest()
+    if sharpening.SHARD in about:
+        return "complete"
+    witnesses = sharpening.chosen(list(Audit._of(ledger)._board.witnesses.values()))
+    held = {name: ledger.tensors(name)["x"] for name in {str(w.artifact) for w in witnesses}}
+    points = torch.stack([held[str(w.artifact)][w.row] for w in witnesses]) if witnesses else data.x[:0]
+    watched = target.watched(clock.checkpoint)
+
+    def work() -> Outcome:
+        with one_thread():
+            return sharpening.sharpen(watched, data, threat, witnesses, points, seed, clock.checkpoint)
+
+    try:
+        found = clock.watch(work)
+    except Stopped as stopped:
+        return stopped.reason
+    ledger.add(about["question"], sharpening.SHARD, found.evidence, found.tensors, {sharpening.SHARD: True})
+    return "complete"
+
+
+def _added(before: dict[str, float], now: dict[str, float]) -> dict[str, float]:
+    """Seconds by stage, of all resumptions."""
+    return {stage: before.get(stage, 0.0) + now.get(stage, 0.0) for stage in before | now}
+
+
+def _known(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """What a run that was begun in this folder has recorded of itself; None where none was. Refuses another run."""
+    if not (path / FILE).is_file():
+        return None
+    with Ledger(path, write=False) as ledger:
+        about = ledger.manifest()
+    if "identity" not in about:
+        return None
+    _check_same_run(about["identity"], identity, path)
+    return about
+
+
+def _preflight(
+    target: Target,
+    data: Dataset,
+    threat: Threat,
+    clock: Clock,
+    accepted: frozenset[str],
+    known: dict[str, Any] | None,
+) -> list[Finding]:
+    """The findings on record, where a run has all of them; else those of a preflight."""
+    recorded = [] if known is None else [Finding.model_validate(f) for f in known["findings"]]
+    if known is not None and scrutiny.complete(recorded):
+        return accept_findings(recorded, accepted)
+    return scrutiny.preflight(target, data, threat, clock, accepted, partial(_check, data=data, threat=threat))
+
+
+def _diagnosis(
+    target: Target,
+    data: Dataset,
+    threat: Threat,
+    clock: Clock,
+    findings: Sequence[Finding],
+    accepted: frozenset[str],
+    about: dict[str, Any],
+    seed: int,
+) -> Diagnosis | None:
+    """The diagnosis on record, where it came to its end; else a new one, or what there was time for."""
+    recorded = Diagnosis.model_validate(about["diagnosis"]) if about.get("diagnosis") else None
+    if recorded is not None and not recorded.left:
+        return scrutiny.marked(recorded, accepted)
+    new = scrutiny.diagnosis(target, data, threat, clock, findings, accepted, seed)
+    if new is None or (recorded is not None and len(recorded.checks) > len(new.checks)):
+        return recorded
+    return new
 
 
 def _check_kinds(target: object, data: object, threat: object) -> None:
@@ -376,6 +496,17 @@ def _check_same_run(before: dict[str, Any] | None, now: dict[str, Any], path: Pa
         + (f" ({first} was {was[:60]}, is {is_[:60]})" if first != "plan" else "")
         + "; choose another --out, or remove the folder to start again"
     )
+
+
+def _told(finding: Finding) -> str:
+    """A finding on one line, in which nothing acts."""
+    mark = f"{finding.severity}, accepted" if finding.accepted else finding.severity
+    return _inert(f"{mark}: {finding.code}: {finding.message}")
+
+
+def _inert(text: str) -> str:
+    """Other people's words on one line, without a control character."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _percent(value: float | None) -> str:

@@ -4,10 +4,15 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from typing import Literal, final
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Literal, TypeVar, final
 
 Reason = Literal["budget", "interrupted", "price"]
+T = TypeVar("T")
+
+PATIENCE = 1.0
+"""Seconds after a deadline in which work that is under way may still reach its next checkpoint."""
 
 
 @final
@@ -21,17 +26,46 @@ class Stopped(Exception):
 
 @final
 class Clock:
-    """A deadline and a switch, shared by all workers. budget: seconds from now, None for no limit."""
+    """A deadline and a switch, shared by all workers. budget: seconds from now, None for no limit.
 
-    def __init__(self, budget: float | None = None) -> None:
+    above: a clock whose switch is shared, so that who interrupts it interrupts this one too.
+    """
+
+    def __init__(self, budget: float | None = None, above: "Clock | None" = None) -> None:
         self.start = time.monotonic()
         self._deadline = None if budget is None else self.start + budget
-        self._switch = threading.Event()
+        self._switch: threading.Event = threading.Event() if above is None else above._switch
 
     @property
     def elapsed(self) -> float:
         """Seconds since the start."""
         return time.monotonic() - self.start
+
+    @property
+    def left(self) -> float | None:
+        """Seconds to the deadline, at least 0; None without one."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds for which it is worth waiting for work under way; None for as long as it takes."""
+        return None if self.left is None else self.left + PATIENCE
+
+    def watch(self, work: Callable[[], T]) -> T:
+        """What `work` returns. Raises Stopped where it has not returned a little after the deadline.
+
+        A thread cannot be ended from outside: it is left behind, and ends at its next checkpoint, or with the process.
+        """
+        if self._deadline is None:
+            return work()
+        done: Future[T] = Future()
+        threading.Thread(target=_fulfil, args=(done, work), daemon=True, name="brinell-watched").start()
+        try:
+            return done.result(self.patience)
+        except TimeoutError:
+            if done.done():  # it is the work that raised it
+                raise
+            raise Stopped("budget") from None
 
     def interrupt(self) -> None:
         """Ask every worker to stop at its next checkpoint."""
@@ -79,3 +113,10 @@ class Allowance:
         self._clock.checkpoint()
         if self._deadline is not None and time.monotonic() >= self._deadline:
             raise Stopped("price")
+
+
+def _fulfil(done: "Future[T]", work: Callable[[], T]) -> None:
+    try:
+        done.set_result(work())
+    except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+        done.set_exception(error)

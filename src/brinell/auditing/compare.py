@@ -16,7 +16,8 @@ class Difference:
     """One edge of the bracket at one radius, in both runs, on the examples both could ask.
 
     gained, lost: examples that only the second, only the first, holds. p_value: of McNemar's exact test that gains and
-    losses are as likely. worse_p_value: one-sided, that losses are no likelier than gains.
+    losses are as likely. worse_p_value: one-sided, that losses are no likelier than gains. label: the radius as the
+    second run spells it.
     """
 
     edge: str
@@ -28,6 +29,7 @@ class Difference:
     lost: int
     p_value: float
     worse_p_value: float
+    label: str
 
 
 def compare(before: Audit, after: Audit) -> list[Difference]:
@@ -39,8 +41,9 @@ def compare(before: Audit, after: Audit) -> list[Difference]:
     pairs = _pairs(before, after)
     radii = [radius for radius in before.radii if radius in after.radii]
     if not radii:
-        asked_about = (", ".join(f"{radius:g}" for radius in run.radii) for run in (before, after))
+        asked_about = (", ".join(r.label for r in run.result.radii) for run in (before, after))
         raise CannotRun(f"the runs ask about other radii: {'; '.join(asked_about)}; audit both at the same")
+    labels = {r.radius: r.label for r in after.result.radii}
     differences = []
     for radius in radii:
         first, second = before.verdicts_at(radius), after.verdicts_at(radius)
@@ -48,11 +51,11 @@ def compare(before: Audit, after: Audit) -> list[Difference]:
             (first[a].state, second[b].state) for a, b in pairs if State.ERROR not in (first[a].state, second[b].state)
         ]
         for edge, holds in (("certified", _certified), ("unbroken", _unbroken)):
-            differences.append(_difference(edge, radius, [(holds(a), holds(b)) for a, b in asked]))
+            differences.append(_difference(edge, radius, labels[radius], [(holds(a), holds(b)) for a, b in asked]))
     return differences
 
 
-def _difference(edge: str, radius: float, pairs: list[tuple[bool, bool]]) -> Difference:
+def _difference(edge: str, radius: float, label: str, pairs: list[tuple[bool, bool]]) -> Difference:
     n = len(pairs)
     gained = sum(b and not a for a, b in pairs)
     lost = sum(a and not b for a, b in pairs)
@@ -67,6 +70,7 @@ def _difference(edge: str, radius: float, pairs: list[tuple[bool, bool]]) -> Dif
         lost=lost,
         p_value=binomtest(lost, discordant).pvalue if discordant else 1.0,
         worse_p_value=binomtest(lost, discordant, alternative="greater").pvalue if discordant else 1.0,
+        label=label,
     )
 
 

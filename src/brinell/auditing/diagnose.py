@@ -6,7 +6,7 @@ attacks that a sound evaluation would rank, on a few examples that the target ge
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import FrameType
@@ -66,26 +66,53 @@ def diagnose(
     dataset = data if isinstance(data, Dataset) else Dataset.of(*data)
     findings = check(target, dataset)
     threat = threat.within(target.box)
-    chosen = _right(target, dataset, threat)
+    diagnosis = Diagnosis(examples=0, radius=threat.set.radius, checks=(), findings=tuple(findings))
+    for latest in diagnosing(target, dataset, threat, findings, attack, surrogate, seed, checkpoint):
+        diagnosis = latest
+    return diagnosis
+
+
+def diagnosing(
+    target: Target,
+    data: Dataset,
+    threat: Threat,
+    findings: Sequence[Finding],
+    attack: Attack = STRONG,
+    surrogate: Target | None = None,
+    seed: int = 0,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> Iterator[Diagnosis]:
+    """The diagnosis as it stands before each test and after the last; `left` names the tests that are still to come.
+
+    threat: within the target's box. findings: those of the preflight.
+    """
+    nothing = Diagnosis(examples=0, radius=threat.set.radius, checks=(), findings=tuple(sorted(findings, key=_order)))
+    chosen = _right(target, data, threat)
+    if chosen is None:
+        yield nothing
+        return
+    check_examples(target, chosen.x, chosen.y, threat)
+    trial = _Trial(target, chosen, threat, attack, surrogate, seed, checkpoint)
+    codes = [code for code, one in _CHECKS.items() if one.applies(trial)]
     done: list[str] = []
-    if chosen is not None:
-        check_examples(target, chosen.x, chosen.y, threat)
-        trial = _Trial(target, chosen, threat, attack, surrogate, seed, checkpoint)
-        for code, one in _CHECKS.items():
-            if not one.applies(trial):
-                continue
-            try:
-                findings += one.run(trial)
-            except TargetError as error:
-                findings.append(_finding("raises-near", "warning", f"{code} could not be executed: {error}", _RAISES))
-                continue
+    found = {f.code: f for f in findings}
+    for begun, code in enumerate(codes):
+        yield _so_far(nothing, len(chosen), done, codes[begun:], found)
+        try:
+            seen = list(_CHECKS[code].run(trial))
             done.append(code)
-    latest = {f.code: f for f in findings}  # what preflight saw too is told with its examples
-    return Diagnosis(
-        examples=0 if chosen is None else len(chosen),
-        radius=threat.set.radius,
-        checks=tuple(done),
-        findings=tuple(sorted(latest.values(), key=_order)),
+        except TargetError as error:
+            seen = [_finding("raises-near", "warning", f"{code} could not be executed: {error}", _RAISES)]
+        found |= {f.code: f for f in seen}  # what preflight saw too is told with its examples
+    yield _so_far(nothing, len(chosen), done, (), found)
+
+
+def _so_far(
+    begun: Diagnosis, examples: int, done: Sequence[str], left: Sequence[str], found: Mapping[str, Finding]
+) -> Diagnosis:
+    findings = tuple(sorted(found.values(), key=_order))
+    return begun.model_copy(
+        update={"examples": examples, "checks": tuple(done), "left": tuple(left), "findings": findings}
     )
 
 

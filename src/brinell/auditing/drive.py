@@ -4,10 +4,12 @@ Workers are threads, each with a copy of the target and one torch thread: torch 
 computes, nothing has to be pickled, and a shard's numbers do not depend on how many workers there are.
 """
 
+import contextlib
 import inspect
 import queue
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
@@ -19,7 +21,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from brinell.auditing.adaptive import due
 from brinell.auditing.board import Board
-from brinell.auditing.clock import Allowance, Clock, Stopped
+from brinell.auditing.clock import PATIENCE, Allowance, Clock, Stopped
 from brinell.auditing.ledger import Ledger, Work
 from brinell.auditing.plan import Plan, Stage, find
 from brinell.auditing.settle import settling
@@ -101,6 +103,7 @@ class Driver:
         findings: Sequence[str] = (),
         on_progress: Callable[[Progress], None],
         on_note: Callable[[str], None],
+        on_left_out: Callable[[str, str], None],
     ) -> None:
         self.target = target
         self.data = data
@@ -114,6 +117,8 @@ class Driver:
         self.board = Board(len(data.y), plan.soundness)
         self._on_progress = on_progress
         self._on_note = on_note
+        self._on_left_out = on_left_out
+        self.dropped: dict[str, float] = {}  # by stage: seconds of worker time on work that was cut short
         self._work = ledger.work()
         self._done = {(work.engine, work.shard) for work in self._work}
         self._cut: list[str] = ledger.manifest().get("cut", [])
@@ -151,27 +156,32 @@ class Driver:
             return
 
         allowance = self._allowance(phase)
-        futures = {workers.submit(engine, shard, threat, allowance): (name, shard) for name, shard in todo}
-        for count, future in enumerate(as_completed(futures), 1):
-            name, shard = futures[future]
-            try:
-                outcome = future.result()
-            except Stopped as stopped:
-                if stopped.reason != "price":
-                    raise
-                self._cut_short(stage)
-                continue
-            self._record(stage, phase, name, shard, outcome)
-            self._on_progress(
-                Progress(
-                    stage,
-                    phase.radius,
-                    done + count,
-                    total,
-                    len(self.board.open(min(phase.radius, max(self.question.radii)))),
-                    self.clock.elapsed,
+        self.dropped.setdefault(stage.label, 0.0)
+        tasks = {workers.submit(engine, shard, threat, allowance): (name, shard) for name, shard in todo}
+        try:
+            for count, task in enumerate(workers.ended(tasks), 1):
+                name, shard = tasks[task]
+                try:
+                    outcome = task.outcome()
+                except Stopped as stopped:
+                    if stopped.reason != "price":
+                        raise
+                    self._cut_short(stage)
+                    continue
+                self._record(stage, phase, name, shard, outcome)
+                task.recorded = True
+                self._on_progress(
+                    Progress(
+                        stage,
+                        phase.radius,
+                        done + count,
+                        total,
+                        len(self.board.open(min(phase.radius, max(self.question.radii)))),
+                        self.clock.elapsed,
+                    )
                 )
-            )
+        finally:
+            self.dropped[stage.label] += sum(task.seconds for task in tasks if not task.recorded)
 
     def _due(self, phase: _Phase) -> bool:
         """Whether the turn of this phase has come, and its stage was not cut short before."""
@@ -265,7 +275,7 @@ class Driver:
         """The engine of a stage; None, with a note, where this target or set is beyond it."""
         row = stage.row
         if row.sets and self.question.threat.set.name not in row.sets:
-            self._on_note(f"{stage.label} left out: it answers for {' and '.join(row.sets)} only")
+            self._on_left_out(stage.label, f"it answers for {' and '.join(row.sets)} only")
             return None
         built = build(stage)
         if row.kind == "attack":
@@ -274,19 +284,19 @@ class Driver:
             model = self._forest if built.reads is Forest else self._graph
             reason = model if isinstance(model, str) else built.unfit(model)
             if reason is not None:
-                self._on_note(f"{stage.label} left out: {reason}")
+                self._on_left_out(stage.label, reason)
                 return None
             return settling(built.demanding(self.plan.soundness), model, stage.label)
         if row.kind == "vote":
             if not isinstance(self.target.backend, Smoothed):
-                self._on_note(f"{stage.label} left out: {NO_VOTE}")
+                self._on_left_out(stage.label, NO_VOTE)
                 return None
             if self.plan.soundness is not Soundness.REAL:
-                self._on_note(f"{stage.label} left out: {TOO_WEAK}, and this run counts from {self.plan.soundness} on")
+                self._on_left_out(stage.label, f"{TOO_WEAK}, and this run counts from {self.plan.soundness} on")
                 return None
             return voting(built, stage.label)
         if not isinstance(self._graph, Graph):
-            self._on_note(f"{stage.label} left out: {self._graph}")
+            self._on_left_out(stage.label, self._graph)
             return None
         return proving(built, self._graph, stage.label)
 
@@ -302,38 +312,108 @@ class Driver:
 
 
 @final
+class _Task:
+    """An engine on a shard, for whichever worker is free. recorded: whether what it came to was written down."""
+
+    def __init__(self, engine: Engine, shard: Shard, threat: Threat, allowance: Allowance) -> None:
+        self.engine = engine
+        self.shard = shard
+        self.threat = threat
+        self.allowance = allowance
+        self.recorded = False
+        self._begun: float | None = None
+        self._ended: float | None = None
+        self._outcome: Outcome | BaseException | None = None
+
+    def perform(self, target: Target) -> None:
+        """Do it, and keep what came of it, or what it raised."""
+        self._begun = time.monotonic()
+        try:
+            self.allowance.checkpoint()
+            self._outcome = perform(self.engine, target, self.shard, self.threat, self.allowance.checkpoint)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the outcome is asked for
+            self._outcome = error
+        self._ended = time.monotonic()
+
+    def outcome(self) -> Outcome:
+        """What came of it, once it has ended."""
+        if isinstance(self._outcome, BaseException):
+            raise self._outcome
+        assert self._outcome is not None
+        return self._outcome
+
+    @property
+    def seconds(self) -> float:
+        """Seconds it has taken, so far or to its end."""
+        if self._begun is None:
+            return 0.0
+        return (self._ended or time.monotonic()) - self._begun
+
+
+@final
 class _Workers:
-    """Threads with a copy of the target each. Leaving ends them at their next checkpoint."""
+    """Threads with a copy of the target each. Leaving early ends them at their next checkpoint.
+
+    A call of the model that does not return cannot be ended: the thread is a daemon, is waited for no longer than the
+    clock's patience, and is left behind. It writes nothing: what is recorded is recorded by the driver.
+    """
 
     def __init__(self, target: Target, count: int, clock: Clock) -> None:
         self._clock = clock
         self._threads = torch.get_num_threads()
-        self._targets: queue.SimpleQueue[Target] = queue.SimpleQueue()
-        for copy in [target, *(target.copy() for _ in range(count - 1))]:
-            self._targets.put(copy)
-        self._pool = ThreadPoolExecutor(count, "brinell", lambda: torch.set_num_threads(1))
+        self._todo: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[_Task] = queue.SimpleQueue()
+        copies = [target, *(target.copy() for _ in range(count - 1))]
+        self._workers = [
+            threading.Thread(target=self._work, args=(copy,), name="brinell", daemon=True) for copy in copies
+        ]
 
     def __enter__(self) -> "_Workers":
         torch.set_num_threads(1)
+        for worker in self._workers:
+            worker.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self._clock.interrupt()
-        self._pool.shutdown(cancel_futures=True)
+        for _worker in self._workers:
+            self._todo.put(None)
+        until = None if kind is None else time.monotonic() + PATIENCE
+        for worker in self._workers:
+            worker.join(None if until is None else max(0.0, until - time.monotonic()))
         torch.set_num_threads(self._threads)
 
-    def submit(self, engine: Engine, shard: Shard, threat: Threat, allowance: Allowance) -> Future[Outcome]:
+    def submit(self, engine: Engine, shard: Shard, threat: Threat, allowance: Allowance) -> _Task:
         """Have an engine run on a shard by whoever is free."""
-        return self._pool.submit(self._perform, engine, shard, threat, allowance)
+        task = _Task(engine, shard, threat, allowance)
+        self._todo.put(task)
+        return task
 
-    def _perform(self, engine: Engine, shard: Shard, threat: Threat, allowance: Allowance) -> Outcome:
-        allowance.checkpoint()
-        target = self._targets.get()
-        try:
-            return perform(engine, target, shard, threat, allowance.checkpoint)
-        finally:
-            self._targets.put(target)
+    def ended(self, tasks: Collection[_Task]) -> Iterator[_Task]:
+        """These tasks as they end. Raises Stopped where one has not ended a little after the deadline."""
+        for _ in tasks:
+            try:
+                yield self._done.get(timeout=self._clock.patience)
+            except queue.Empty:
+                raise Stopped("budget") from None
+
+    def _work(self, target: Target) -> None:
+        torch.set_num_threads(1)
+        while (task := self._todo.get()) is not None:
+            task.perform(target)
+            self._done.put(task)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Here torch keeps to one thread: sums are not reordered by how many share them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def graph_of(target: Target, x: Inputs) -> Graph | str:

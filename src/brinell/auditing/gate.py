@@ -3,13 +3,14 @@
 import operator
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from math import isclose
 from typing import final
 
 from brinell.auditing.audit import Audit
 from brinell.auditing.compare import compare
+from brinell.auditing.result import RadiusResult, spelled
 from brinell.errors import CannotRun, UsageError
 from brinell.evidence import Bracket, clopper_pearson
 
@@ -41,12 +42,16 @@ class Ruling:
 @final
 @dataclass(frozen=True)
 class Requirement:
-    """`figure@radius >= value`: figure is certified, unbroken, open, broken or clean (which takes no radius)."""
+    """`figure@radius >= value`: figure is certified, unbroken, open, broken or clean (which takes no radius).
+
+    label: the radius as it was written.
+    """
 
     figure: str
     radius: float | None
     at_least: bool
     value: float
+    label: str = field(default="", compare=False)
 
     @classmethod
     def parse(cls, text: str) -> "Requirement":
@@ -66,14 +71,18 @@ class Requirement:
             raise UsageError(f"requirement {text!r}: {match['value']!r} is not a number; write e.g. 0.4") from None
         if not 0 <= value <= 1:
             raise UsageError(f"requirement {text!r}: {value:g} is not a fraction; write 40 % as 0.4")
-        return cls(match["figure"], radius, match["op"] == ">=", value)
+        return cls(match["figure"], radius, match["op"] == ">=", value, match["radius"] or "")
 
     def __str__(self) -> str:
-        at = "" if self.radius is None else f"@{self.radius:g}"
+        at = "" if self.radius is None else f"@{self.label or spelled(self.radius)}"
         return f"{self.figure}{at}{'>=' if self.at_least else '<='}{self.value:g}"
 
     def decide(self, audit: Audit) -> Ruling:
-        """Pass or fail where the whole 95 % Clopper-Pearson interval says so, else inconclusive; no figure fails."""
+        """Pass or fail where the whole 95 % Clopper-Pearson interval says so, else inconclusive; no figure fails.
+
+        Neither where it rests on what is not known: an edge that no engine worked on, or an upper edge that a severe
+        finding, not accepted, speaks against. What such an edge could only make worse, or only better, still stands.
+        """
         counted = self._count(audit)
         if counted is None:
             return Ruling(str(self), Outcome.FAIL, "no such figure in this run")
@@ -91,7 +100,32 @@ class Requirement:
             else Outcome.FAIL
         )
         seen = f"{count / n:.4f} of {n}, 95 % interval [{low:.4f}, {high:.4f}]"
+        reasons = self._shaken(audit, outcome)
+        if reasons:
+            return Ruling(str(self), Outcome.INCONCLUSIVE, "; ".join([*reasons, seen]))
         return Ruling(str(self), outcome, seen + self._votes(audit))
+
+    def _shaken(self, audit: Audit, outcome: Outcome) -> list[str]:
+        """Why this outcome would not stand if the edges it rests on were what they may be; nothing where it would."""
+        known = self._known(audit)
+        if known is None:
+            return []
+        undecided, passed = outcome is Outcome.INCONCLUSIVE, outcome is Outcome.PASS
+        less = undecided or self.at_least == passed  # a lower figure would overturn it
+        more = undecided or self.at_least != passed  # a higher one would
+        reasons = []
+        if (self.figure in ("unbroken", "open") and less) or (self.figure == "broken" and more):
+            reasons += _about_upper(audit, known)
+        if (self.figure == "certified" and more) or (self.figure == "open" and less):
+            reasons += [] if known.certified_asked else [f"not asked: no proof worked at {known.set} {known.label}"]
+        return reasons
+
+    def _known(self, audit: Audit) -> RadiusResult | None:
+        """What the run says of this radius."""
+        radius = self.radius
+        if radius is None:
+            return None
+        return next((r for r in audit.result.radii if isclose(r.radius, radius, rel_tol=1e-6)), None)
 
     def _votes(self, audit: Audit) -> str:
         """What the figure rests on, where that is not proofs alone."""
@@ -103,10 +137,10 @@ class Requirement:
     def _count(self, audit: Audit) -> tuple[int, int] | None:
         if self.radius is None:
             return audit.result.clean_count
-        known = next((r for r in audit.radii if isclose(r, self.radius, rel_tol=1e-6)), None)
+        known = self._known(audit)
         if known is None:
             return None
-        bracket: Bracket = audit.at(known)
+        bracket: Bracket = audit.at(known.radius)
         counts = {
             "certified": bracket.certified_count,
             "unbroken": bracket.n - bracket.broken_count,
@@ -153,5 +187,15 @@ def _against(baseline: Audit, audit: Audit) -> list[Ruling]:
     for d in differences:
         seen = f"{d.before:.4f} before, {d.after:.4f} now; {d.lost} lost, {d.gained} gained, p = {d.worse_p_value:.3g}"
         outcome = Outcome.FAIL if d.n == 0 or d.worse_p_value < _SIGNIFICANT else Outcome.PASS
-        rulings.append(Ruling(f"{d.edge}@{d.radius:g} not worse than the baseline", outcome, seen))
+        known = next(r for r in audit.result.radii if r.radius == d.radius)
+        reasons = _about_upper(audit, known) if d.edge == "unbroken" and outcome is Outcome.PASS else []
+        if reasons:
+            outcome = Outcome.INCONCLUSIVE
+        rulings.append(Ruling(f"{d.edge}@{d.label} not worse than the baseline", outcome, "; ".join([*reasons, seen])))
     return rulings
+
+
+def _about_upper(audit: Audit, known: RadiusResult) -> list[str]:
+    """Why the upper edge at a radius may be far lower than it looks."""
+    asked = [] if known.unbroken_asked else [f"not asked: no attack worked at {known.set} {known.label}"]
+    return asked + [f"{f.code}: {f.message}" for f in audit.result.doubts]

@@ -159,6 +159,25 @@ class Ledger:
             )
             self._db.execute("INSERT INTO work VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", astuple(work))
 
+    def add(
+        self,
+        question: str,
+        shard: str,
+        evidence: Iterable[Evidence],
+        tensors: Mapping[str, Tensor],
+        entries: Mapping[str, Any],
+    ) -> None:
+        """Evidence that no stage of the plan is charged for, and entries of the manifest: all or nothing."""
+        evidence = list(evidence)
+        for e in evidence:
+            check_evidence(e)
+        artifact = self._store(tensors) if tensors else None
+        rows = [(question, e.item, e.engine, shard, *_columns(e, artifact)) for e in evidence]
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO evidence VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            texts = [(key, json.dumps(value)) for key, value in entries.items()]
+            self._db.executemany("INSERT OR REPLACE INTO manifest VALUES (?, ?)", texts)
+
     def done(self, question: str) -> set[tuple[str, str]]:
         """(engine, shard) of all work recorded for a question."""
         return set(self._db.execute("SELECT engine, shard FROM work WHERE question = ?", (question,)))

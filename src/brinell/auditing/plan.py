@@ -60,6 +60,15 @@ class Stage(BaseModel):
         """Whether it needs to see more. An exact engine reads a model, whether or not the model has gradients."""
         return self.row.access > (sight if self.row.kind == "exact" else access)
 
+    def answers_for(self, set: str) -> bool:
+        """Whether it has anything to say about a perturbation set of this name."""
+        return not self.row.sets or set in self.row.sets
+
+    @property
+    def attacks(self) -> bool:
+        """Whether it searches for witnesses alone, beyond a first look."""
+        return self.row.kind == "attack" and self.engine != "Clean"
+
     @property
     def row(self) -> Row:
         """The engine's row of the catalogue."""

@@ -6,7 +6,7 @@ Each check looks at answers of the target to a few clean examples, and returns f
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import torch
 
@@ -30,27 +30,60 @@ _SAME = 1e-4
 _HOPELESS = ("outside-box", "classes")
 """Findings that no audit can go on with, accepted or not."""
 
+_FEW = 16
+"""Examples looked at however slow the model is."""
+
+_ASKED = 8
+"""Passes that a preflight makes over its examples, about."""
+
+UNCHECKED = "unchecked"
+"""The code of the finding that says that others may be missing."""
+
 _FLAT_SHARE = 0.05
 """The share of zero gradients from which the gradient attacks are not to be believed."""
 
 
 def check(target: Target, data: Dataset) -> list[Finding]:
     """All findings on the examples, severe ones first."""
-    probe = data.take(PROBE, seed=0, balanced=True)
+    return ordered(look(target, data))
+
+
+def look(target: Target, data: Dataset, seconds: float | None = None) -> Iterator[Finding]:
+    """The same one by one, as they are seen. seconds: to look for, of a model so slow that only a few examples fit."""
+    size = PROBE if seconds is None else _affordable(target, data, seconds)
+    probe = data.take(size, seed=0, balanced=True)
+    if size < min(PROBE, len(data)):
+        yield cut_short()
     x, y = probe.x, probe.y
-    findings = [*_on_data(target, data)]
+    yield from _on_data(target, data)
+    seen: list[Finding] = []
     try:
-        findings += list(_on_answers(target, x, y))
+        for f in _on_answers(target, x, y):
+            seen.append(f)
+            yield f
     except TargetError as error:
         good = _which(target, x)
-        findings.append(_on_errors(good, error))
+        yield _on_errors(good, error)
         if good.any() and not good.all():
-            findings += _on_answers(target, x[good], y[good])
+            yield from (f for f in _on_answers(target, x[good], y[good]) if f not in seen)
+
+
+def ordered(findings: Iterable[Finding]) -> list[Finding]:
+    """Severe ones first."""
     order = ("severe", "warning", "note")
     return sorted(findings, key=lambda f: order.index(f.severity))
 
 
-def accept(findings: list[Finding], accepted: set[str]) -> list[Finding]:
+def cut_short() -> Finding:
+    """What is said where there was no time to look at everything."""
+    return _warning(
+        UNCHECKED,
+        "the budget did not suffice for the whole preflight: what it would have found is not known",
+        "give it more time, or a faster model",
+    )
+
+
+def accept(findings: Sequence[Finding], accepted: Collection[str]) -> list[Finding]:
     """The findings with those accepted by code marked.
 
     Raises Inconclusive if a severe one is left, UsageError for one that cannot be accepted.
@@ -63,7 +96,8 @@ def accept(findings: list[Finding], accepted: set[str]) -> list[Finding]:
     if left:
         first = left[0]
         raise Inconclusive(
-            f"{first.code}: {first.message}; {first.remedy}, or go on with --accept {first.code}"
+            f"{first.code}: {first.message}; {first.remedy}, or go on with --accept {first.code}, in Python "
+            f"accept={tuple(f.code for f in left)!r}"
             + (f" (and {', '.join(f.code for f in left[1:])})" if left[1:] else "")
         )
     return marked
@@ -99,6 +133,15 @@ def seconds_per_row(target: Target, x: Inputs) -> tuple[float, float]:
     return forward, _timed(lambda: ask.gradient(x, _bound(margin, y))) / len(x)
 
 
+def _affordable(target: Target, data: Dataset, seconds: float) -> int:
+    """How many examples can be looked at in this time; a few always are."""
+    x = data.x[:_FEW]
+    start = time.perf_counter()
+    answers(target, x)
+    each = max((time.perf_counter() - start) / len(x), 1e-9)
+    return int(min(PROBE, max(_FEW, seconds / (_ASKED * each))))
+
+
 def _on_data(target: Target, data: Dataset) -> Iterator[Finding]:
     low, high = float(data.x.min()), float(data.x.max())
     box = target.box
@@ -108,7 +151,8 @@ def _on_data(target: Target, data: Dataset) -> Iterator[Finding]:
             "outside-box",
             f"{outside} of {len(data)} examples leave the box [{box.low}, {box.high}]: they range over "
             f"[{low:g}, {high:g}]",
-            "give the box the inputs live in with --box, and --mean and --std if they were normalised",
+            ("divide by 255, or " if low >= 0 and 2 < high <= 255 else "")
+            + "give the box the inputs live in with --box, and --mean and --std if they were normalised",
         )
     elif box.bounded and high - low < box.width / 32:
         yield _warning(

@@ -6,8 +6,9 @@ Every figure is computed here, once, from the ledger; a face only shows it.
 import math
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from typing import Literal
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, final
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -47,6 +48,7 @@ class Diagnosis(_Record):
     examples: int = Field(description="correctly classified examples that were tried")
     radius: float = Field(description="of the evaluation that was put to the test")
     checks: tuple[str, ...] = Field(description="codes of the tests that could be executed")
+    left: tuple[str, ...] = Field(default=(), description="codes of the tests for which there was no time")
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -84,6 +86,14 @@ class RadiusResult(_Record):
     certified_interval: Interval
     unbroken_interval: Interval
     probable: int = Field(default=0, description="certified examples that rest on probabilistic certificates alone")
+    label: str = Field(default="", description="the radius as its user spells it, else its shortest repr")
+    certified_asked: bool = Field(
+        default=True, description="whether a proof worked at this radius, or nothing is open: else 0 is no figure"
+    )
+    unbroken_asked: bool = Field(
+        default=True,
+        description="whether an attack worked at this radius, or nothing is open: else it is no figure",
+    )
     soundness: dict[str, int] = Field(
         default={},
         description="examples with a proof, by what it assumes; those below the plan's level are not counted",
@@ -114,7 +124,16 @@ class EngineResult(_Record):
     failed: int = Field(default=0, description="examples near which the target raised, so that nothing was shown")
     forwards: int = Field(description="rows sent forward")
     gradients: int = Field(description="rows whose input gradient was taken")
-    seconds: float = Field(description="of worker time")
+    seconds: float = Field(description="of worker time, on work that is recorded")
+    state: Literal["complete", "unfinished", "not begun"] = "complete"
+    dropped: float = Field(default=0.0, description="of worker time, on work that was cut short and is not recorded")
+
+
+class LeftOut(_Record):
+    """A stage of the plan that this audit had no use for, and why."""
+
+    stage: str
+    reason: str
 
 
 class Provenance(_Record):
@@ -158,11 +177,31 @@ class Result(_Record):
     failure: Fraction = Field(
         default=None, description="probability that any probabilistic certificate is wrong, at most; None without any"
     )
-    notes: tuple[str, ...]
+    reading: str | None = Field(
+        default=None, description="one line: whether gradients were found honest or misleading, and what followed"
+    )
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = Field(description="what a reader has to know besides, the stages left out among it")
     seconds: float = Field(description="wall time, summed over resumptions")
+    scrutiny: float = Field(default=0.0, description="of it, on preflight and diagnosis")
     provenance: Provenance
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @property
+    def found(self) -> tuple[Finding, ...]:
+        """What the preflight and the diagnosis saw, each once, severe ones first."""
+        seen = {f.code: f for f in self.findings}
+        for f in () if self.diagnosis is None else self.diagnosis.findings:
+            mark = f.accepted or (f.code in seen and seen[f.code].accepted)
+            seen[f.code] = f.model_copy(update={"accepted": mark})
+        order = ("severe", "warning", "note")
+        return tuple(sorted(seen.values(), key=lambda f: order.index(f.severity)))
+
+    @property
+    def doubts(self) -> tuple[Finding, ...]:
+        """Severe findings that nobody accepted: reasons not to believe the upper edge."""
+        return tuple(f for f in self.found if f.severity == "severe" and not f.accepted)
 
     def to_json(self) -> str:
         """The contents of `result.json`."""
@@ -177,26 +216,38 @@ def summarise(ledger: Ledger, board: Board, items: Sequence[Item]) -> Result:
     findings = tuple(Finding.model_validate(f) for f in about["findings"])
     diagnosis = Diagnosis.model_validate(about["diagnosis"]) if about.get("diagnosis") else None
     codes = [f.code for f in (*findings, *(diagnosis.findings if diagnosis else ()))]
+    probed = gradients(plan, work, codes)
     asked = [i for i in items if i.predicted is not None]
     correct = sum(i.predicted == i.label for i in asked)
+    status = about.get("status", "running")
+    radii = tuple(_radius(board, identity["set"], _Asked.of(r, about, plan, work)) for r in identity["radii"])
+    left_out = tuple(LeftOut(stage=stage, reason=reason) for stage, reason in about.get("left_out", {}).items())
     return Result(
-        status=about.get("status", "running"),
+        status=status,
         n=board.n,
         clean=_fraction(correct, len(asked)),
         clean_count=(correct, len(asked)),
         clean_interval=wilson(correct, len(asked)),
         goal=about["goal"],
-        radii=tuple(_radius(board, identity["set"], r) for r in identity["radii"]),
+        radii=radii,
         curve=_curve(board, len(asked)) if any(w.radius == math.inf for w in work) else None,
-        classes=tuple(_classes(board, items, identity["set"], identity["radii"], about["classes"])),
-        engines=tuple(_engines(plan, work)),
+        classes=tuple(_classes(board, items, identity["set"], radii, about["classes"])),
+        engines=tuple(_engines(plan, work, about.get("dropped", {}), status, {stage.stage for stage in left_out})),
         findings=findings,
         diagnosis=diagnosis,
-        gradients=gradients(plan, work, codes),
+        gradients=probed,
         reactions=tuple(reactions(plan, work)),
         failure=_failure(board, work),
-        notes=(*about["notes"], *_raised(work), *_contested(board)),
+        reading=None if probed is None else probed.sentence,
+        left_out=left_out,
+        notes=(
+            *(f"{stage.stage} left out: {stage.reason}" for stage in left_out),
+            *about["notes"],
+            *_raised(work),
+            *_contested(board),
+        ),
         seconds=round(about.get("seconds", 0.0), 3),
+        scrutiny=round(about.get("scrutiny", 0.0), 3),
         provenance=Provenance(
             **about["environment"],
             target_digest=identity["target"],
@@ -214,11 +265,46 @@ def _curve(board: Board, asked: int) -> Curve:
     return Curve(asked=asked, distances=tuple(np.sort(found).tolist()))
 
 
-def _radius(board: Board, set: str, radius: float, items: Sequence[int] | None = None) -> RadiusResult:
+def spelled(radius: float) -> str:
+    """The shortest decimal that is this radius."""
+    short = f"{radius:.12g}"
+    return short if float(short) == radius else repr(radius)
+
+
+@final
+@dataclass(frozen=True)
+class _Asked:
+    """A radius, how it is written, and which edges of its bracket an engine worked on."""
+
+    radius: float
+    label: str
+    proved: bool
+    attacked: bool
+
+    @classmethod
+    def of(cls, radius: float, about: dict[str, Any], plan: Plan, work: Sequence[Work]) -> "_Asked":
+        """By the work on record: what seeks the smallest perturbation works at every radius, a first look at 0."""
+        at = {w.engine for w in work if w.radius in (radius, math.inf) and w.asked > w.failed}
+        stages = [stage for stage in plan.stages if stage.label in at and stage.sample is None]
+        kinds = {stage.row.kind for stage in stages if stage.label != LOOK or not radius}
+        label = about.get("labels", {}).get(repr(radius), spelled(radius))
+        return cls(radius, label, not kinds.isdisjoint(_PROVERS), not kinds.isdisjoint(_ATTACKERS))
+
+
+_PROVERS = ("proof", "exact", "vote")
+_ATTACKERS = ("attack", "exact")
+
+
+def _radius(board: Board, set: str, asked: _Asked, items: Sequence[int] | None = None) -> RadiusResult:
+    radius = asked.radius
     bracket = board.bracket(radius, items)
+    settled = bracket.open_count == 0
     return RadiusResult(
         set=set,
         radius=radius,
+        label=asked.label,
+        certified_asked=asked.proved or settled or bracket.certified_count > 0,
+        unbroken_asked=asked.attacked or settled or bool((board.distance[board.distance > 0] <= radius).any()),
         certified=_number(bracket.certified),
         unbroken=_number(bracket.unbroken),
         open=_number(bracket.open),
@@ -237,7 +323,7 @@ def _radius(board: Board, set: str, radius: float, items: Sequence[int] | None =
 
 
 def _classes(
-    board: Board, items: Sequence[Item], set: str, radii: Sequence[float], names: Sequence[str] | None
+    board: Board, items: Sequence[Item], set: str, radii: Sequence[RadiusResult], names: Sequence[str] | None
 ) -> list[ClassResult]:
     members: dict[int, list[Item]] = defaultdict(list)
     for item in items:
@@ -252,18 +338,28 @@ def _classes(
                 name=names[label] if names and label < len(names) else str(label),
                 n=len(own),
                 clean=_fraction(sum(i.predicted == i.label for i in asked), len(asked)),
-                radii=tuple(_radius(board, set, r, numbers) for r in radii),
+                radii=tuple(
+                    _radius(board, set, _Asked(r.radius, r.label, r.certified_asked, r.unbroken_asked), numbers)
+                    for r in radii
+                ),
             )
         )
     return results
 
 
-def _engines(plan: Plan, work: Sequence[Work]) -> list[EngineResult]:
+def _engines(
+    plan: Plan, work: Sequence[Work], dropped: dict[str, float], status: str, left_out: Collection[str]
+) -> list[EngineResult]:
+    """The stages that worked; of a run that has not ended also those it did not come to."""
     rows = {row.name: row for row in CATALOG}
+    worked = {w.engine for w in work}
+    begun = [i for i, stage in enumerate(plan.stages) if stage.label in worked or stage.label in dropped]
+    last = -1 if not begun else begun[-1]
     results = []
-    for stage in plan.stages:
+    for index, stage in enumerate(plan.stages):
         own = [w for w in work if w.engine == stage.label]
-        if not own:
+        ahead = status != "complete" and index >= last and stage.label not in left_out
+        if not own and not ahead:
             continue
         row = rows[stage.engine]
         assert row.kind != "learner" and row.kind != "transformation" and row.kind != "estimate"  # noqa: PT018 - no stage is one
@@ -281,6 +377,8 @@ def _engines(plan: Plan, work: Sequence[Work]) -> list[EngineResult]:
                 forwards=sum(w.forwards for w in own),
                 gradients=sum(w.gradients for w in own),
                 seconds=round(sum(w.seconds for w in own), 3),
+                state="complete" if not ahead else "unfinished" if index == last else "not begun",
+                dropped=round(dropped.get(stage.label, 0.0), 3),
             )
         )
     return results

@@ -23,6 +23,7 @@ def verify(
     radii: Sequence[float] | None = None,
     workers: int | None = None,
     soundness: str | Soundness = Soundness.REAL,
+    accept: Sequence[str] = (),
 ) -> Audit:
     """Prove what can be proved of how `target` answers on `data` under `threat`: the audit by the plan `proofs`.
 
@@ -30,4 +31,4 @@ def verify(
     which a certificate counts. Properties of boxes of inputs are decided by `brinell.proofs.decide`.
     """
     plan = load_plan("proofs").demanding(soundness)
-    return audit(target, data, threat, plan, budget, out, seed, radii=radii, workers=workers)
+    return audit(target, data, threat, plan, budget, out, seed, radii=radii, workers=workers, accept=accept)

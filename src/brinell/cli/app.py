@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from brinell import __version__
-from brinell.cli.leave import INTERRUPTED, fail
+from brinell.cli.leave import INTERRUPTED, fail, leave
 from brinell.cli.options import (
     Accept,
     AccessOption,
@@ -190,7 +190,8 @@ def attack(
     examples, target = sources.load()
     threat = Threat(set_of, sources.goals(), queries=queries)
     with Bar() as bar:
-        strike = alone(stage, target, examples, threat, seed, partial(bar.batch, stage.label, total=len(examples)))
+        tell = partial(bar.batch, stage.label, total=len(examples))
+        strike = alone(stage, target, examples, threat, seed, tell, sources.labels()[radii[-1]])
     if save is not None and kind is not None:
         write(save, kind, strike)
     if as_json:
@@ -227,13 +228,13 @@ def diagnose(
     from brinell.threat import Threat
 
     sources = sources_of(model, data, set_, weights, label, box, mean, std, n, balanced, goal, access, None, seed)
-    set_of, _ = sources.sets()
+    set_of, radii = sources.sets()
     examples, target = sources.load()
     diagnosis = put_to_the_test(target, examples, Threat(set_of, sources.goals()), seed=seed)
     if as_json:
         typer.echo(diagnosis.model_dump_json(indent=2))
     else:
-        Console(markup=False, highlight=False).print(diagnosis_table(diagnosis))
+        Console(markup=False, highlight=False).print(diagnosis_table(diagnosis, sources.labels()[radii[-1]]))
     if not diagnosis.believed:
         raise typer.Exit(4)
 
@@ -354,8 +355,7 @@ def verify(
     sources = sources_of(model, data, set_, weights, label, box, mean, std, n, balanced, goal, "weights", None, seed)
     seconds = budget_of(timeout, "--timeout")
     plan = demanding(load_plan("proofs"), soundness)
-    run = run_audit(sources, plan, seconds, accept or [], workers, out, diagnosing=False)
-    end(run, as_json)
+    end(run_audit(sources, plan, seconds, accept or [], workers, out), as_json)
 
 
 @app.command()
@@ -416,10 +416,9 @@ def resume(run: Run, budget: Budget = None, workers: Workers = None, as_json: As
         raise CannotRun(f"{run} holds a run that had not begun; give its command again")
     if not about["sources"]:
         raise UsageError(f"{run} was started from Python; call brinell.audit again with out={str(run)!r}")
-    accepted = [f["code"] for f in about["findings"] if f["accepted"]]
     plan = Plan.model_validate(about["identity"]["plan"])
-    sources, diagnosing = Sources.model_validate(about["sources"]), plan.name != "proofs"
-    end(run_audit(sources, plan, budget_of(budget), accepted, workers, run, diagnosing), as_json)
+    sources = Sources.model_validate(about["sources"])
+    end(run_audit(sources, plan, budget_of(budget), [], workers, run), as_json)
 
 
 @app.command()
@@ -496,6 +495,14 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
 
 def main() -> NoReturn:
     """Run a command and leave with its exit code."""
+    try:
+        _run()
+    except SystemExit as left:
+        leave(left.code if isinstance(left.code, int) else int(left.code is not None))
+
+
+def _run() -> NoReturn:
+    """Run a command; what it raises becomes a line and an exit code."""
     asked: list[int] = []
 
     def interrupt(number: int, _frame: FrameType | None) -> None:

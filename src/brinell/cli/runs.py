@@ -1,4 +1,4 @@
-"""What the commands that make a run have in common: sources, preflight, diagnosis, the audit, its page."""
+"""What the commands that make a run have in common: sources, the audit, its page."""
 
 import time
 from pathlib import Path
@@ -11,11 +11,10 @@ from brinell.cli.leave import INTERRUPTED, fail
 from brinell.errors import UsageError
 
 if TYPE_CHECKING:
-    from brinell.auditing import Audit, Diagnosis, Plan
+    from brinell.auditing import Audit, Plan
     from brinell.cli.sources import Sources
     from brinell.data import Dataset
     from brinell.targets import Target
-    from brinell.threat import Threat
 
 
 def sources_of(
@@ -85,12 +84,9 @@ def run_audit(
     accepted: list[str],
     workers: int | None,
     out: Path | None,
-    diagnosing: bool = True,
 ) -> "Audit":
-    """An audit from preflight to the end, or to an interruption: that one is told once its page is written."""
-    from brinell.auditing import accept, diagnosed
+    """An audit to its end, or to an interruption: that one is told once its page is written."""
     from brinell.auditing import audit as run
-    from brinell.auditing import check as preflight
     from brinell.cli.progress import Bar
     from brinell.threat import Threat
 
@@ -98,16 +94,11 @@ def run_audit(
     set_, radii = sources.sets()
     threat = Threat(set_, sources.goals(), queries=sources.queries)
     examples, target = sources.load()
-    threat.within(target.box)  # a radius that cannot be right is refused before anything is measured
-    findings = accept(preflight(target, examples), set(accepted))
     out = out or _folder(sources, target, examples, plan)
-    diagnosis = (
-        None if not diagnosing or diagnosed(out) else _diagnosis(target, examples, threat, seconds, sources.seed)
-    )
     left = None
     if seconds is not None:
         left = max(0.0, seconds - _REPORTING * min(1.0, seconds / 60) - (time.monotonic() - start))
-    with Bar() as bar:
+    with Bar(sources.labels()) as bar:
         return run(
             target,
             examples,
@@ -118,27 +109,11 @@ def run_audit(
             sources.seed,
             radii=radii,
             workers=workers,
-            findings=findings,
-            diagnosis=diagnosis,
+            accept=accepted,
+            labels=sources.labels(),
             sources=sources.model_dump(mode="json"),
             on_progress=bar.step,
         )
-
-
-def _diagnosis(
-    target: "Target", data: "Dataset", threat: "Threat", seconds: float | None, seed: int
-) -> "Diagnosis | None":
-    """Whether what follows is to be believed, for its page; None where a tenth of the budget does not suffice."""
-    from brinell.auditing import diagnose
-    from brinell.auditing.clock import Clock, Stopped
-
-    if not threat.set.radius > 0:
-        return None
-    clock = Clock(None if seconds is None else seconds / 10)
-    try:
-        return diagnose(target, data, threat, seed=seed, checkpoint=clock.checkpoint)
-    except Stopped:
-        return None
 
 
 _REPORTING = 3.0

@@ -24,10 +24,10 @@ def findings_table(findings: "Sequence[Finding]") -> RenderableType:
     )
 
 
-def diagnosis_table(diagnosis: "Diagnosis") -> RenderableType:
-    """What was put to the test, and what came of it."""
+def diagnosis_table(diagnosis: "Diagnosis", label: str) -> RenderableType:
+    """What was put to the test, and what came of it. label: the radius as it was written."""
     checks = ", ".join(diagnosis.checks) or "nothing"
-    tried = f"{diagnosis.examples} examples tried at radius {diagnosis.radius:g}: {checks}"
+    tried = f"{diagnosis.examples} examples tried at radius {label}: {checks}"
     if not diagnosis.findings:
         return Group(_text(tried), "nothing found that speaks against believing the evaluation")
     rows = [
@@ -121,7 +121,7 @@ def comparison_table(differences: "Sequence[Difference]") -> RenderableType:
     """Paired differences."""
     rows = [
         (
-            f"{d.edge}@{d.radius:g}",
+            f"{d.edge}@{d.label}",
             str(d.n),
             f"{d.before:.4f}",
             f"{d.after:.4f}",

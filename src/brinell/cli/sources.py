@@ -80,8 +80,7 @@ class Sources(BaseModel):
 
     def sets(self) -> tuple[PerturbationSet, tuple[float, ...]]:
         """(the set at its largest radius, all radii). An infinite one is for attacks that seek the smallest change."""
-        name, _, rest = self.set.partition(":")
-        rules, _, numbers = rest.rpartition(":")
+        name, rules, numbers = self._parts()
         if name not in (*_SETS, FEATURES) or not numbers or (name == FEATURES) != bool(rules):
             raise UsageError(
                 f"--set {self.set!r} is not understood; write e.g. linf:8/255 or l2:0.25,0.5, or for a table "
@@ -92,6 +91,17 @@ class Sources(BaseModel):
             return _SETS[name](radii[-1]), radii
         data = load_data(self.data, label=self.label)  # its columns have the names and the spread that rules speak of
         return Features(radii[-1], *read_rules(Path(rules), data.features, data.x)), radii
+
+    def labels(self) -> dict[float, str]:
+        """Every radius as it was written."""
+        numbers = [text.strip() for text in self._parts()[2].split(",")]
+        return {float("inf") if text == "inf" else parse_radius(text): text for text in reversed(numbers)}
+
+    def _parts(self) -> tuple[str, str, str]:
+        """(name, file of rules, radii) of the set."""
+        name, _, rest = self.set.partition(":")
+        rules, _, numbers = rest.rpartition(":")
+        return name, rules, numbers
 
     def goals(self) -> Goal:
         """What the adversary wants."""

@@ -131,7 +131,7 @@ def transfer(
         shares = [[made.cell(source, name).fooled.rate for name in made.names] for source in made.names]
         chart = heat_map(made.names, made.names, shares, "shown to", "crafted on")
         write_atomically(picture_path, picture(chart, picture_path))
-    return _figures(made, targets, models, common, f"{set_of.name} {radii[0]:g}", len(examples))
+    return _figures(made, targets, models, common, f"{set_of.name} {common.labels()[radii[0]]}", len(examples))
 
 
 def _figures(

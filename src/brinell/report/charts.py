@@ -4,6 +4,7 @@ Each colour of a specification stands for a name; in the SVG it becomes the page
 follows the reader's light or dark setting like the text around it.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, final
 from markupsafe import Markup, escape
 
 from brinell.auditing.result import Curve, Interval, Result
-from brinell.report.words import number, percent
+from brinell.report.words import certified, label, number, percent, unbroken
 
 if TYPE_CHECKING:
     import altair as alt
@@ -34,10 +35,7 @@ COLOURS = {
 def curve(result: Result) -> Markup:
     """The bracket over the radius, in a wide and a narrow drawing of which the style shows one."""
     title = f"Bracket by {result.radii[0].set} radius"
-    said = "; ".join(
-        f"at {number(r.radius)}: {percent(r.certified)} certified, {percent(r.unbroken)} not yet broken"
-        for r in result.radii
-    )
+    said = "; ".join(f"at {label(r)}: {certified(r)} certified, {unbroken(r)} not yet broken" for r in result.radii)
     description = f"Clean accuracy {percent(result.clean)}; {said}."
     return Markup("").join(
         _svg(_curve(result, width, height), name, title, description)
@@ -60,18 +58,28 @@ def distances(result: Result) -> Markup:
 @final
 @dataclass(frozen=True)
 class _Point:
-    """Both edges at one radius, each with what sampling leaves uncertain about it."""
+    """Both edges at one radius, each with what sampling leaves uncertain about it, and whether it was asked about."""
 
     radius: float
     lower: float
     lower_interval: Interval
+    lower_asked: bool
     upper: float
     upper_interval: Interval
+    upper_asked: bool
 
 
 def _points(result: Result) -> list[_Point]:
     return [
-        _Point(r.radius, r.certified, r.certified_interval, r.unbroken, r.unbroken_interval)
+        _Point(
+            r.radius,
+            r.certified,
+            r.certified_interval,
+            r.certified_asked,
+            r.unbroken,
+            r.unbroken_interval,
+            r.unbroken_asked,
+        )
         for r in result.radii
         if r.certified is not None and r.unbroken is not None
     ]
@@ -89,7 +97,9 @@ def _curve(result: Result, width: int, height: int) -> "alt.LayerChart":
         "x:Q",
         title=f"{result.radii[0].set} radius",
         scale=alt.Scale(domain=[0, 1.05 * max(radii) or 1], nice=False),
-        axis=alt.Axis(values=_ticks(radii, spacing=90 / width), labelExpr=_labels(radii), labelFlush=False, grid=False),
+        axis=alt.Axis(
+            values=_ticks(radii, spacing=90 / width), labelExpr=_labels(result), labelFlush=False, grid=False
+        ),
     )
     y = alt.Y(
         "y:Q",
@@ -104,11 +114,11 @@ def _curve(result: Result, width: int, height: int) -> "alt.LayerChart":
             .mark_rect(color=COLOURS[state], opacity=0.45 if state == "open" else 0.22)
             .encode(x=x, y=y, x2="x2:Q", y2="y2:Q")
         )
-    lower = [{"x": p.radius, "y": p.lower, "low": p.lower_interval[0], "high": p.lower_interval[1]} for p in points]
-    upper = [{"x": p.radius, "y": p.upper, "low": p.upper_interval[0], "high": p.upper_interval[1]} for p in points]
+    lower = [_place(p.radius, p.lower, p.lower_interval) for p in points if p.lower_asked]
+    upper = [_place(p.radius, p.upper, p.upper_interval) for p in points if p.upper_asked]
     for colour, edge, first in (
-        (COLOURS["certified"], lower, [{"x": 0.0, "y": p.lower} for p in points[:1]]),
-        (COLOURS["broken"], upper, [{"x": 0.0, "y": start} for _ in points[:1]]),
+        (COLOURS["certified"], lower, [{"x": 0.0, "y": p["y"]} for p in lower[:1]]),
+        (COLOURS["broken"], upper, [{"x": 0.0, "y": start} for _ in upper[:1]]),
     ):
         line = alt.Chart(alt.Data(values=[*first, *edge])).encode(x=x, y=y)
         base = alt.Chart(alt.Data(values=edge)).encode(x=x)
@@ -175,6 +185,12 @@ def _laid(layers: "alt.LayerChart | alt.FacetChart", width: int, height: int) ->
     return chart
 
 
+def _place(radius: float, edge: float, interval: Interval) -> dict[str, float]:
+    """One point of an edge as the drawing takes it."""
+    low, high = interval
+    return {"x": radius, "y": edge, "low": low, "high": high}
+
+
 def _boxes(points: Sequence[_Point], start: float) -> dict[str, list[dict[str, float]]]:
     """What is certified, open and broken between one radius and the next; at radius 0 `start` is unbroken."""
     spans = [
@@ -200,9 +216,9 @@ def _ticks(radii: Sequence[float], spacing: float) -> list[float]:
     return [0.0, *reversed(kept)] if max(radii) else [0.0]
 
 
-def _labels(radii: Sequence[float]) -> str:
+def _labels(result: Result) -> str:
     """A Vega expression that writes each tick as the page writes radii."""
-    cases = "".join(f"datum.value == {r!r} ? '{number(r)}' : " for r in radii)
+    cases = "".join(f"datum.value == {r.radius!r} ? {json.dumps(label(r))} : " for r in result.radii)
     return f"{cases}format(datum.value, '~g')"
 
 

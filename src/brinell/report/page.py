@@ -41,8 +41,8 @@ def render(audit: Audit) -> str:
         n_asked=asked(result.radii[-1]),
         outcome=outcome(result),
         status=STATUS[result.status],
-        proofs=any(e.kind != "attack" for e in result.engines),
-        severe=[f for f in result.findings if f.severity == "severe"],
+        partial=result.status != "complete",
+        severe=[f for f in result.found if f.severity == "severe"],
         findings=sorted(result.findings, key=_severity),
         curve=curve(result),
         distances=distances(result),
@@ -64,9 +64,10 @@ def render(audit: Audit) -> str:
 @final
 @dataclass(frozen=True)
 class Cost:
-    """A stage with its share of all worker time, 0 to 1."""
+    """A stage with the worker time it took, also on what was cut short, and its share of all, 0 to 1."""
 
     engine: EngineResult
+    seconds: float
     share: float
 
 
@@ -88,8 +89,11 @@ _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 
 
 def _costs(result: Result) -> list[Cost]:
-    total = sum(e.seconds for e in result.engines)
-    return [Cost(e, e.seconds / total if total else 0.0) for e in result.engines]
+    if all(e.state == "not begun" for e in result.engines):
+        return []
+    taken = [e.seconds + e.dropped for e in result.engines]
+    total = sum(taken)
+    return [Cost(e, t, t / total if total else 0.0) for e, t in zip(result.engines, taken, strict=True)]
 
 
 def _hardest(result: Result) -> tuple[ClassResult, ...]:

@@ -1,6 +1,7 @@
 """The result in a terminal: one row a radius."""
 
 from pathlib import Path
+from typing import Literal
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -8,7 +9,19 @@ from rich.table import Table
 from rich.text import Text
 
 from brinell.auditing.result import Interval, RadiusResult, Result
-from brinell.report.words import STATUS, chance, count, demanded, duration, line, number, percent
+from brinell.report.words import (
+    STATUS,
+    certified,
+    chance,
+    count,
+    demanded,
+    duration,
+    label,
+    line,
+    percent,
+    told,
+    unbroken,
+)
 
 
 def table(result: Result, page: str | Path | None = None) -> RenderableType:
@@ -32,10 +45,10 @@ def table(result: Result, page: str | Path | None = None) -> RenderableType:
         lines.append(Text(demanded(result), "dim"))
     if chance(result):
         lines.append(Text(chance(result), "dim"))
-    for finding in result.findings:
-        if finding.severity == "severe":
-            accepted = "accepted" if finding.accepted else "not accepted"
-            lines.append(Text(line(f"severe, {accepted}: {finding.code} {finding.message}"), "red"))
+    lines += [Text(told(f), _COLOURS[f.severity]) for f in result.found if f.severity in _COLOURS]
+    lines += [Text(line(note), "dim") for note in result.notes]
+    if result.reading is not None:
+        lines.append(Text(line(result.reading)))
     status = STATUS[result.status]
     lines.append(Text(status, "yellow") if status else Text(f"complete in {duration(result.seconds)}", "dim"))
     if page is not None:
@@ -43,13 +56,16 @@ def table(result: Result, page: str | Path | None = None) -> RenderableType:
     return Group(*lines)
 
 
+_COLOURS = {"severe": "red", "warning": "yellow"}
+
 _COLUMNS = ("set", "radius", "certified", "", "unbroken", "", "open", "errors")
 
 
 def _rows(result: Result) -> Table:
     rows = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name, style in zip(_COLUMNS, ("", "", "cyan", "dim", "cyan", "dim", "", ""), strict=True):
-        rows.add_column(name, justify="left" if name in ("set", "") else "right", style=style, no_wrap=True)
+        side: Literal["left", "right"] = "left" if name in ("set", "") else "right"
+        rows.add_column(name, justify=side, style=style, no_wrap=name != "radius", overflow="fold")
     for r in result.radii:
         rows.add_row(*map(Text, _cells(r)))
     return rows
@@ -59,11 +75,11 @@ def _cells(r: RadiusResult) -> tuple[str, ...]:
     known = r.certified is not None
     return (
         line(r.set),
-        number(r.radius),
-        percent(r.certified),
-        _interval(r.certified_interval) if known else "",
-        percent(r.unbroken),
-        _interval(r.unbroken_interval) if known else "",
+        label(r),
+        certified(r),
+        _interval(r.certified_interval) if known and r.certified_asked else "",
+        unbroken(r),
+        _interval(r.unbroken_interval) if known and r.unbroken_asked else "",
         count(r.counts["open"]),
         count(r.errors),
     )

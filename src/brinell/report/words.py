@@ -4,7 +4,8 @@ import math
 import re
 import unicodedata
 
-from brinell.auditing.result import Interval, RadiusResult, Result
+from brinell.auditing.audit import NOT_ASKED
+from brinell.auditing.result import Finding, Interval, RadiusResult, Result
 from brinell.evidence import Soundness, State
 
 _ESCAPES = re.compile(
@@ -54,6 +55,27 @@ def number(value: float) -> str:
     return short
 
 
+def label(radius: RadiusResult) -> str:
+    """A radius as its user spells it."""
+    return line(radius.label) or number(radius.radius)
+
+
+def certified(radius: RadiusResult) -> str:
+    """The lower edge, or that nobody worked on it."""
+    return percent(radius.certified) if radius.certified_asked else NOT_ASKED
+
+
+def unbroken(radius: RadiusResult) -> str:
+    """The upper edge, or that nobody worked on it."""
+    return percent(radius.unbroken) if radius.unbroken_asked else NOT_ASKED
+
+
+def told(finding: Finding) -> str:
+    """How a finding is announced: its severity, whether it was accepted, its code and what was seen."""
+    accepted = ", accepted" if finding.accepted else ""
+    return line(f"{finding.severity}{accepted}: {finding.code}: {finding.message}")
+
+
 def count(value: int) -> str:
     """`12,345`."""
     return f"{value:,}"
@@ -90,7 +112,7 @@ def arithmetic(radius: RadiusResult, least: Soundness = Soundness.REAL) -> str:
     total = sum(n for n, _ in known)
     weak = "" if least is Soundness.REAL else ", and so count as open"
     said = "; ".join(f"{count(n)} {_ARITHMETIC[level]}{'' if level.covers(least) else weak}" for n, level in known)
-    return f"Of {count(total)} certificates at {radius.set} {number(radius.radius)}: {said}."
+    return f"Of {count(total)} certificates at {radius.set} {label(radius)}: {said}."
 
 
 def demanded(result: Result) -> str:
@@ -104,7 +126,7 @@ def chance(result: Result) -> str:
     last = result.radii[-1]
     if result.failure is None:
         return ""
-    said = f"{count(last.probable)} of the certified examples at {last.set} {number(last.radius)}"
+    said = f"{count(last.probable)} of the certified examples at {last.set} {label(last)}"
     if result.failure >= 1:
         return f"{said} rest on votes over random noise, not on proofs; of so many, some may well be wrong."
     return (

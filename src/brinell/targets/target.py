@@ -21,6 +21,10 @@ CHUNK = 128
 """Rows a forward pass: small enough that a small network's activations stay in a core's cache."""
 
 
+def _nothing() -> None:
+    """The checkpoint of a target that nobody watches."""
+
+
 class TargetError(Exception):
     """The model raised on some row of a batch. Not the user's mistake and not a verdict: the row is an `error`."""
 
@@ -40,7 +44,8 @@ class Target:
 
     mean, std: a number, or one a channel (the first axis of an example); the model sees (x - mean) / std.
     chunk: most rows in one pass; it bounds memory and changes no result beyond rounding. sight: the most that may be
-    seen of it; access: what is seen, which the model itself may limit further.
+    seen of it; access: what is seen, which the model itself may limit further. checkpoint: called before each pass;
+    what it raises passes through.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class Target:
         std: Scale = None,
         access: Access | None = None,
         chunk: int = CHUNK,
+        checkpoint: Callable[[], None] = _nothing,
     ) -> None:
         self.backend = backend
         self.box = box
@@ -62,6 +68,7 @@ class Target:
         self.sight = Access.WEIGHTS if access is None else access
         self.access = min(self.sight, backend.access)
         self.chunk = chunk
+        self.checkpoint = checkpoint
         self.meter = Meter()
 
     @property
@@ -88,6 +95,7 @@ class Target:
             std=self.std,
             access=min(access, self.sight),
             chunk=self.chunk,
+            checkpoint=self.checkpoint,
         )
 
     def rescaled(self, unit: float) -> "Target":
@@ -109,7 +117,29 @@ class Target:
 
     def copy(self) -> "Target":
         """The same model for a second thread, with a meter of its own."""
-        return Target(self.backend.copy(), self.box, mean=self.mean, std=self.std, access=self.sight, chunk=self.chunk)
+        return Target(
+            self.backend.copy(),
+            self.box,
+            mean=self.mean,
+            std=self.std,
+            access=self.sight,
+            chunk=self.chunk,
+            checkpoint=self.checkpoint,
+        )
+
+    def watched(self, checkpoint: Callable[[], None]) -> "Target":
+        """The same model with the same meter, and `checkpoint` called before each pass in place of its own."""
+        watched = Target(
+            self.backend,
+            self.box,
+            mean=self.mean,
+            std=self.std,
+            access=self.sight,
+            chunk=self.chunk,
+            checkpoint=checkpoint,
+        )
+        watched.meter = self.meter
+        return watched
 
     def labels(self, x: Inputs) -> Labels:
         """The decisions."""
@@ -181,6 +211,7 @@ class Target:
         return _joined([self._run(ask, x[rows]) for rows in _chunks(len(x), self.chunk)])
 
     def _run(self, ask: Callable[[Inputs], Tensor], x: Inputs) -> Tensor:
+        self.checkpoint()
         self.meter.forwards += len(x)
         try:
             return ask(_normalise(x, self.mean, self.std))
