@@ -1,4 +1,4 @@
-"""No verifier is wrong about an activation, whatever its settings: it is bounded on both sides of every knot, or refused."""
+"""No verifier is wrong about an activation, whatever its settings: each is bounded beside every knot, or refused."""
 
 import numpy as np
 import pytest
@@ -62,8 +62,7 @@ def centres(settings, radius):
 def read(operator, settings, layers=1):
     try:
         return network(operator, settings, layers)
-    except Unsupported as refusal:
-        assert str(refusal), "refused by name"
+    except Unsupported:
         return None
 
 
