@@ -29,6 +29,7 @@ NAMES = (
     "vnncomp",
     "lirpa",
     "soundness",
+    "fuzz_graphs",
     "certificates",
     "kills",
     "page",
