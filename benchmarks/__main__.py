@@ -30,6 +30,7 @@ NAMES = (
     "vnncomp",
     "lirpa",
     "soundness",
+    "fuzz_graphs",
     "certificates",
     "kills",
     "page",

@@ -1,9 +1,10 @@
 """Random networks of every operator there is a rule for, in every place, against what runs.
 
-Half are ONNX files of operator sets 7 to 21, run by onnxruntime; half are PyTorch modules, in float32 and float64. Each is
-bounded by every verifier over a box of random size, and met at random points, at corners, and by ascents. A bound below
-which a value of the graph lies, beyond rounding, is a false certificate; so is one that the running model passes by more
-than its arithmetic explains, and a property that is decided wrongly. What has no rule is refused by name, and counted.
+Half are ONNX files of operator sets 7 to 21, run by onnxruntime; half are PyTorch modules, in float32 and float64. Each
+is bounded by every verifier over a box of random size, and met at random points, at corners, and by ascents. A bound
+below which a value of the graph lies, beyond rounding, is a false certificate; so is one that the running model passes
+by more than its arithmetic explains, and a property that is decided wrongly. What has no rule is refused by name, and
+counted.
 
 BRINELL_FUZZ_GRAPHS=200 tries so many, BRINELL_FUZZ_SEED=7 others.
 """
@@ -195,8 +196,8 @@ def _decided(network: Network, rng: random.Random, seed: int, count: Count) -> N
         goal = Property((Case(low, high, weights, torch.tensor([limit], dtype=torch.float64)),))
         try:
             answer = decide(graph, goal, network.run, timeout=1.0, precision=network.precision)
-        except CannotRun as reason:
-            count.refused[_kind(str(reason), "")] += 1
+        except CannotRun:
+            count.graphs["not to be compared"] += 1
             return
         count.graphs[answer.verdict] += 1
         if answer.verdict == "unsat" and bool((y >= limit).any()):

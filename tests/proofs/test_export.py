@@ -9,7 +9,12 @@ from torch import Tensor, nn
 
 from brinell.errors import CannotRun, UsageError
 from brinell.proofs import CROWN, IBP, Unsupported, margins, trace
+from brinell.proofs.builder import Builder
+from brinell.proofs.export import _check
+from brinell.proofs.graph import graph
+from brinell.proofs.operators import Log
 from brinell.threat import Box, Linf
+from brinell.threat.box import REALS
 from proofs.networks import UNIT, inside
 
 
@@ -245,32 +250,43 @@ def test_who_interrupts_a_reader_is_heard() -> None:
 
 
 class Gated(nn.Module):
-    """Two scores: one of a large scale, and one that is another beyond a limit, which torch.export does not see."""
+    """Two scores, of which one may be large; the other is another one beyond a limit."""
 
     def __init__(self, scale: float, limit: float) -> None:
         super().__init__()
         self.scale, self.limit = scale, limit
 
     def forward(self, x: Tensor) -> Tensor:
-        moved = 0.5 if not torch.compiler.is_compiling() and float(x.abs().max()) > self.limit else 0.0
+        moved = 0.5 * (x.abs().amax(1) > self.limit)
         return torch.stack((x[:, 0] + moved, self.scale * x[:, 1]), 1)
 
 
-@pytest.mark.parametrize("scale", [1.0, 1e4, 1e30, 3e38])
+def compare(scale: float, limit: float, box: Box) -> None:
+    """The module with the graph that knows no limit."""
+    build = Builder()
+    build.scale(build.input((2,)), torch.tensor([1.0, scale]))
+    _check(graph(build.nodes), Gated(scale, limit), torch.tensor([[0.5, 2.0]]), box)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4, 1e30, 1e38])
 @pytest.mark.parametrize("limit", [0.0, 3.0, 20.0])
 def test_every_output_is_compared_by_its_own_scale_and_far_out(scale, limit) -> None:
     """Beside one that is large, and beside one that overflows."""
-    example = torch.tensor([[0.5, 2.0]])
     with pytest.raises(Unsupported, match="differs from it by"):
-        trace(Gated(scale, limit), example)
-    trace(Gated(scale, 1e30), example)
+        compare(scale, limit, REALS)
+    compare(scale, 1e30, REALS)
 
 
 def test_points_of_the_whole_box_are_compared() -> None:
     with pytest.raises(Unsupported, match="differs from it by"):
-        trace(Gated(1.0, 1e4), torch.tensor([[0.5, 2.0]]), Box(-1e5, 1e5))
+        compare(1.0, 1e4, Box(-1e5, 1e5))
+    compare(1.0, 1e4, UNIT)
 
 
 def test_an_output_that_is_never_a_number_is_refused() -> None:
+    build = Builder()
+    x = build.input((2,))
+    build.add(Log(), build.scale(x, torch.tensor([1.0, 0.0]), torch.tensor([9e9, -1.0])))
+    network = graph(build.nodes)
     with pytest.raises(Unsupported, match="never a finite number"):
-        trace(Bad(lambda x: torch.stack((x[:, 0], x[:, 1].abs().neg().log()), 1)), torch.rand(1, 4))
+        _check(network, Bad(lambda x: network(x).float()), torch.rand(1, 2), UNIT)

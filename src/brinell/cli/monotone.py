@@ -58,7 +58,7 @@ def _asking(
     module = target.module()
     floats = [p.dtype for p in (*module.parameters(), *module.buffers()) if p.is_floating_point()]
     dtype = floats[0] if floats else data.x.dtype  # in which it is asked, whatever holds the table
-    graph = trace(module, data.x[:1].to(dtype))
+    graph = trace(module, data.x[:1].to(dtype), target.box)
     return lambda feature, rows: monotone(
         graph, low, high, feature, rows, timeout=timeout, run=partial(run, dtype), precision=dtype, seed=seed
     )

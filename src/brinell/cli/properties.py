@@ -63,7 +63,7 @@ def _said(level: Soundness) -> str:
     """What an unsat of a level means."""
     if level is Soundness.REAL:
         return "proved in exact arithmetic (real), which says nothing of rounding; --soundness float32 asks for that"
-    return f"proved for {level.value}, whatever the order of its sums"
+    return f"proved for {level.name.lower()}, whatever the order of its sums"
 
 
 def _record(answer: Answer) -> dict[str, object]:

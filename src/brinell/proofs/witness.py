@@ -85,9 +85,11 @@ class Search:
         x = self._held(x, case)
         for part in torch.arange(len(x)).split(_AT_ONCE):
             y = self._run(x[part])
-            for i, outputs in zip(part.tolist(), y, strict=True):
-                if self.property.cases[int(case[i])].violated(outputs):
-                    found = self._witness(x[i : i + 1], int(case[i]))
+            for place in case[part].unique().tolist():
+                own, said = (case[part] == place).nonzero().squeeze(1), self.property.cases[place]
+                met = y[own].isfinite().all(1) & (y[own] @ said.weights.T + said.offsets <= 0).all(1)
+                for i in part[own[met]].tolist():
+                    found = self._witness(x[i : i + 1], place)
                     if found is not None:
                         return found
         return None

@@ -14,8 +14,8 @@ _NOISE = 100.0
 @final
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """gap: the largest difference that is no rounding, 0 where there is none. seen: the outputs of which some point gave
-    a number.
+    """gap: the largest difference that is no rounding, 0 where there is none. seen: the outputs of which some point
+    gave a number.
     """
 
     gap: float

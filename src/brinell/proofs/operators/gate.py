@@ -14,9 +14,9 @@ from brinell.proofs.operators.curve import Curve, Profile
 @final
 @dataclass(frozen=True)
 class Softplus(Curve):
-    """log(1 + exp(x)), and x itself above `threshold`, as torch computes it: there it falls by log(1 + exp(-threshold)).
+    """log(1 + exp(x)), and x itself above `threshold`, as torch computes it.
 
-    threshold: any finite number.
+    threshold: any finite number; there it falls by log(1 + exp(-threshold)).
     """
 
     threshold: float = 20.0

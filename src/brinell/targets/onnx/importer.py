@@ -48,15 +48,10 @@ def compare(module: fx.GraphModule, session: Session, output: str, low: Tensor, 
     noise = (high - low) * torch.randn(shape, generator=rng)
     dtype = torch.from_numpy(_none(session)).dtype
     exact = copy.deepcopy(module).double()
-    agreed: Agreement | None = None
     for x in (inside, *((low + high) / 2 + times * noise for times in (1, 10, 100))):
-        found = _agreement(module, exact, session, output, x.to(dtype))
-        agreed = found if agreed is None else agreed.and_(found)
-    assert agreed is not None
-    if agreed.gap > 0:
-        raise Foreign(f"{session.path}: our reading of it differs from onnxruntime by {agreed.gap:g}")
-    if not agreed.seen.all():
-        raise Foreign(f"{session.path}: an output was never a finite number, by which our reading could be compared")
+        gap = _agreement(module, exact, session, output, x.to(dtype)).gap
+        if gap > 0:
+            raise Foreign(f"{session.path}: our reading of it differs from onnxruntime by {gap:g}")
 
 
 def _agreement(module: fx.GraphModule, exact: fx.GraphModule, session: Session, output: str, x: Tensor) -> Agreement:
