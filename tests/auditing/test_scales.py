@@ -12,7 +12,7 @@ from brinell.threat import Linf, Threat
 from evasion.test_units import p_value
 from models import UNIT, Of, generator, relu_net
 
-N = 30
+N = 16
 each_plan = pytest.mark.parametrize("plan", PRESETS)
 
 
@@ -33,10 +33,9 @@ def evidence(run: Audit) -> list[object]:
 
 @each_plan
 def test_powers_of_two_on_the_scores_show_the_same_to_the_last_bit(plan) -> None:
-    one = audited(plan)
+    one, other = audited(plan, 2.0**-12), audited(plan, 2.0**14)
     assert one.witnesses
-    for factor in (2.0**14, 2.0**-12):
-        assert evidence(audited(plan, factor)) == evidence(one)
+    assert evidence(other) == evidence(one)
 
 
 @each_plan
