@@ -94,7 +94,6 @@ PLANTED = {
     "absent-classes": (network(), (X[HONEST > 0], HONEST[HONEST > 0]), "note"),
     "probabilities": (Of(lambda s, x: s.softmax(1)), (X, HONEST), "severe"),
     "zero-gradients": (Of(before=lambda x: (x * 32).round() / 32), (X, HONEST), "severe"),
-    "saturated": (Of(lambda s, x: 1e4 * s), (X, HONEST), "warning"),
     "non-finite-gradients": (
         Of(lambda s, x: s + 0 * (x - x.detach()).abs().sum(1, keepdim=True).sqrt()),
         (X, HONEST),

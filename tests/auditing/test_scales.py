@@ -12,7 +12,7 @@ from brinell.threat import Linf, Threat
 from evasion.test_units import p_value
 from models import UNIT, Of, generator, relu_net
 
-N = 30
+N = 16
 each_plan = pytest.mark.parametrize("plan", PRESETS)
 
 
@@ -26,28 +26,25 @@ def audited(plan: str, factor: float = 1.0, unit: float = 1.0) -> Audit:
     return audit(target, (x * unit, y), Threat(Linf(radius)), plan, workers=1)
 
 
-def same_bits(one: Audit, other: Audit, unit: float) -> bool:
-    """Whether all that was found is the same, with each engine's name."""
-    ours = [(w.item, w.engine, w.distance) for w in one.witnesses]
-    theirs = [(w.item, w.engine, w.distance / unit) for w in other.witnesses]
-    reached = [(r.broken, r.certified) for r in one.reaches] == [
-        (r.broken and r.broken / unit, r.certified and r.certified / unit) for r in other.reaches
-    ]
-    return ours == theirs and reached
+def evidence(run: Audit) -> list[object]:
+    """All that was shown, with each engine's name."""
+    return [(w.item, w.engine, w.distance) for w in run.witnesses] + [(r.certified, r.broken) for r in run.reaches]
 
 
 @each_plan
-def test_powers_of_two_find_the_same_to_the_last_bit(plan) -> None:
-    one = audited(plan)
+def test_powers_of_two_on_the_scores_show_the_same_to_the_last_bit(plan) -> None:
+    one, other = audited(plan, 2.0**-12), audited(plan, 2.0**14)
     assert one.witnesses
-    assert same_bits(one, audited(plan, factor=2.0**14), 1.0)
-    assert same_bits(one, audited(plan, unit=2.0**8), 2.0**8)
+    assert evidence(other) == evidence(one)
 
 
 @each_plan
-@pytest.mark.parametrize(("factor", "unit"), [(1e4, 1.0), (1e-3, 1.0), (1.0, 255.0), (1.0, 0.01)])
+@pytest.mark.parametrize(("factor", "unit"), [(1e4, 1.0), (1e-3, 1.0), (1.0, 256.0), (1.0, 0.01)])
 def test_other_factors_settle_as_many(plan, factor, unit) -> None:
-    """McNemar's exact test of what was broken, and of what was certified, is not significant at 1 in 1,000."""
+    """McNemar's exact test of what was broken, and of what was certified, is not significant at 1 in 1,000.
+
+    A shard's seed depends on the radius, so in other units all chance is another.
+    """
     one, other = audited(plan), audited(plan, factor, unit)
     radius = 0.1 if plan == "radius" else one.radii[-1]
     for state in (State.BROKEN, State.CERTIFIED):

@@ -2,7 +2,6 @@
 
 from dataclasses import fields
 
-import pytest
 import torch
 from torch import Tensor, nn
 

@@ -305,7 +305,7 @@ def _unstable(trial: _Trial) -> Iterator[Finding]:
     for _ in range(PASSES):
         trial.checkpoint()
         near = margin(trial.target.scores(small.sample(trial.x, rng)), trial.y, trial.aims)
-        changes.append((near - trial.values).abs() / trial.values.abs().clamp(min=1e-12))
+        changes.append((near - trial.values).abs() / trial.values.abs().clamp(min=torch.finfo(trial.values.dtype).tiny))
     change = torch.stack(changes).mean(0).clamp(max=1)
     if float(change.mean()) > 0.1:
         yield _finding(
@@ -491,7 +491,10 @@ def _eight_bit(trial: _Trial) -> Iterator[Finding]:
 
 
 def _is_eight_bit(trial: _Trial) -> bool:
-    return trial.target.box.bounded and bool(torch.allclose(_stored(trial, trial.x), trial.x, rtol=0, atol=1e-5))
+    if not trial.target.box.bounded:
+        return False
+    low, high = trial.target.box.limits(trial.x)
+    return bool(((_stored(trial, trial.x) - trial.x).abs() <= 1e-5 * (high - low)).all())
 
 
 def _stored(trial: _Trial, x: Inputs) -> Inputs:

@@ -15,7 +15,7 @@ from brinell.auditing.result import Finding
 from brinell.data import Dataset
 from brinell.data.pixels import SCALED
 from brinell.errors import CannotRun, Inconclusive, UsageError
-from brinell.evasion import Objective, cross_entropy, margin
+from brinell.evasion import Objective, margin
 from brinell.evidence import wilson
 from brinell.targets import Target, TargetError
 from brinell.targets.torch import TorchBackend
@@ -243,7 +243,7 @@ def _near_chance(correct: int, n: int, chance: float) -> bool:
 
 
 def _on_consistency(ask: Target, x: Inputs, predicted: Labels, scores: Logits) -> Iterator[Finding]:
-    size = scores.abs().amax().clamp(min=1e-6)
+    size = scores.abs().amax().clamp(min=torch.finfo(scores.dtype).tiny)
     disagree = int((predicted != scores.argmax(1)).sum())
     if disagree:
         yield _warning(
@@ -292,29 +292,21 @@ def _on_gradients(ask: Target, x: Inputs, y: Labels, scores: Logits) -> Iterator
     right = scores.argmax(1) == y
     if not right.any():
         return
-    flat: dict[str, float] = {}
-    for name, objective in (("margin", margin), ("cross-entropy", cross_entropy)):
-        _, _, g = ask.gradient(x[right], _bound(objective, y[right]))
-        if not g.isfinite().all():
-            yield _severe(
-                "non-finite-gradients",
-                f"{int((~g.flatten(1).isfinite().all(1)).sum())} of {len(g)} input gradients hold NaN or inf",
-                "find the operation that divides by zero or overflows; black-box stages still count",
-            )
-            return
-        flat[name] = float((g.flatten(1) == 0).all(1).float().mean())
-    if flat["margin"] > _FLAT_SHARE:
+    _, _, g = ask.gradient(x[right], _bound(margin, y[right]))
+    if not g.isfinite().all():
+        yield _severe(
+            "non-finite-gradients",
+            f"{int((~g.flatten(1).isfinite().all(1)).sum())} of {len(g)} input gradients hold NaN or inf",
+            "find the operation that divides by zero or overflows; black-box stages still count",
+        )
+        return
+    flat = float((g.flatten(1) == 0).all(1).float().mean())
+    if flat > _FLAT_SHARE:
         yield _severe(
             "zero-gradients",
-            f"{flat['margin']:.0%} of the input gradients are exactly zero: the model is not differentiable where it "
+            f"{flat:.0%} of the input gradients are exactly zero: the model is not differentiable where it "
             "is asked, so gradient attacks cannot see",
             "expose the differentiable part, or trust only the black-box stages with --access scores",
-        )
-    elif flat["cross-entropy"] > _FLAT_SHARE:
-        yield _warning(
-            "saturated",
-            f"the cross-entropy gradient is exactly zero on {flat['cross-entropy']:.0%} of the examples",
-            "nothing to do: the plans also ascend margins, which do not saturate",
         )
 
 

@@ -2,12 +2,16 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from math import exp
 from typing import Protocol, final, runtime_checkable
 
 import torch
 from torch.nn import functional
 
 from brinell.types import Labels, Logits, Scores
+
+SURE = -30.0
+"""The lead of all rivals over the label, in nats, below which cross-entropy is continued as a straight line."""
 
 
 @runtime_checkable
@@ -40,7 +44,8 @@ def cross_entropy(scores: Logits, y: Labels, aim: Labels | None) -> Scores:
     """Cross-entropy away from the label, or toward the aim, in nats. Scores are taken as logits.
 
     Written as log(1 + sum of exp(rival - label)): where the model is confident, 1 less a probability rounds to zero,
-    and the usual form would lose the value and half of the gradient.
+    and the usual form would lose the value and half of the gradient. Below e^-30, where even the exponential comes to
+    be lost, it goes on as its tangent: a slope is there however sure the model is.
     """
     return _surprise(scores, y) if aim is None else -_surprise(scores, aim)
 
@@ -94,7 +99,9 @@ class Divergence(Relative):
 
 def _surprise(scores: Logits, classes: Labels) -> Scores:
     rivals = scores.scatter(1, classes.unsqueeze(1), -torch.inf).logsumexp(1)
-    return functional.softplus(rivals - _of(scores, classes), threshold=40)
+    lead = rivals - _of(scores, classes)
+    tangent = exp(SURE) * (1 + lead - SURE)
+    return torch.where(lead > SURE, functional.softplus(lead, threshold=40), tangent)
 
 
 def _of(scores: Logits, classes: Labels) -> Scores:

@@ -172,4 +172,4 @@ def _first_order(model: Graph, x0: Inputs, set: PerturbationSet, spec: Spec) -> 
         (g,) = torch.autograd.grad(least.values.sum(), x)
     slope = (g * set.steepest(g)).flatten(1).sum(1)
     lead = least.values.detach()
-    return lead, (lead.clamp(min=0) / slope.clamp(min=1e-12)).clamp(max=1e6)
+    return lead, (lead.clamp(min=0) / slope).nan_to_num(0.0, FAR, 0.0).clamp(max=FAR)

@@ -76,8 +76,8 @@ def test_no_fewer_features_would_do(made) -> None:
     assert (found.distance == best).double().mean() >= 0.9
 
 
-def test_ddn_on_cross_entropy_ends_beside_the_nearest_class() -> None:
-    """So the margin is its default: among near rivals cross-entropy weighs them all."""
+def test_ddn_ends_at_the_nearest_class_on_either_objective() -> None:
+    """Cross-entropy weighs all near rivals, but of scores that spread as is ordinary it weighs the nearest most."""
     model = affine(8, 5)
     x, y = examples(model)
     ratio = {
@@ -87,8 +87,7 @@ def test_ddn_on_cross_entropy_ends_beside_the_nearest_class() -> None:
         ).median()
         for objective in (cross_entropy, DDN().objective)
     }
-    assert ratio[cross_entropy] > 1.05
-    assert ratio[DDN().objective] <= 1.005
+    assert max(ratio.values()) <= 1.005
 
 
 @pytest.mark.parametrize("set", [*FREE.values(), L0(math.inf)], ids=lambda s: s.name)

@@ -11,11 +11,16 @@ import torch
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt, Objective
+from brinell.evasion.minimal.linear import linear_distance
 from brinell.evasion.minimal.schedule import cosine
 from brinell.evasion.objective import margin
 from brinell.threat import Access
 from brinell.threat.sets import over_features
 from brinell.types import Scores
+
+NEAR = 8.0
+"""Boundaries nearer than the width of the box over this are walked to by shorter steps: a hundred would not come down
+to them."""
 
 
 @final
@@ -23,10 +28,11 @@ from brinell.types import Scores
 class DDN(Attack):
     """Decoupled direction and norm (Rony et al. 2018).
 
-    steps: gradients. step: length of the first move in the set's units, the paper's alpha; it falls to a hundredth
-    along a cosine. radius: the first distance tried. factor: the paper's gamma, the share by which the distance falls
+    steps: gradients. step: length of the first move, the paper's alpha; it falls to a hundredth along a cosine.
+    radius: the first distance tried; both in widths of the box, or where that is less in NEAR times the distance
+    at which a linear model puts the boundary (one gradient more). factor: the paper's gamma, the share by which the distance falls
     after a hit and grows after a miss. Two deviations from the paper: points are not rounded to 256 levels, and it is
-    the margin that is climbed; cross-entropy, the paper's, weighs near rivals together and ends beside the nearest.
+    the margin that is climbed; cross-entropy, the paper's, weighs near rivals together.
     """
 
     steps: int = 100
@@ -46,12 +52,16 @@ class DDN(Attack):
             )
 
     def __call__(self, hunt: Hunt) -> None:
-        ring = hunt.carry(_Ring(torch.full_like(hunt.reach, self.radius)))
+        lead, g = hunt.gradient(margin)
+        slope = (g * hunt.set.steepest(g)).flatten(1).sum(1)
+        size = (NEAR * linear_distance(-lead, slope, hunt.set.box)).clamp(max=1)
+        ring = hunt.carry(_Ring(self.radius * size.double(), size))
         for k in hunt.steps(self.steps):
             _, g = hunt.gradient(self.objective)
             if k:
                 ring.radius = ring.radius * torch.where(hunt.hit, 1 - self.factor, 1 + self.factor)
-            x = hunt.x + cosine(k, self.steps, self.step, self.step / 100) * hunt.set.steepest(g)
+            step = cosine(k, self.steps, self.step, self.step / 100) * ring.size
+            x = hunt.x + over_features(step, g) * hunt.set.steepest(g)
             length = hunt.set.distance(hunt.x0, x)
             scale = torch.where(length > 0, ring.radius / length, 1.0).to(x.dtype)
             hunt.move(torch.lerp(hunt.x0, x, over_features(scale, x)))
@@ -59,4 +69,7 @@ class DDN(Attack):
 
 @dataclass
 class _Ring:
+    """radius: the distance tried next. size: of the first step, in its own length."""
+
     radius: Scores
+    size: Scores
