@@ -11,11 +11,16 @@ import torch
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt, Objective
+from brinell.evasion.minimal.homeward import homeward
+from brinell.evasion.minimal.nearest import Nearest
 from brinell.evasion.minimal.schedule import cosine
-from brinell.evasion.objective import margin
+from brinell.evasion.objective import cross_entropy, margin
 from brinell.threat import Access
 from brinell.threat.sets import over_features
 from brinell.types import Scores
+
+SEARCH = 3
+"""Forward rows of a last search between x0 and the nearest point found: an addition to the paper."""
 
 
 @final
@@ -25,8 +30,12 @@ class DDN(Attack):
 
     steps: gradients. step: length of the first move in the set's units, the paper's alpha; it falls to a hundredth
     along a cosine. radius: the first distance tried. factor: the paper's gamma, the share by which the distance falls
-    after a hit and grows after a miss. Two deviations from the paper: points are not rounded to 256 levels, and it is
-    the margin that is climbed; cross-entropy, the paper's, weighs near rivals together and ends beside the nearest.
+    after a hit and grows after a miss. objective: what the second half of the steps climbs; far: what the first does.
+
+    Three deviations from the paper. Points are not rounded to 256 levels. The walk begins on cross-entropy, as in the
+    paper, and ends on the margin: the first weighs near rivals together and ends beside the nearest; the second alone
+    goes astray before it meets the boundary where gradients vanish and turn about. Last, three forward rows seek the
+    crossing between x0 and the nearest point.
     """
 
     steps: int = 100
@@ -34,6 +43,7 @@ class DDN(Attack):
     radius: float = 1.0
     factor: float = 0.05
     objective: Objective = margin
+    far: Objective = cross_entropy
     needs: ClassVar[Access] = Access.GRADIENTS
 
     def __post_init__(self) -> None:
@@ -46,15 +56,18 @@ class DDN(Attack):
             )
 
     def __call__(self, hunt: Hunt) -> None:
+        nearest = Nearest(hunt)
         ring = hunt.carry(_Ring(torch.full_like(hunt.reach, self.radius)))
         for k in hunt.steps(self.steps):
-            _, g = hunt.gradient(self.objective)
+            _, g = hunt.gradient(self.far if 2 * k < self.steps else self.objective)
+            nearest.note(hunt)
             if k:
                 ring.radius = ring.radius * torch.where(hunt.hit, 1 - self.factor, 1 + self.factor)
             x = hunt.x + cosine(k, self.steps, self.step, self.step / 100) * hunt.set.steepest(g)
             length = hunt.set.distance(hunt.x0, x)
             scale = torch.where(length > 0, ring.radius / length, 1.0).to(x.dtype)
-            hunt.move(torch.lerp(hunt.x0, x, over_features(scale, x)))
+            hunt.roam(torch.lerp(hunt.x0, x, over_features(scale, x)))
+        homeward(hunt, SEARCH, nearest)
 
 
 @dataclass
