@@ -31,6 +31,16 @@ def test_nothing_moves_outside_the_mask(case: Case, seed: int) -> None:
     assert (set.steepest(case.g)[:, ~set.mask] == 0).all()
 
 
+@given(cases(), st.integers(0, 2**31))
+def test_a_search_that_heeds_no_radius_heeds_the_mask(case: Case, seed: int) -> None:
+    set = Masked(a_mask(case.x0.shape[1:], seed), case.set)
+    z = set.valid(case.x0, case.x)
+    assert torch.equal(z, torch.where(set.mask, case.set.box.clamp(case.x), case.x0))
+    assert set.resized(math.inf).contains(case.x0, z).all()
+    for move in (set.stride(case.g, torch.ones(len(case.x0), dtype=torch.float64)),):
+        assert (move[:, ~set.mask] == 0).all()
+
+
 @given(cases(norms=("linf", "l2", "l1")), st.integers(0, 2**31))
 def test_within_the_mask_it_is_the_set_of_those_values_alone(case: Case, seed: int) -> None:
     mask = a_mask(case.x0.shape[1:], seed)

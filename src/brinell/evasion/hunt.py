@@ -147,8 +147,8 @@ class Hunt:
         self.x, self._seen = self.set.project(self.x0, x.to(self.x0.dtype)), False
 
     def roam(self, x: Inputs) -> None:
-        """Go to the points of the box nearest to x, whether in the set or not; outside of it nothing is a witness."""
-        self.x, self._seen = self.set.box.clamp(x.to(self.x0.dtype)), False
+        """Go to the valid points nearest to x, whether in the set or not; outside of it nothing is a witness."""
+        self.x, self._seen = self.set.valid(self.x0, x.to(self.x0.dtype)), False
 
     def sample(self) -> None:
         """Go to random points of set ∩ box."""

@@ -107,6 +107,9 @@ class Features(PerturbationSet):
             over = (self.distance(x0, z.reshape(x0.shape)) > radii).unsqueeze(1)
         return torch.where(whole & over, x0.flatten(1), z).reshape(x.shape)
 
+    def valid(self, x0: Inputs, x: Inputs) -> Inputs:
+        return self.resized(inf).project(x0, x)
+
     def shrink(self, x0: Inputs, x: Inputs, share: Scores) -> Inputs:
         return self.project_each(x0, x, self.distance(x0, x).nan_to_num(posinf=0.0) * share)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from brinell.threat.box import REALS, Box
-from brinell.threat.sets import Bounds, Coefficients, PerturbationSet, check_radius, over_features
+from brinell.threat.sets import Bounds, Coefficients, PerturbationSet, check_radius, over_features, strongest
 from brinell.types import Inputs, Scores
 
 
@@ -59,6 +59,18 @@ class Sparse(PerturbationSet):
         """The body has no end, and so no steepest point: g itself, its largest value scaled to one."""
         largest = g.abs().flatten(1).amax(1)
         return g / over_features(largest.where(largest > 0, torch.ones_like(largest)), g)
+
+    def stride(self, g: Inputs, radii: Scores) -> Inputs:
+        """Of three times as many values as the radius allows, which compete for it; the largest crosses the box."""
+        side = self.box.width if self.box.bounded else 1.0
+        values = self.places(g).shape[1]
+        return side * strongest(g, 3 * values * radii)
+
+    def forecast(self, x: Inputs, g: Inputs, rise: Scores) -> Scores:
+        """The places that the way to the plane changes; at most a side of a square of them, for where the box stops
+        most of them a slope says nothing."""
+        count = self.distance(x, self.toward_plane(x, g, rise))
+        return count.clamp(max=self.places(x).shape[2] ** 0.5)
 
     def toward_plane(self, x: Inputs, w: Inputs, rise: Scores) -> Inputs:
         """The point z of the box with <w, z - x> = rise that differs from x in the fewest places.

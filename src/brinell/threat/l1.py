@@ -20,6 +20,7 @@ from brinell.threat.sets import (
     interval_hull,
     least_over_box,
     over_features,
+    strongest,
 )
 from brinell.types import Inputs, Scores
 
@@ -87,6 +88,17 @@ class L1(PerturbationSet):
         flat = g.flatten(1)
         top = flat.abs().argmax(1, keepdim=True)
         return torch.zeros_like(flat).scatter(1, top, flat.gather(1, top).sign()).reshape(g.shape)
+
+    def stride(self, g: Inputs, radii: Scores) -> Inputs:
+        """Of as many values as can cross the box within the radius, the one with the largest gradient that far."""
+        length = radii.clamp(max=self.box.width)
+        return over_features(length.to(g.dtype), g) * strongest(g, (radii / self.box.width).ceil())
+
+    def forecast(self, x: Inputs, g: Inputs, rise: Scores) -> Scores:
+        """Along the way to the plane, which the box bends; at most what as many values as a side of a square of them
+        add up to, for where the box stops most of them a slope says nothing."""
+        length = self.distance(x, self.toward_plane(x, g, rise))
+        return length.clamp(max=self.box.width * prod(x.shape[1:]) ** 0.5)
 
     def toward_plane(self, x: Inputs, w: Inputs, rise: Scores) -> Inputs:
         w = w * over_features(rise.sign(), w)

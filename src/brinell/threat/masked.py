@@ -73,6 +73,9 @@ class Masked(PerturbationSet):
     def project(self, x0: Inputs, x: Inputs) -> Inputs:
         return self._inside(self.inner.project(x0, self._inside(x, x0)), x0)
 
+    def valid(self, x0: Inputs, x: Inputs) -> Inputs:
+        return self._inside(self.inner.valid(x0, self._inside(x, x0)), x0)
+
     def project_each(self, x0: Inputs, x: Inputs, radii: Scores) -> Inputs:
         return self._inside(self.inner.project_each(x0, self._inside(x, x0), radii), x0)
 
@@ -86,6 +89,12 @@ class Masked(PerturbationSet):
 
     def steepest(self, g: Inputs) -> Inputs:
         return self.inner.steepest(self._inside(g, torch.zeros_like(g)))
+
+    def stride(self, g: Inputs, radii: Scores) -> Inputs:
+        return self.inner.stride(self._inside(g, torch.zeros_like(g)), radii)
+
+    def forecast(self, x: Inputs, g: Inputs, rise: Scores) -> Scores:
+        return self.inner.forecast(x, self._inside(g, torch.zeros_like(g)), rise)
 
     def hull(self, x0: Inputs) -> tuple[Inputs, Inputs]:
         low, high = self.inner.hull(x0)

@@ -66,6 +66,9 @@ class Patch(PerturbationSet):
         near = self.box.clamp(torch.minimum(torch.maximum(x, low), high))
         return torch.where(self._mask(x0), near, x0)
 
+    def valid(self, x0: Inputs, x: Inputs) -> Inputs:
+        return torch.where(self._mask(x0), self.box.clamp(x), x0)
+
     def sample(self, x0: Inputs, rng: torch.Generator) -> Inputs:
         u = torch.rand(x0.shape, dtype=x0.dtype, device=x0.device, generator=rng)
         return self.project(x0, x0 + min(self.radius, 1.0) * self._width(x0) * (2 * u - 1))

@@ -4,6 +4,7 @@ An attack or a verifier written against `PerturbationSet` works for every set: i
 """
 
 from abc import ABC, abstractmethod
+from math import ceil
 from typing import ClassVar
 
 import numpy as np
@@ -89,6 +90,13 @@ class PerturbationSet(ABC):
     def project(self, x0: Inputs, x: Inputs) -> Inputs:
         """The point of set ∩ box nearest to x, drawn inward by rounding error only, so that it is contained."""
 
+    def valid(self, x0: Inputs, x: Inputs) -> Inputs:
+        """The point nearest to x that some radius reaches: where a search that heeds no radius may go.
+
+        This one is the box's, for bodies that fill the box as they grow.
+        """
+        return self.box.clamp(x)
+
     def project_each(self, x0: Inputs, x: Inputs, radii: Scores) -> Inputs:
         """`project`, but with a radius for each example, up to rounding: for searches of the smallest one."""
         raise UsageError(f"the set {self.name!r} has no radius for each example; use another attack")
@@ -116,6 +124,22 @@ class PerturbationSet(ABC):
     @abstractmethod
     def steepest(self, g: Inputs) -> Inputs:
         """argmax of <g, d> over the body of radius one; zero where g is zero."""
+
+    def stride(self, g: Inputs, radii: Scores) -> Inputs:
+        """The longest move along the gradient g that a search within a body of these radii has a use for.
+
+        This one is the steepest, one radius long. A body that can spend its radius on a few values shares the move
+        among as many as it has room for.
+        """
+        return over_features(radii.to(g.dtype), g) * self.steepest(g)
+
+    def forecast(self, x: Inputs, g: Inputs, rise: Scores) -> Scores:
+        """How far a function with gradient g at x seems to be from having risen by `rise`; float64, inf where g is 0.
+
+        This one is rise / |g|_dual, whatever the box.
+        """
+        slope = (g * self.steepest(g)).flatten(1).sum(1).double()
+        return (rise.double() / slope).nan_to_num(torch.inf, torch.inf, 0.0).clamp(min=0)
 
     def closest(self, x0: Inputs, low: Inputs, high: Inputs) -> Inputs:
         """The valid point between low and high that is nearest to x0, whatever the radius; NaN where there is none.
@@ -202,6 +226,17 @@ def ball_extent(set: PerturbationSet, own: float, x0: Inputs, norm: float) -> Sc
     stretch = features ** max(0.0, 1 / norm - 1 / own)
     reach = set.radius * stretch * (1 + 4 * torch.finfo(torch.float64).eps)
     return hull_extent(set, x0, norm).clamp(max=reach)
+
+
+def strongest(g: Inputs, counts: Scores) -> Inputs:
+    """The largest parts of g, so many an example and at least one; the largest of all becomes one, the others zero."""
+    size = g.abs().flatten(1)
+    most = max(1, min(ceil(float(counts.max())) if len(g) else 1, size.shape[1]))
+    top = size.topk(most, dim=1)
+    taken = torch.arange(most, device=g.device) < counts.clamp(min=1).unsqueeze(1)
+    largest = top.values[:, :1].clamp(min=torch.finfo(g.dtype).tiny)
+    parts = (g.flatten(1).gather(1, top.indices) / largest).where(taken, 0)
+    return torch.zeros_like(size).scatter(1, top.indices, parts).reshape(g.shape)
 
 
 def least_over_box(low: Inputs, high: Inputs, a: Coefficients) -> Bounds:

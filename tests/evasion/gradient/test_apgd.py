@@ -5,7 +5,7 @@ from brinell.errors import UsageError
 from brinell.evasion import APGD, PGD, Hunt, attack, cross_entropy, dlr
 from brinell.evasion.gradient.apgd import _checkpoints, _Climb
 from brinell.evasion.gradient.best import Best
-from brinell.threat import L2, Linf, Targeted, Threat
+from brinell.threat import L1, L2, Linf, Targeted, Threat
 from models import UNIT, Crooked, affine, constant, generator, relu_net, target
 
 
@@ -146,3 +146,32 @@ def test_it_breaks_no_fewer_than_a_plain_ascent_of_the_same_length(set) -> None:
 def test_counts_that_cannot_be_are_refused(about, message) -> None:
     with pytest.raises(UsageError, match=message):
         APGD(**about)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 30])
+def test_a_run_that_shrinks_spends_the_steps_of_one_that_does_not(steps) -> None:
+    model = affine(8)
+    x = torch.rand(20, 8, generator=generator(1))
+    y = target(model).labels(x)
+    found = attack(APGD(steps=steps, shrinking=True), target(model), x, y, Threat(L1(1e-6)))
+    assert (found.gradients[~found.broken] == steps).all()
+    assert not found.broken.all()
+
+
+def test_a_run_that_shrinks_counts_witnesses_of_the_radius_alone_and_finds_them() -> None:
+    model = affine(8)
+    x = 0.5 + 0.3 * (torch.rand(200, 8, generator=generator(7)) - 0.5)
+    y = target(model).labels(x)
+    ratio = model.distances(x, y, "l1") / 0.04
+    found = attack(APGD(steps=40, shrinking=True), target(model), x, y, Threat(L1(0.04)))
+    assert not found.broken[ratio > 1].any()
+    assert found.broken[ratio < 0.95].all()
+    assert 20 < int(found.broken.sum()) < 180
+
+
+def test_beyond_l1_shrinking_changes_nothing() -> None:
+    model = affine(8)
+    x = torch.rand(20, 8, generator=generator(1))
+    y = target(model).labels(x)
+    plain, shrinking = (attack(APGD(steps=5, shrinking=s), target(model), x, y, Threat(L2(0.1))) for s in (False, True))
+    assert torch.equal(plain.x, shrinking.x)

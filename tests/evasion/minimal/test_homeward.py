@@ -8,36 +8,49 @@ import torch
 from brinell.evasion import FAB, attack
 from brinell.evasion.hunt import Hunt
 from brinell.evasion.minimal.homeward import homeward
+from brinell.evasion.minimal.nearest import Nearest
 from brinell.threat import L2, Box, Linf, Threat
 from models import affine, generator, relu_net, target
 
 
-def hunted(model, set, far: float) -> tuple[Hunt, torch.Tensor]:
-    """A hunt that has seen one point beyond the boundary, straight along the gradient, and how far the boundary is."""
+def hunted(model, set, far: float) -> tuple[Hunt, Nearest, torch.Tensor]:
+    """A hunt that has seen one point straight along the gradient, what it showed, and how far the boundary is."""
     x = torch.rand(20, 8, generator=generator(3))
     y = model(x).argmax(1)
     hunt = Hunt(target(model, Box(-99.0, 99.0)), x, y, Threat(set), generator(0))
     apart = model.weight[1 - y] - model.weight[y]
     distance = model.distances(x, y, "l2")
-    hunt.move(x + (far * distance / apart.norm(dim=1)).float().unsqueeze(1) * apart)
+    nearest = Nearest(hunt)
+    hunt.roam(x + (far * distance / apart.norm(dim=1)).float().unsqueeze(1) * apart)
     hunt.look()
-    return hunt, distance
+    nearest.note(hunt)
+    return hunt, nearest, distance
 
 
 @pytest.mark.parametrize("far", [1.01, 2.0, 50.0])
 def test_on_a_linear_model_one_crossing_is_enough(far) -> None:
-    hunt, distance = hunted(affine(8, 2), L2(math.inf), far)
+    hunt, nearest, distance = hunted(affine(8, 2), L2(math.inf), far)
     before = hunt.queries.clone()
-    homeward(hunt, 2)
+    homeward(hunt, 2, nearest)
     assert torch.allclose(hunt.distance / distance, torch.ones_like(distance), atol=1.5e-3 * far)
     assert (hunt.queries - before <= 2).all()
     assert not hunt.gradients.any()
 
 
-def test_at_a_radius_nothing_is_asked() -> None:
-    hunt, _ = hunted(affine(8, 2), L2(1e-3), 0.5)
+def test_what_served_beyond_the_radius_leads_to_a_witness_within_it() -> None:
+    model = affine(8, 2)
+    _, _, distance = hunted(model, L2(math.inf), 0.5)
+    radius = distance.median().item()
+    hunt, nearest, _ = hunted(model, L2(radius), 50.0)
+    homeward(hunt, 3, nearest)
+    assert hunt.distance.isfinite().sum() >= (distance < 0.99 * radius).sum() > 5
+    assert not (hunt.distance > radius).logical_and(hunt.distance.isfinite()).any()
+
+
+def test_where_nothing_served_nothing_is_asked() -> None:
+    hunt, nearest, _ = hunted(affine(8, 2), L2(math.inf), 0.5)
     before = hunt.queries.clone()
-    homeward(hunt, 5)
+    homeward(hunt, 5, nearest)
     assert torch.equal(hunt.queries, before)
 
 

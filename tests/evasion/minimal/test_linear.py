@@ -82,7 +82,9 @@ def test_ddn_ends_at_the_nearest_class_on_either_objective() -> None:
     x, y = examples(model)
     ratio = {
         objective: (
-            attack(DDN(objective=objective), target(model, Box(-9.0, 9.0)), x, y, Threat(FREE["l2"])).distance
+            attack(
+                DDN(objective=objective, far=objective), target(model, Box(-9.0, 9.0)), x, y, Threat(FREE["l2"])
+            ).distance
             / model.distances(x, y, "l2")
         ).median()
         for objective in (cross_entropy, DDN().objective)

@@ -7,17 +7,18 @@ changes on the way.
 import torch
 
 from brinell.evasion.hunt import Hunt
+from brinell.threat import PerturbationSet
 from brinell.threat.sets import over_features
 from brinell.types import Inputs, Scores
 
 
-def leading(hunt: Hunt, x: Inputs, g: Inputs, share: Scores) -> Inputs:
+def leading(hunt: Hunt, x: Inputs, g: Inputs, share: Scores, within: PerturbationSet | None = None) -> Inputs:
     """The signs of the largest `share` of the gradients g at x, as a move of length one in the set.
 
-    share: one an example; at least one feature moves. What leads out of set ∩ box is left out, and all of those that
-    tie with the last are taken.
+    within: the set, where it is another than the hunt's. share: one an example; at least one feature moves. What leads
+    out of set ∩ box is left out, and all of those that tie with the last are taken.
     """
-    g = hunt.set.inward(hunt.x0, x, g)
+    g = (hunt.set if within is None else within).inward(hunt.x0, x, g)
     size = g.abs().flatten(1)
     features = size.shape[1]
     last = ((1 - share) * features).long().clamp(0, features - 1).unsqueeze(1)

@@ -30,12 +30,13 @@ class CW(Attack):
     the distance at which a linear model puts the boundary, spread evenly over the features; it falls to a hundredth
     along a cosine over all searches. confidence: the margin that a witness must have (kappa).
 
-    The paper runs 9 searches of 10,000 steps, each from x0. Here a search goes on from where the last one ended and
-    the first constant is the one that would do if the model were linear. Of the paper's three ways to keep to the box
-    (section V.B) this is projection: its tanh has all but no slope at the ends, where most of a digit's values lie.
+    The paper runs 9 searches of 10,000 steps, each from x0. Here a search is short, as it goes on from where the last
+    one ended and the first constant is the one that would do if the model were linear. Of the paper's three ways to
+    keep to the box (section V.B) this is projection: its tanh has all but no slope at the ends, where most of a
+    digit's values lie.
     """
 
-    searches: int = 6
+    searches: int = 9
     steps: int = 50
     step: float = 0.3
     confidence: float = 0.0

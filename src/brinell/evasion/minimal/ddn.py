@@ -11,9 +11,11 @@ import torch
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt, Objective
+from brinell.evasion.minimal.homeward import homeward
 from brinell.evasion.minimal.linear import linear_distance
+from brinell.evasion.minimal.nearest import Nearest
 from brinell.evasion.minimal.schedule import cosine
-from brinell.evasion.objective import margin
+from brinell.evasion.objective import cross_entropy, margin
 from brinell.threat import Access
 from brinell.threat.sets import over_features
 from brinell.types import Scores
@@ -22,6 +24,9 @@ NEAR = 8.0
 """Boundaries nearer than the width of the box over this are walked to by shorter steps: a hundred would not come down
 to them."""
 
+SEARCH = 3
+"""Forward rows of a last search between x0 and the nearest point found: an addition to the paper."""
+
 
 @final
 @dataclass(frozen=True)
@@ -29,10 +34,15 @@ class DDN(Attack):
     """Decoupled direction and norm (Rony et al. 2018).
 
     steps: gradients. step: length of the first move, the paper's alpha; it falls to a hundredth along a cosine.
-    radius: the first distance tried; both in widths of the box, or where that is less in NEAR times the distance
-    at which a linear model puts the boundary (one gradient more). factor: the paper's gamma, the share by which the distance falls
-    after a hit and grows after a miss. Two deviations from the paper: points are not rounded to 256 levels, and it is
-    the margin that is climbed; cross-entropy, the paper's, weighs near rivals together.
+    radius: the first distance tried; both in widths of the box, or where that is less in NEAR times the distance at
+    which a linear model puts the boundary (one gradient more). factor: the paper's gamma, the share by which the
+    distance falls after a hit and grows after a miss. objective: what the second half of the steps climbs; far: what
+    the first does.
+
+    Three deviations from the paper. Points are not rounded to 256 levels. The walk begins on cross-entropy, as in the
+    paper, and ends on the margin: the first weighs near rivals together and ends beside the nearest; the second alone
+    goes astray before it meets the boundary where gradients vanish and turn about. Last, three forward rows seek the
+    crossing between x0 and the nearest point.
     """
 
     steps: int = 100
@@ -40,6 +50,7 @@ class DDN(Attack):
     radius: float = 1.0
     factor: float = 0.05
     objective: Objective = margin
+    far: Objective = cross_entropy
     needs: ClassVar[Access] = Access.GRADIENTS
 
     def __post_init__(self) -> None:
@@ -56,15 +67,18 @@ class DDN(Attack):
         slope = (g * hunt.set.steepest(g)).flatten(1).sum(1)
         size = (NEAR * linear_distance(-lead, slope, hunt.set.box)).clamp(max=1)
         ring = hunt.carry(_Ring(self.radius * size.double(), size))
+        nearest = Nearest(hunt)
         for k in hunt.steps(self.steps):
-            _, g = hunt.gradient(self.objective)
+            _, g = hunt.gradient(self.far if 2 * k < self.steps else self.objective)
+            nearest.note(hunt)
             if k:
                 ring.radius = ring.radius * torch.where(hunt.hit, 1 - self.factor, 1 + self.factor)
             step = cosine(k, self.steps, self.step, self.step / 100) * ring.size
             x = hunt.x + over_features(step, g) * hunt.set.steepest(g)
             length = hunt.set.distance(hunt.x0, x)
             scale = torch.where(length > 0, ring.radius / length, 1.0).to(x.dtype)
-            hunt.move(torch.lerp(hunt.x0, x, over_features(scale, x)))
+            hunt.roam(torch.lerp(hunt.x0, x, over_features(scale, x)))
+        homeward(hunt, SEARCH, nearest)
 
 
 @dataclass

@@ -53,7 +53,7 @@ class DeepFool(Attack):
             step = _to_face(hunt, lead[onward], normals[onward])
             come, length = hunt.set.distance(hunt.x0, hunt.x), hunt.set.distance(hunt.x, hunt.x + step)
             stretch = 1 + self.overshoot + (LEAST * come / length).nan_to_num(0.0, 0.0, 0.0)
-            hunt.move(hunt.x + over_features(stretch.to(step.dtype), step) * step)
+            hunt.roam(hunt.x + over_features(stretch.to(step.dtype), step) * step)
 
 
 def _to_face(hunt: Hunt, lead: Logits, normals: Jacobian) -> Inputs:

@@ -12,6 +12,7 @@ from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt
 from brinell.evasion.minimal.homeward import homeward
+from brinell.evasion.minimal.nearest import Nearest
 from brinell.evasion.minimal.rivals import Rivals
 from brinell.evasion.objective import margin
 from brinell.evasion.rival import runs
@@ -25,16 +26,16 @@ from brinell.types import Inputs, Scores
 class FAB(Attack):
     """Fast adaptive boundary attack (Croce & Hein 2020), for l1, l2 and linf.
 
-    steps: linearisations a run. restarts: runs, all but the first from a random start. targets: None weighs every
-    wrong class at each step, at a gradient each; k makes each restart k runs of one gradient a step, aimed in turn at
-    the k wrong classes that score highest at x0. Under a goal with an aim of its own every run heads there. bias: the
-    most that x0 draws (alpha_max). overshoot: eta. backward: the share of the way from x0 kept after a hit (beta).
-    search: forward rows of the last search between x0 and the nearest witness, at an infinite radius.
+    steps: linearisations a run. restarts: runs, all but the first from a random start. targets: k makes each restart k
+    runs of one gradient a step, aimed in turn at the k wrong classes that score highest at x0; None weighs every wrong
+    class at each step, at a gradient each, as the paper does. Under a goal with an aim of its own every run heads
+    there. bias: the most that x0 draws (alpha_max). overshoot: eta. backward: the share of the way from x0 kept after a
+    hit (beta). search: forward rows of the last search between x0 and the nearest point found.
     """
 
     steps: int = 100
     restarts: int = 1
-    targets: int | None = None
+    targets: int | None = 3
     bias: float = 0.1
     overshoot: float = 1.05
     backward: float = 0.9
@@ -55,16 +56,18 @@ class FAB(Attack):
             )
 
     def __call__(self, hunt: Hunt) -> None:
+        nearest = Nearest(hunt)
         for restart in runs(hunt, self.restarts, self.targets):
             if restart:
-                hunt.roam(_random_start(hunt))
-            self._walk(hunt)
-        homeward(hunt, self.search)
+                hunt.roam(_random_start(hunt, nearest.reach(hunt)))
+            self._walk(hunt, nearest)
+        homeward(hunt, self.search, nearest)
 
-    def _walk(self, hunt: Hunt) -> None:
+    def _walk(self, hunt: Hunt, nearest: Nearest) -> None:
         rivals = hunt.carry(Rivals.of(hunt))
         for _ in hunt.steps(self.steps):
             lead, w = _nearest_face(hunt, rivals)
+            nearest.note(hunt)
             x0, x = hunt.x0, hunt.x
             # Both ways lead to the plane <w, z - x> = -lead: from where the walk is, and from x0.
             here = hunt.set.toward_plane(x, w, -lead) - x
@@ -74,8 +77,10 @@ class FAB(Attack):
             onward, homeward = self.overshoot * here, x0 - x + self.overshoot * home
             hunt.roam(x + (1 - alpha) * onward + alpha * homeward)
             hunt.look()
+            nearest.note(hunt)
             back = hunt.x0 + self.backward * (hunt.x - hunt.x0)
             hunt.roam(torch.where(over_features(hunt.hit, back), back, hunt.x))
+        nearest.settle(hunt)
 
 
 def _nearest_face(hunt: Hunt, rivals: Rivals) -> tuple[Scores, Inputs]:
@@ -90,10 +95,9 @@ def _nearest_face(hunt: Hunt, rivals: Rivals) -> tuple[Scores, Inputs]:
     return lead[rows, nearest], apart[rows, nearest]
 
 
-def _random_start(hunt: Hunt) -> Inputs:
-    """Half as far from x0 as the radius, or as the nearest witness where that is less."""
+def _random_start(hunt: Hunt, reach: Scores) -> Inputs:
+    """Half as far from x0 as the nearest point that served, whatever the radius; the length of normal noise before."""
     noise = torch.randn(hunt.x0.shape, dtype=hunt.x0.dtype, device=hunt.x0.device, generator=hunt.rng)
     length = hunt.set.distance(hunt.x0, hunt.x0 + noise)
-    half = hunt.reach.clamp(max=hunt.set.radius) / 2
-    half = half.where(half.isfinite(), length)
+    half = torch.where(reach.isfinite(), reach / 2, length)
     return hunt.x0 + over_features((half / length).to(noise.dtype), noise) * noise

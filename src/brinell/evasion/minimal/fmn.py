@@ -11,12 +11,16 @@ import torch
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt, Objective
+from brinell.evasion.minimal.homeward import homeward
+from brinell.evasion.minimal.nearest import Nearest
 from brinell.evasion.minimal.schedule import cosine
 from brinell.evasion.objective import margin
 from brinell.evasion.rival import runs
 from brinell.threat import Access
-from brinell.threat.sets import over_features
 from brinell.types import Inputs, Mask, Scores
+
+SEARCH = 3
+"""Forward rows of a last search between x0 and the nearest point found: an addition to the paper."""
 
 
 @final
@@ -26,16 +30,19 @@ class FMN(Attack):
 
     steps: gradients a run. targets: None for one run, away from the label; k for k runs, aimed in turn at the k wrong
     classes that score highest at x0, each in a ball no larger than what the last one came down to. step: the paper's
-    alpha, the most that the first move changes any value by, in input units; it falls to a hundredth along a cosine.
-    factor: the paper's gamma, the share by which the radius falls after a hit and grows after a miss; it falls from
-    the first number to the second. Until the first hit the radius is a little beyond where a linear model puts the
-    boundary, which rounding would miss.
+    alpha, the length of the first move as a share of the ball's radius; it falls to a hundredth along a cosine. factor:
+    the paper's gamma, the share by which the radius falls after a hit and grows after a miss; it falls from the first
+    number to the second, after the first hit.
 
-    Three deviations from the paper. It clips to the box after its projection, so values on the edge of the box use up
-    the radius and the search can stand still: here the projection is onto ball ∩ box, the linear model keeps to the
-    box, and the parts of a gradient that lead out of it are left out. It scales gradients to l2 length one: here the
-    largest part is one, whatever the number of values. In l0 its radius moves by whole features: here it is a number,
-    of which the whole part counts.
+    Four deviations from the paper. It clips to the box after its projection, so values on the edge of the box use up
+    the radius and the search can stand still: here the projection is onto ball ∩ box, and the parts of a gradient that
+    lead out of the box are left out. Its moves have an l2 length of one at first, whatever the norm and the radius, and
+    until the first hit its ball ends where a linear model at the last point puts the boundary; where gradients vanish
+    and turn about, that is most of the box, and the ascent goes astray in it. Here a move is the steepest of the set
+    and as long as the ball is wide (under l1 and l0 it is shared among as many values as the radius has room for),
+    and the ball grows from where a linear model at x0 puts the boundary. In l0 the paper's radius moves by whole
+    features: here it is a number, of which the whole part counts. Last, three forward rows seek the crossing between
+    x0 and the nearest point.
     """
 
     steps: int = 100
@@ -54,21 +61,25 @@ class FMN(Attack):
             raise UsageError(f"factor is {self.factor}; both numbers must lie between 0 and 1")
 
     def __call__(self, hunt: Hunt) -> None:
+        nearest = Nearest(hunt)
         for _ in runs(hunt, 1, self.targets):
-            self._search(hunt)
+            self._search(hunt, nearest)
+        homeward(hunt, SEARCH, nearest)
 
-    def _search(self, hunt: Hunt) -> None:
+    def _search(self, hunt: Hunt, nearest: Nearest) -> None:
         """One run: from x0, in a ball that is no larger than what earlier runs came down to."""
-        ball = hunt.carry(_Ball(hunt.reach, hunt.reach.isfinite()))
+        reach = nearest.reach(hunt)
+        ball = hunt.carry(_Ball(reach, reach.isfinite()))
         for k in hunt.steps(self.steps):
             value, g = hunt.gradient(self.objective)
+            nearest.note(hunt)
             g = hunt.set.box.inward(hunt.x, g)
-            share = cosine(k, self.steps, *self.factor)
-            ball.found = ball.found | hunt.hit
-            grown = (1 + share) * torch.where(ball.found, ball.radius, _to_boundary(hunt, value, g))
-            ball.radius = torch.where(hunt.hit, torch.minimum((1 - share) * ball.radius, hunt.reach), grown)
-            x = hunt.x + cosine(k, self.steps, self.step, self.step / 100) * _scaled(g)
-            hunt.move(hunt.set.project_each(hunt.x0, x, ball.radius))
+            if k == 0:
+                ball.radius = torch.where(ball.found, ball.radius, _to_boundary(hunt, value, g))
+            ball.resize(hunt.hit, nearest.reach(hunt), cosine(k, self.steps, *self.factor), max(self.factor))
+            step = cosine(k, self.steps, self.step, self.step / 100) * hunt.set.stride(g, ball.radius)
+            hunt.roam(hunt.set.project_each(hunt.x0, hunt.x + step, ball.radius))
+        nearest.settle(hunt)
 
 
 @dataclass
@@ -78,13 +89,16 @@ class _Ball:
     radius: Scores
     found: Mask
 
+    def resize(self, hit: Mask, reach: Scores, share: float, most: float) -> None:
+        """Less after a hit and more after a miss, by this share; by the most until the first hit."""
+        self.found = self.found | hit
+        grown = self.radius * torch.where(self.found, 1 + share, 1 + most)
+        self.radius = torch.where(hit, torch.minimum((1 - share) * self.radius, reach), grown)
+
 
 def _to_boundary(hunt: Hunt, value: Scores, g: Inputs) -> Scores:
-    """How far from x0 the boundary is at most, by a linear model of the objective at x."""
-    onward = hunt.set.toward_plane(hunt.x, g, -value)
-    return hunt.set.distance(hunt.x0, hunt.x) + hunt.set.distance(hunt.x, onward)
-
-
-def _scaled(g: Inputs) -> Inputs:
-    """g with its largest part at one."""
-    return g / over_features(g.abs().flatten(1).amax(1).clamp(min=torch.finfo(g.dtype).tiny), g)
+    """How far from x0 the boundary is, by a linear model of the objective there; at most as far as the box goes."""
+    low, high = hunt.set.box.limits(hunt.x0)
+    corner = torch.where(high - hunt.x0 > hunt.x0 - low, high, low).expand_as(hunt.x0)
+    farthest = hunt.set.distance(hunt.x0, hunt.set.valid(hunt.x0, corner)) if hunt.set.box.bounded else torch.inf
+    return torch.minimum(hunt.set.forecast(hunt.x0, g, -value), torch.as_tensor(farthest, dtype=torch.float64))

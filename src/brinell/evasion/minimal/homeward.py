@@ -1,14 +1,14 @@
-"""The last search: how far the nearest witness can be drawn toward the clean example.
+"""The last search: how far the nearest point found can be drawn toward the clean example.
 
 Source: Croce & Hein 2020, arXiv:1907.02044, section 3.3 (final search).
 """
 
 from dataclasses import dataclass
-from math import inf
 
 import torch
 
 from brinell.evasion.hunt import Hunt
+from brinell.evasion.minimal.nearest import Nearest
 from brinell.evasion.objective import margin
 from brinell.threat.sets import over_features
 from brinell.types import Inputs, Scores
@@ -17,25 +17,27 @@ PAST = 1e-3
 """How far past the crossing that is expected the next point lies, as a share of what is left up to the witness."""
 
 
-def homeward(hunt: Hunt, steps: int) -> None:
-    """Look for the crossing between x0 and the nearest witness, where the smallest perturbation is sought.
+def homeward(hunt: Hunt, steps: int, nearest: Nearest) -> None:
+    """Look for the crossing between x0 and the nearest point that a walk has found, in the set or not.
 
-    It takes `steps` forward rows and no gradients: the first at the witness, the others where a line through the
-    margins at both ends crosses zero. The examples without a witness are let go: it ends an attack.
+    It takes `steps` forward rows and no gradients: the first at that point, the others where a line through the
+    margins at both ends crosses zero. The examples without such a point are let go: it ends an attack.
     """
-    if hunt.set.radius != inf or not steps:
+    nearest.settle(hunt)
+    if not steps:
         return
     hunt.begin()
-    hunt.dismiss(~hunt.reach.isfinite())
+    hunt.dismiss(~nearest.reach(hunt).isfinite())
     if not len(hunt) or hunt.clean is None:
         return
     zero = torch.zeros_like(hunt.clean[:, 0])
-    span = hunt.carry(_Span(hunt.nearest, zero, margin(hunt.clean, hunt.y, hunt.aim), zero + 1, zero))
+    span = hunt.carry(_Span(nearest.x(hunt), zero, margin(hunt.clean, hunt.y, hunt.aim), zero + 1, zero))
     for _ in hunt.steps(steps):
         share = span.crossing()
         hunt.roam(torch.lerp(hunt.x0, span.far, over_features(share.to(hunt.x0.dtype), hunt.x0)))
         with hunt.carrying(_Asked(share)) as asked:
-            span.note(asked.share, hunt.value(margin))
+            value = hunt.value(margin)
+            span.note(asked.share, value)
 
 
 @dataclass

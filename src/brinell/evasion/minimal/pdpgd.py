@@ -13,6 +13,7 @@ from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt, Objective
 from brinell.evasion.minimal.homeward import homeward
+from brinell.evasion.minimal.nearest import Nearest
 from brinell.evasion.objective import margin
 from brinell.threat import Access
 from brinell.threat.l1 import shrunk
@@ -34,20 +35,23 @@ class PDPGD(Attack):
     steps: gradients. step: length of Adam's first move, in input units; it falls to a hundredth. ratio: of the
     multiplier of the length to that of the goal, to begin with. rate: by how much the logarithm of the ratio moves at
     first, up after a hit and down after a miss; it falls to a tenth. What is descended is the length and, weighed
-    against it, log(1 + exp(-objective)). Adam's metric is a price for each value, under which the l1 length has its
-    proximal step in closed form.
+    against it, log(1 + exp(-objective)). inner: iterations of the proximal step in Adam's metric (Yurtsever, Gu & Zhou
+    2019, arXiv:1910.10094, as the authors use it). Run to its end the step would divide the price of each value by its
+    mean gradient, and where gradients vanish and turn about no value that was small for a while would ever move; few
+    iterations bound what it pays.
     """
 
     steps: int = 500
     step: float = 0.1
     ratio: float = 0.01
     rate: float = 0.1
+    inner: int = 5
     objective: Objective = margin
     needs: ClassVar[Access] = Access.GRADIENTS
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise UsageError(f"steps is {self.steps}; it must be at least 1")
+        if min(self.steps, self.inner) < 1:
+            raise UsageError(f"steps is {self.steps} and inner {self.inner}; both must be at least 1")
         if not (self.step > 0 and self.rate > 0 and LEAST <= self.ratio <= 1 / LEAST):
             raise UsageError(
                 f"step is {self.step}, rate {self.rate} and ratio {self.ratio}; "
@@ -56,17 +60,30 @@ class PDPGD(Attack):
 
     def __call__(self, hunt: Hunt) -> None:
         hunt.begin()
+        nearest = Nearest(hunt)
         search = hunt.carry(_Search.begun(hunt, self.ratio))
         for k in hunt.steps(self.steps):
             value, g = hunt.gradient(self.objective)
+            nearest.note(hunt)
             step = self.step * 0.01 ** (k / self.steps)
             ascent, metric = search.adam(over_features(torch.sigmoid(-value).to(g.dtype), g) * g, k + 1)
             x = hunt.set.box.clamp(hunt.x + step * ascent / metric)
-            price = over_features(search.price.to(g.dtype), g) * step / metric
-            hunt.move(hunt.x0 + shrunk(x - hunt.x0, price))
+            price = over_features(search.price.to(g.dtype), g) * step * _weight(metric, self.inner)
+            hunt.roam(hunt.x0 + shrunk(x - hunt.x0, price))
             rate = self.rate * (1 - 0.9 * k / self.steps)
             search.follow(torch.where(hunt.hit, rate, -rate))
-        homeward(hunt, SEARCH)
+        homeward(hunt, SEARCH, nearest)
+
+
+def _weight(metric: Inputs, inner: int) -> Inputs:
+    """What a price of one costs each value after so many iterations in this metric.
+
+    An iteration goes on from d to shrunk(d - h (d - x), 1 / top), where h is the metric over its largest, top. As long
+    as d keeps its sign it is x less (1 - (1 - h)^iterations) / h / top, which ends at 1 / metric.
+    """
+    top = over_features(metric.flatten(1).amax(1), metric)
+    share = metric / top
+    return -torch.expm1(inner * torch.log1p(-share.clamp(max=1 - 1e-7))) / metric
 
 
 @dataclass
