@@ -98,7 +98,7 @@ def test_adam_steps_by_its_length_along_the_sign_first_and_leaves_the_others() -
 
 
 @pytest.mark.parametrize(
-    "made", [NES(steps=60), SPSA(steps=60), Bandits(steps=800, rate=1000.0, step=0.05)], ids=lambda m: type(m).__name__
+    "made", [NES(steps=60), SPSA(steps=60), Bandits(steps=800, step=0.05)], ids=lambda m: type(m).__name__
 )
 def test_a_linear_model_is_broken_just_above_its_distance(made) -> None:
     rng = generator(5)

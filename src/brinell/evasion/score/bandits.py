@@ -5,23 +5,21 @@ next (time), and neighbouring pixels share a value (data).
 """
 
 from dataclasses import dataclass
-from math import prod
 from typing import ClassVar, final
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack, finite_radius
 from brinell.evasion.hunt import Hunt, Objective
 from brinell.evasion.objective import cross_entropy
-from brinell.evasion.score.estimate import difference, gaussian
-from brinell.evasion.score.image import Image, as_image
+from brinell.evasion.score.estimate import difference, even, gaussian
+from brinell.evasion.score.image import Image, as_image, enlarged, tiled
 from brinell.evasion.score.population import affordable
 from brinell.threat import Access
 from brinell.threat.sets import over_features
-from brinell.types import Inputs
+from brinell.types import Scores
 
 
 @final
@@ -29,75 +27,61 @@ from brinell.types import Inputs
 class Bandits(Attack):
     """Bandit optimisation with time and data priors (Ilyas et al. 2019).
 
-    steps: moves, of two forward rows each. side: how many tiles the longer side of an image is cut into; one value of
-    the prior a tile and channel; no fewer than the pixels means no data prior. step: of each move, as a share of the
-    radius. smoothing: the l2 length of the changes that are measured, in input units (eta), at most.
-    rate: of the prior, learnt by exponentiated gradients for every set (the authors' code has another rule for l2).
+    steps: moves, of two forward rows each. tile: the side of the squares of pixels that share a value of the prior, in
+    each channel; smaller where an image would have fewer than `side` of them along its longer side. The authors' code
+    has 50 tiles on 299 pixels. step: of each move, as a share of the radius. smoothing: how far each feature is moved
+    to measure (eta), as a share of what it may move where all move alike: of the radius in linf, of the radius over
+    sqrt(d) in l2.
 
-    The paper asks at x + eta (v + delta u) and x + eta (v - delta u), v the prior. Drawn into set ∩ box the two
-    would be one point wherever v leads out, so ours leave v out, which changes their difference to second order only.
+    Three things differ from the paper. It asks at x + eta (v + delta u) and x + eta (v - delta u), v the prior. Drawn
+    into set ∩ box the two would be one point wherever v leads out, so ours leave v out, which changes their
+    difference to second order only. Its prior for linf is learnt by exponentiated gradients, which saturate and keep
+    signs alone; the sum of the estimates, which it has for l2, is stronger in both and free of the scores' scale.
+    Its eta is an absolute 0.01 to 0.1 of l2 length, too short to see past masked gradients.
     """
 
     steps: int = 5000
-    side: int = 16
+    tile: int = 6
+    side: int = 8
     step: float = 0.2
-    smoothing: float = 0.1
-    rate: float = 100.0
+    smoothing: float = 0.3
     objective: Objective = cross_entropy
     needs: ClassVar[Access] = Access.SCORES
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.side) < 1:
-            raise UsageError(f"steps and side are {self.steps} and {self.side}; both must be at least 1")
-        if not min(self.step, self.smoothing, self.rate) > 0:
+        if min(self.steps, self.tile, self.side) < 1:
             raise UsageError(
-                f"step, smoothing and rate are {self.step}, {self.smoothing} and {self.rate}; all must be above 0"
+                f"steps, tile and side are {self.steps}, {self.tile} and {self.side}; all must be at least 1"
             )
+        if not min(self.step, self.smoothing) > 0:
+            raise UsageError(f"step and smoothing are {self.step} and {self.smoothing}; both must be above 0")
 
     def __call__(self, hunt: Hunt) -> None:
         step = self.step * finite_radius(self, hunt.set)
         hunt.begin()
         none = self._tiles(as_image(hunt.x0))
-        size = prod(none.shape[1:])
-        memory = hunt.carry(_Prior(none, none, hunt.x0.unsqueeze(1)))
+        length = (self.smoothing * even(hunt)).clamp(min=torch.finfo(hunt.x0.dtype).tiny)
+        memory = hunt.carry(_Prior(none, none, hunt.x0.unsqueeze(1), length))
         for _ in hunt.steps(self.steps):
             if affordable(hunt, 2) < 2:
                 return
-            memory.noise = gaussian(tuple(memory.prior.shape), hunt.x, hunt.rng) / size**0.5
-            wide = _upsampled(memory.noise, hunt.x)
-            lead = _length(_upsampled(memory.prior + memory.noise, hunt.x))
-            memory.move = (self.smoothing * wide / lead).unsqueeze(1)
-            slope = difference(hunt, lambda: memory.move, self.objective)[0] / self.smoothing
-            g = over_features(slope, memory.noise) * memory.noise
-            memory.prior = _exponentiated(memory.prior, self.rate * g)
-            hunt.move(hunt.x + step * hunt.set.steepest(_upsampled(memory.prior, hunt.x)))
+            memory.noise = gaussian(tuple(memory.prior.shape), hunt.x, hunt.rng)
+            wide = enlarged(memory.noise, hunt.x)
+            memory.move = (over_features(memory.length, wide) * wide).unsqueeze(1)
+            slope = difference(hunt, lambda: memory.move, self.objective)[0] / memory.length
+            memory.prior = memory.prior + over_features(slope, memory.noise) * memory.noise
+            hunt.move(hunt.x + step * hunt.set.steepest(enlarged(memory.prior, hunt.x)))
 
     def _tiles(self, image: Image) -> Image:
         n, channels, height, width = image.shape
-        share = min(1.0, self.side / max(height, width))
-        return image.new_zeros((n, channels, max(1, round(height * share)), max(1, round(width * share))))
+        return image.new_zeros((n, channels, *tiled(height, width, self.tile, self.side)))
 
 
 @dataclass
 class _Prior:
-    """The gradient believed in, in [-1, 1] a tile; what was drawn; the move it makes."""
+    """The gradient believed in, a value a tile; what was drawn; the move it makes, and its length a feature."""
 
     prior: Image
     noise: Image
     move: Tensor
-
-
-def _upsampled(tiles: Image, x: Inputs) -> Inputs:
-    """Every pixel with the value of its tile, in the shape of x."""
-    return functional.interpolate(tiles, as_image(x).shape[2:], mode="nearest").reshape(x.shape)
-
-
-def _exponentiated(prior: Image, g: Image) -> Image:
-    """A step of exponentiated gradients in [-1, 1]: tanh(artanh(prior) + g), kept from the ends."""
-    edge = 1 - 8 * torch.finfo(prior.dtype).eps
-    return torch.tanh(torch.atanh(prior.clamp(-edge, edge)) + g)
-
-
-def _length(x: Inputs) -> Tensor:
-    length = x.flatten(1).square().sum(1).sqrt().clamp(min=torch.finfo(x.dtype).tiny)
-    return over_features(length, x)
+    length: Scores

@@ -4,6 +4,7 @@ from math import prod
 
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from brinell.types import Inputs
 
@@ -21,3 +22,15 @@ def as_image(x: Inputs) -> Image:
             return x.reshape(len(x), channels, 1, prod(x.shape[2:]))
         case _:
             return x.reshape(len(x), 1, 1, prod(x.shape[1:]))
+
+
+def tiled(height: int, width: int, tile: int, least: int) -> tuple[int, int]:
+    """Rows and columns of tiles of `tile` pixels a side, or smaller ones: the longer side has at least `least`."""
+    longer = max(height, width)
+    count = min(longer, max(least, round(longer / tile)))
+    return max(1, round(height * count / longer)), max(1, round(width * count / longer))
+
+
+def enlarged(tiles: Image, x: Inputs) -> Inputs:
+    """Every pixel with the value of its tile, in the shape of x."""
+    return functional.interpolate(tiles, as_image(x).shape[2:], mode="nearest").reshape(x.shape)

@@ -19,15 +19,17 @@ class NES(Attack):
     """Natural evolution strategies (Ilyas et al. 2018).
 
     steps: moves; each costs 2 * pairs forward rows, the last fewer where the budget ends. smoothing: the standard
-    deviation of the directions, in input units (sigma). step: of each move, as a share of the radius. These are the
-    defaults of the authors' code, whose step is 0.01 at a radius of 0.05; its momentum and its search for a smaller
-    step on a plateau are left out. The points of the estimate are judged, so the iterate itself is asked about only
-    at the end.
+    deviation of the directions (sigma), as a share of what each feature may move where all move alike: of the radius
+    in linf, of the radius over sqrt(d) in l2. step: of each move, as a share of the radius. Pairs and step are those
+    of the authors' code, whose step is 0.01 at a radius of 0.05; its momentum and its search for a smaller step on a
+    plateau are left out. Its sigma is 0.001 of the box, which sees nothing where a network masks its gradients; a
+    third of the radius sees past that, and no less elsewhere. The points of the estimate are judged, so the iterate
+    itself is asked about only at the end.
     """
 
-    steps: int = 100
+    steps: int = 500
     pairs: int = 25
-    smoothing: float = 0.001
+    smoothing: float = 0.3
     step: float = 0.2
     objective: Objective = cross_entropy
     needs: ClassVar[Access] = Access.SCORES

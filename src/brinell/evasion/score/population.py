@@ -11,8 +11,8 @@ from brinell.evasion.hunt import Hunt, Objective, Points
 from brinell.threat import PerturbationSet
 from brinell.types import Inputs
 
-BLOCK = 2**24
-"""Most input values held in one question: it bounds memory, and changes no count."""
+BLOCK = 2**21
+"""Most input values held in one question, so that the copies a projection makes stay small; it changes no count."""
 
 
 def affordable(hunt: Hunt, count: int) -> int:
