@@ -281,9 +281,7 @@ class _Workers:
 def graph_of(target: Target, x: Inputs) -> Graph | str:
     """What verifiers read of a target, or why there is nothing to read."""
     try:
-        module = target.module()
-        floats = [p.dtype for p in module.parameters() if p.is_floating_point()]
-        return trace(module, x[:1].to(floats[0] if floats else x.dtype))  # in which it is asked, whatever holds x
+        return trace(target.module(), target.seen(x[:1]))
     except (CannotRun, UsageError) as error:
         return str(error)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from brinell.access import Access
+from brinell.arguments import checked
 from brinell.auditing.result import Finding
 from brinell.data import Dataset
 from brinell.data.pixels import SCALED
@@ -18,6 +19,7 @@ from brinell.errors import CannotRun, Inconclusive, UsageError
 from brinell.evasion import Objective, cross_entropy, margin
 from brinell.evidence import wilson
 from brinell.targets import Target, TargetError
+from brinell.targets.generators import generators_kept
 from brinell.targets.torch import TorchBackend
 from brinell.types import Inputs, Labels, Logits, Mask, Scores
 
@@ -27,6 +29,9 @@ PROBE = 256
 _SAME = 1e-4
 """Scores that differ by more than this share of their size are different answers."""
 
+_TIES = 0.05
+"""The share of decisions that may be others than the largest score, as votes are of which scores are made."""
+
 _HOPELESS = ("outside-box", "classes")
 """Findings that no audit can go on with, accepted or not."""
 
@@ -34,8 +39,11 @@ _FLAT_SHARE = 0.05
 """The share of zero gradients from which the gradient attacks are not to be believed."""
 
 
+@checked()
+@generators_kept()
 def check(target: Target, data: Dataset) -> list[Finding]:
     """All findings on the examples, severe ones first."""
+    data = data.meeting(target.classes, target.features, target.box)
     probe = data.take(PROBE, seed=0, balanced=True)
     x, y = probe.x, probe.y
     findings = [*_on_data(target, data)]
@@ -45,7 +53,8 @@ def check(target: Target, data: Dataset) -> list[Finding]:
         good = _which(target, x)
         findings.append(_on_errors(good, error))
         if good.any() and not good.all():
-            findings += _on_answers(target, x[good], y[good])
+            with contextlib.suppress(TargetError):  # it is said already
+                findings.extend(_on_answers(target, x[good], y[good]))
     order = ("severe", "warning", "note")
     return sorted(findings, key=lambda f: order.index(f.severity))
 
@@ -96,7 +105,9 @@ def seconds_per_row(target: Target, x: Inputs) -> tuple[float, float]:
     forward = _timed(lambda: ask.scores(x)) / len(x)
     if ask.access < Access.GRADIENTS:
         return forward, float("nan")
-    return forward, _timed(lambda: ask.gradient(x, _bound(margin, y))) / len(x)
+    with contextlib.suppress(TargetError):
+        return forward, _timed(lambda: ask.gradient(x, _bound(margin, y))) / len(x)
+    return forward, float("nan")
 
 
 def _on_data(target: Target, data: Dataset) -> Iterator[Finding]:
@@ -202,13 +213,18 @@ def _on_consistency(ask: Target, x: Inputs, predicted: Labels, scores: Logits) -
     size = scores.abs().amax().clamp(min=1e-6)
     disagree = int((predicted != scores.argmax(1)).sum())
     if disagree:
-        yield _warning(
+        yield (_severe if disagree > _TIES * len(x) else _warning)(
             "scores-disagree",
             f"the model's decision is not its largest score on {disagree} of {len(x)} examples",
             "audit what is deployed: its decisions with --access labels, or its scores",
         )
     if float((ask.scores(x) - scores).abs().amax() / size) > _SAME:
-        yield _random()
+        yield _memory() if _is_changed(ask) else _random()
+        return
+    turned = ask.scores(x.flip(0)).flip(0)
+    apart = torch.stack([turned - scores, ask.scores(x) - scores]).abs().amax()
+    if float(apart / size) > 10 * _SAME:
+        yield _memory()
         return
     few = x[:64]
     alone = torch.cat([ask.scores(few[i : i + 1]) for i in range(len(few))])
@@ -286,6 +302,19 @@ def _random() -> Finding:
         "the same input gets different answers: the target draws at random",
         "switch the randomness off, or audit the average it stands for",
     )
+
+
+def _memory() -> Finding:
+    return _severe(
+        "memory",
+        "an example's scores change with what the model was asked before: it keeps counts, statistics or answers",
+        "let `forward` change nothing that it reads; whatever is found would be of a state nobody can return to",
+    )
+
+
+def _is_changed(ask: Target) -> bool:
+    """Whether the model is another than it was handed over as: asking it has changed what it holds."""
+    return ask.copy().digest != ask.digest
 
 
 def _bound(objective: Objective, y: Labels) -> Callable[[Logits, slice], Scores]:
