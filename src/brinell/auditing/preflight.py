@@ -211,21 +211,19 @@ def _near_chance(correct: int, n: int, chance: float) -> bool:
 
 def _on_consistency(ask: Target, x: Inputs, predicted: Labels, scores: Logits) -> Iterator[Finding]:
     size = scores.abs().amax().clamp(min=1e-6)
-    disagree = int((predicted != scores.argmax(1)).sum())
-    if disagree:
-        yield (_severe if disagree > _TIES * len(x) else _warning)(
-            "scores-disagree",
-            f"the model's decision is not its largest score on {disagree} of {len(x)} examples",
-            "audit what is deployed: its decisions with --access labels, or its scores",
-        )
     if float((ask.scores(x) - scores).abs().amax() / size) > _SAME:
         yield _memory() if _is_changed(ask) else _random()
         return
-    turned = ask.scores(x.flip(0)).flip(0)
-    apart = torch.stack([turned - scores, ask.scores(x) - scores]).abs().amax()
-    if float(apart / size) > 10 * _SAME:
+    batch = x[: ask.chunk]  # one batch in either order, so that only what came before differs
+    first, turned, again = ask.scores(batch), ask.scores(batch.flip(0)).flip(0), ask.scores(batch)
+    if float(torch.stack([turned - first, again - first]).abs().amax() / size) > 10 * _SAME:
         yield _memory()
         return
+    disagree = int((predicted != scores.argmax(1)).sum())
+    if disagree:
+        message = f"the model's decision is not its largest score on {disagree} of {len(x)} examples"
+        remedy = "audit what is deployed: its decisions with --access labels, or its scores"
+        yield (_severe if disagree > _TIES * len(x) else _warning)("scores-disagree", message, remedy)
     few = x[:64]
     alone = torch.cat([ask.scores(few[i : i + 1]) for i in range(len(few))])
     gap = float((alone - ask.scores(few)).abs().amax() / size)
