@@ -6,6 +6,9 @@ class BrinellError(Exception):
 
     exit_code = 3
 
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())  # a value that it quotes may have several
+
 
 class UsageError(BrinellError, ValueError):
     """An argument that cannot be right: a radius larger than the box, labels out of range, an unknown plan."""

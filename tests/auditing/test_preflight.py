@@ -39,6 +39,19 @@ class Batchy(nn.Module):
         return self.inner(0.5 + (x - x.mean(0)) / (x.std(0, unbiased=False) + 0.1))
 
 
+class Counting(nn.Module):
+    """Tires of its first class the more it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = network()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.inner(x) - 0.01 * self.calls * torch.tensor([1.0, 0.0, 0.0])
+
+
 class Undecided(Backend):
     """Decides for the second largest score."""
 
@@ -86,9 +99,10 @@ PLANTED = {
     "training-mode": (network().train(), (X, HONEST), "note"),
     "raises": (Of(before=raising(0.99)), (X, HONEST), "warning"),
     "random": (Of(noise), (X, HONEST), "severe"),
+    "memory": (Counting(), (X, HONEST), "severe"),
     "non-finite": (Of(lambda s, x: torch.where(x[:, :1] > 0.9, torch.nan, s)), (X, HONEST), "warning"),
     "low-accuracy": (network(), (X, (HONEST + 1) % 3), "severe"),
-    "scores-disagree": (Undecided(), (X, Undecided().labels(X)), "warning"),
+    "scores-disagree": (Undecided(), (X, Undecided().labels(X)), "severe"),
     "batch-dependence": (Batchy(), (X, BATCHY), "severe"),
     "classes": (network(), (X, torch.where(X[:, 0] > 0.9, 3, HONEST)), "severe"),
     "absent-classes": (network(), (X[HONEST > 0], HONEST[HONEST > 0]), "note"),

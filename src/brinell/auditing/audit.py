@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from brinell import __version__
+from brinell.arguments import checked
 from brinell.auditing import scrutiny
 from brinell.auditing import sharpen as sharpening
 from brinell.auditing.board import Board
@@ -30,11 +31,12 @@ from brinell.auditing.preflight import accept as accept_findings
 from brinell.auditing.preflight import answers
 from brinell.auditing.result import Diagnosis, Finding, Result, summarise
 from brinell.auditing.work import Outcome
-from brinell.data import Dataset
+from brinell.data import Dataset, given
 from brinell.errors import CannotRun, UsageError
 from brinell.evidence import Bracket, Verdict, Witness
 from brinell.targets import Target
 from brinell.targets.examples import check_examples
+from brinell.targets.generators import generators_kept
 from brinell.threat import Access, Targeted, Threat
 
 RESULT = "result.json"
@@ -78,6 +80,7 @@ class Audit:
         self._board = board
 
     @classmethod
+    @checked()
     def open(cls, path: str | Path) -> "Audit":
         """A run from its folder, as it stands; also one that was killed, or is still running."""
         with Ledger(Path(path), write=False) as ledger:
@@ -129,14 +132,17 @@ class Audit:
             for label, certified, broken in zip(self._labels, self._board.certified, self._board.distance, strict=True)
         ]
 
+    @checked()
     def at(self, radius: float) -> Bracket:
         """The bracket at any radius: what was shown at others is carried over."""
         return self._board.bracket(radius)
 
+    @checked()
     def verdicts_at(self, radius: float) -> list[Verdict]:
         """One verdict an example, at any radius."""
         return self._board.verdicts(radius)
 
+    @checked()
     def save(self, path: str | Path) -> Path:
         """Copy the run's folder to `path`, which must not exist."""
         if Path(path).exists():
@@ -187,6 +193,8 @@ class Audit:
         )
 
 
+@checked(but=("data",))
+@generators_kept()
 def audit(
     target: Target,
     data: Dataset | tuple[Any, Any],
@@ -221,10 +229,9 @@ def audit(
         raise UsageError(f"budget is {budget}; it must be seconds >= 0, or None to finish the plan")
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}; it must be at least 1, or None for one a core")
-    _check_kinds(target, data, threat)
     clock = Clock(budget)
     accepted = frozenset((accept,) if isinstance(accept, str) else accept)
-    dataset = (data if isinstance(data, Dataset) else Dataset.of(*data)).named(target.classes)
+    dataset = given(data).meeting(target.classes, target.features, target.box)
     plan = load_plan(plan)
     threat, chosen = _question(target, threat, radii)
     question = Question(threat, chosen)
@@ -386,16 +393,6 @@ def _diagnosis(
     if new is None or (recorded is not None and len(recorded.checks) > len(new.checks)):
         return recorded
     return new
-
-
-def _check_kinds(target: object, data: object, threat: object) -> None:
-    """Refuse what is not what it stands for, before it is asked anything."""
-    if not isinstance(target, Target):
-        raise UsageError(f"target is a {type(target).__name__}; make it one: brinell.target(model)")
-    if not isinstance(threat, Threat):
-        raise UsageError(f"threat is a {type(threat).__name__}; make it one: brinell.Threat(brinell.Linf(0.1))")
-    if not isinstance(data, Dataset) and not (isinstance(data, tuple | list) and len(data) == 2):
-        raise UsageError(f"data is a {type(data).__name__}; give (x, y), or a brinell.Dataset")
 
 
 def _identity(target: Target, data: Dataset, question: Question, plan: Plan, seed: int) -> dict[str, Any]:

@@ -14,11 +14,12 @@ from typing import Any, ClassVar, Literal, cast, final
 
 import torch
 
+from brinell.arguments import checked
 from brinell.auditing.plan import find
 from brinell.auditing.preflight import answers, check
 from brinell.auditing.result import Diagnosis, Finding
 from brinell.auditing.work import seed_of
-from brinell.data import Dataset
+from brinell.data import Dataset, given
 from brinell.errors import UsageError
 from brinell.evasion import APGD, FGSM, Attack, Found, Hunt, Noise, Square, margin
 from brinell.evasion.attack import finite_radius
@@ -27,6 +28,7 @@ from brinell.evasion.hunt import of_rows
 from brinell.evidence.judge import decides
 from brinell.targets import Target, TargetError
 from brinell.targets.examples import check_examples
+from brinell.targets.generators import generators_kept
 from brinell.threat import Access, Threat
 from brinell.types import Inputs, Labels, Mask, Scores
 
@@ -43,6 +45,8 @@ _FEW = 0.03
 """The share of examples on which a weaker attack may win by chance; one example always may."""
 
 
+@checked(but=("data",))
+@generators_kept()
 def diagnose(
     target: Target,
     data: Dataset | tuple[Any, Any],
@@ -63,7 +67,7 @@ def diagnose(
     finite_radius(attack, threat.set)
     if not threat.set.radius > 0:
         raise UsageError(f"radius is {threat.set.radius}; a diagnosis needs one > 0")
-    dataset = data if isinstance(data, Dataset) else Dataset.of(*data)
+    dataset = given(data).meeting(target.classes, target.features, target.box)
     findings = check(target, dataset)
     threat = threat.within(target.box)
     diagnosis = Diagnosis(examples=0, radius=threat.set.radius, checks=(), findings=tuple(findings))

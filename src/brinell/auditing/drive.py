@@ -419,11 +419,7 @@ def one_thread() -> Iterator[None]:
 def graph_of(target: Target, x: Inputs) -> Graph | str:
     """What verifiers read of a target, or why there is nothing to read: whatever its reader raised."""
     try:
-        module = target.module()
-        held = (*module.parameters(), *module.buffers())
-        floats = [value.dtype for value in held if value.is_floating_point()]
-        # In the type in which it is asked, whatever holds x.
-        return trace(module, x[:1].to(floats[0] if floats else x.dtype), target.box)
+        return trace(target.module(), target.seen(x[:1]), target.box)
     except (CannotRun, UsageError) as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 of the user's module, or of PyTorch about it: no proofs, and the audit goes on

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 import torch
 
 from brinell.access import Access
+from brinell.arguments import checked
 from brinell.auditing.result import Finding
 from brinell.data import Dataset
 from brinell.data.pixels import SCALED
@@ -18,6 +19,7 @@ from brinell.errors import CannotRun, Inconclusive, UsageError
 from brinell.evasion import Objective, margin
 from brinell.evidence import wilson
 from brinell.targets import Target, TargetError
+from brinell.targets.generators import generators_kept
 from brinell.targets.torch import TorchBackend
 from brinell.types import Inputs, Labels, Logits, Mask, Scores
 
@@ -26,6 +28,9 @@ PROBE = 256
 
 _SAME = 1e-4
 """Scores that differ by more than this share of their size are different answers."""
+
+_TIES = 0.05
+"""The share of decisions that may be others than the largest score, as votes are of which scores are made."""
 
 _HOPELESS = ("outside-box", "classes")
 """Findings that no audit can go on with, accepted or not."""
@@ -43,6 +48,8 @@ _FLAT_SHARE = 0.05
 """The share of zero gradients from which the gradient attacks are not to be believed."""
 
 
+@checked()
+@generators_kept()
 def check(target: Target, data: Dataset) -> list[Finding]:
     """All findings on the examples, severe ones first."""
     return ordered(look(target, data))
@@ -50,6 +57,7 @@ def check(target: Target, data: Dataset) -> list[Finding]:
 
 def look(target: Target, data: Dataset, seconds: float | None = None) -> Iterator[Finding]:
     """The same one by one, as they are seen. seconds: to look for, of a model so slow that only a few examples fit."""
+    data = data.meeting(target.classes, target.features, target.box)
     size = PROBE if seconds is None else _affordable(target, data, seconds)
     probe = data.take(size, seed=0, balanced=True)
     if size < min(PROBE, len(data)):
@@ -65,7 +73,8 @@ def look(target: Target, data: Dataset, seconds: float | None = None) -> Iterato
         good = _which(target, x)
         yield _on_errors(good, error)
         if good.any() and not good.all():
-            yield from (f for f in _on_answers(target, x[good], y[good]) if f not in seen)
+            with contextlib.suppress(TargetError):  # it is said already
+                yield from (f for f in _on_answers(target, x[good], y[good]) if f not in seen)
 
 
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
@@ -130,7 +139,9 @@ def seconds_per_row(target: Target, x: Inputs) -> tuple[float, float]:
     forward = _timed(lambda: ask.scores(x)) / len(x)
     if ask.access < Access.GRADIENTS:
         return forward, float("nan")
-    return forward, _timed(lambda: ask.gradient(x, _bound(margin, y))) / len(x)
+    with contextlib.suppress(TargetError):
+        return forward, _timed(lambda: ask.gradient(x, _bound(margin, y))) / len(x)
+    return forward, float("nan")
 
 
 def _affordable(target: Target, data: Dataset, seconds: float) -> int:
@@ -244,16 +255,19 @@ def _near_chance(correct: int, n: int, chance: float) -> bool:
 
 def _on_consistency(ask: Target, x: Inputs, predicted: Labels, scores: Logits) -> Iterator[Finding]:
     size = scores.abs().amax().clamp(min=torch.finfo(scores.dtype).tiny)
+    if float((ask.scores(x) - scores).abs().amax() / size) > _SAME:
+        yield _memory() if _is_changed(ask) else _random()
+        return
+    batch = x[: ask.chunk]  # one batch in either order, so that only what came before differs
+    first, turned, again = ask.scores(batch), ask.scores(batch.flip(0)).flip(0), ask.scores(batch)
+    if float(torch.stack([turned - first, again - first]).abs().amax() / size) > 10 * _SAME:
+        yield _memory()
+        return
     disagree = int((predicted != scores.argmax(1)).sum())
     if disagree:
-        yield _warning(
-            "scores-disagree",
-            f"the model's decision is not its largest score on {disagree} of {len(x)} examples",
-            "audit what is deployed: its decisions with --access labels, or its scores",
-        )
-    if float((ask.scores(x) - scores).abs().amax() / size) > _SAME:
-        yield _random()
-        return
+        message = f"the model's decision is not its largest score on {disagree} of {len(x)} examples"
+        remedy = "audit what is deployed: its decisions with --access labels, or its scores"
+        yield (_severe if disagree > _TIES * len(x) else _warning)("scores-disagree", message, remedy)
     few = x[:64]
     alone = torch.cat([ask.scores(few[i : i + 1]) for i in range(len(few))])
     gap = float((alone - ask.scores(few)).abs().amax() / size)
@@ -322,6 +336,19 @@ def _random() -> Finding:
         "the same input gets different answers: the target draws at random",
         "switch the randomness off, or audit the average it stands for",
     )
+
+
+def _memory() -> Finding:
+    return _severe(
+        "memory",
+        "an example's scores change with what the model was asked before: it keeps counts, statistics or answers",
+        "let `forward` change nothing that it reads; whatever is found would be of a state nobody can return to",
+    )
+
+
+def _is_changed(ask: Target) -> bool:
+    """Whether the model is another than it was handed over as: asking it has changed what it holds."""
+    return ask.copy().digest != ask.digest
 
 
 def _bound(objective: Objective, y: Labels) -> Callable[[Logits, slice], Scores]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from brinell.arguments import checked
 from brinell.auditing.audit import Audit, audit
 from brinell.auditing.plan import load_plan
 from brinell.data import Dataset
@@ -12,6 +13,7 @@ from brinell.targets import Target
 from brinell.threat import Threat
 
 
+@checked(but=("data",))
 def verify(
     target: Target,
     data: Dataset | tuple[Any, Any],

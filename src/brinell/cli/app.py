@@ -1,7 +1,8 @@
 """The command line. Figures go to stdout, everything else to stderr; a foreseen failure is one line and an exit code.
 
 0 done or passed · 1 a gate failed · 2 the command cannot be right · 3 it could not be carried out · 4 the evidence does
-not decide · 130 interrupted. Heavy imports stand inside the commands, so that `--help` is instant.
+not decide · 70 a mistake of Brinell's own · 130 interrupted. Heavy imports stand inside the commands, so that `--help`
+is instant.
 """
 
 import json
@@ -16,7 +17,7 @@ import typer
 from rich.console import Console
 
 from brinell import __version__
-from brinell.cli.leave import INTERRUPTED, fail, leave
+from brinell.cli.leave import INTERNAL, INTERRUPTED, fail, leave, unforeseen
 from brinell.cli.options import (
     Accept,
     AccessOption,
@@ -45,7 +46,7 @@ from brinell.cli.options import (
 from brinell.cli.runs import check_place, demanding, end, run_audit, show, sources_of
 from brinell.cli.runs import dry_run as show_plan
 from brinell.cli.words import budget_of, seconds_of, stage_of
-from brinell.errors import BrinellError, CannotRun, UsageError
+from brinell.errors import BrinellError, CannotRun, UsageError, out_of_memory
 
 app = typer.Typer(
     name="brinell",
@@ -523,9 +524,15 @@ def _run() -> NoReturn:
     except SystemExit as left:
         if left.code == INTERRUPTED and left.__context__ is not None:  # typer's, which says nothing
             fail("interrupted", INTERRUPTED)
+        if left.code == 1 and isinstance(left.__context__, OSError):  # click's, of a reader who left
+            sys.exit(CannotRun.exit_code)
         raise
-    except Exception:
+    except MemoryError:
+        fail("memory ran out; give fewer examples with --n, or fewer --workers", CannotRun.exit_code)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is one line
         if asked:  # an import that was cut short fails in ways of its own
             fail("interrupted", INTERRUPTED)
-        raise
+        if out_of_memory(error):
+            fail("memory ran out; give fewer examples with --n, or fewer --workers", CannotRun.exit_code)
+        fail(unforeseen(error), INTERNAL)
     sys.exit(0)

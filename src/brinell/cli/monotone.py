@@ -55,10 +55,8 @@ def _asking(
         return lambda feature, rows: monotone_trees(
             forest, low, high, feature, rows, timeout=timeout, run=partial(run, dtype), precision=dtype
         )
-    module = target.module()
-    floats = [p.dtype for p in (*module.parameters(), *module.buffers()) if p.is_floating_point()]
-    dtype = floats[0] if floats else data.x.dtype  # in which it is asked, whatever holds the table
-    graph = trace(module, data.x[:1].to(dtype), target.box)
+    example = target.seen(data.x[:1])
+    graph, dtype = trace(target.module(), example, target.box), example.dtype
     return lambda feature, rows: monotone(
         graph, low, high, feature, rows, timeout=timeout, run=partial(run, dtype), precision=dtype, seed=seed
     )

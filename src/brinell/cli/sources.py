@@ -76,7 +76,7 @@ class Sources(BaseModel):
             target = load_target(digits_network(), box=box)
         target = target.restrict(_access(self.access))
         sample = data if self.n is None else data.take(self.n, self.seed, self.balanced)
-        return sample.named(target.classes), target
+        return sample.meeting(target.classes, target.features, target.box), target
 
     def sets(self) -> tuple[PerturbationSet, tuple[float, ...]]:
         """(the set at its largest radius, all radii). An infinite one is for attacks that seek the smallest change."""

@@ -12,8 +12,10 @@ from jaxtyping import Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from brinell.data.pixels import as_floats
+from brinell.arguments import Checked, a_kind, checked
+from brinell.data.pixels import SCALED, as_floats
 from brinell.errors import UsageError
+from brinell.threat import Box
 from brinell.types import Labels
 
 Rows = Int64[Tensor, " batch"]
@@ -25,7 +27,7 @@ Values = Tensor | NDArray[Any] | Sequence[Any]
 
 @final
 @dataclass(frozen=True, eq=False, repr=False)
-class Dataset:
+class Dataset(Checked):
     """Examples with their labels, on the CPU. Two of them are the same data where their digests are equal.
 
     x: (n, *shape), float32, or float64 for a table kept in float64: no value may cross a tree's threshold by
@@ -48,6 +50,7 @@ class Dataset:
             check(self)
 
     @classmethod
+    @checked()
     def of(
         cls,
         x: Values,
@@ -84,6 +87,7 @@ class Dataset:
             state.update(array.reshape(-1).data)
         return state.hexdigest()
 
+    @checked()
     def take(self, n: int, seed: int, balanced: bool = False) -> "Dataset":
         """min(n, len) examples drawn without replacement, in their old order; a larger n only adds to them.
 
@@ -115,6 +119,31 @@ class Dataset:
         number = torch.tensor([classes.index(name) for name in self.classes])
         return replace(self, y=number[self.y], classes=classes)
 
+    def meeting(self, classes: tuple[str, ...] | None, features: tuple[str, ...] | None, box: Box) -> "Dataset":
+        """The same examples for a model that names its classes and features, in its box.
+
+        Pixels that were divided by 255 are what they were where a box beyond 1 holds them so: it is in their units.
+        Columns that have names have to be the model's, in its order: a box, a mean and rules speak of them by place.
+        """
+        self._check_features(features)
+        if self.scaling == SCALED and box.bounded and box.largest > 1:
+            pixels = (self.x * 255).round()
+            if box.contains(pixels).all():
+                return replace(self, x=pixels, scaling=None).named(classes)
+        return self.named(classes)
+
+    def _check_features(self, features: tuple[str, ...] | None) -> None:
+        if features is None or self.features is None or features == self.features:
+            return
+        wanted, held = (", ".join(map(repr, names[:10])) for names in (features, self.features))
+        if sorted(features) == sorted(self.features):
+            raise UsageError(f"{self.source}: its columns are {held}; put them in the order of the model's: {wanted}")
+        lacking = [name for name in features if name not in self.features]
+        spare = [name for name in self.features if name not in features]
+        faults = (("lacks", lacking), ("has", spare))
+        said = [f"{what} {', '.join(map(repr, names[:5]))}" for what, names in faults if names]
+        raise UsageError(f"{self.source} {' and '.join(said)}; the model was fitted on {wanted}")
+
     def __len__(self) -> int:
         return len(self.x)
 
@@ -122,6 +151,15 @@ class Dataset:
         scaling = f", {self.scaling}" if self.scaling else ""
         dtype = str(self.x.dtype).removeprefix("torch.")
         return f"Dataset({self.source}: {len(self)} examples of shape {_shape(self.x[0])}, {dtype}{scaling})"
+
+
+def given(data: Dataset | tuple[Any, Any] | list[Any]) -> Dataset:
+    """The data set that a caller means: one, or a pair (x, y). Raises UsageError for anything else."""
+    if isinstance(data, Dataset):
+        return data
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise UsageError(f"data is {a_kind(data)}; give (x, y), or a brinell.Dataset")
+    return Dataset.of(*data)
 
 
 def _turn_in_class(y: Labels) -> Rows:

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from brinell.arguments import checked
 from brinell.data.dataset import Dataset, Values
 from brinell.data.digits import read_digits
 from brinell.data.folder import class_folders, read_folder
@@ -22,6 +23,7 @@ UNDERSTOOD = (
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 
 
+@checked()
 def load(source: Source, *, label: str | None = None) -> Dataset:
     """The data set at a path, in a pair (x, y), or of the name digits (held-out part) or digits:train.
 

@@ -9,11 +9,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from brinell.arguments import Checked, checked
 from brinell.errors import UsageError
 from brinell.evasion.hunt import Hunt
 from brinell.evidence import judge
 from brinell.targets import Target
 from brinell.targets.examples import check_examples
+from brinell.targets.generators import generators_kept
 from brinell.threat import Access, PerturbationSet, Threat
 from brinell.types import Inputs, Labels, Mask
 
@@ -22,7 +24,7 @@ PUSHES = (0.0, 2.0**-18, 2.0**-14, 2.0**-10)
 rounding serves in a batch, and may not alone. Each is judged like any other."""
 
 
-class Attack(ABC):
+class Attack(Checked, ABC):
     """A search for adversarial examples: a frozen dataclass of settings that is called on a hunt.
 
     A hunt's inputs are in units in which the box is about one wide, so a length among the settings is a share of the
@@ -32,6 +34,7 @@ class Attack(ABC):
     nothing: the hunt keeps the candidates.
     """
 
+    instead: ClassVar[str] = "give an attack, such as brinell.evasion.PGD(steps=20)"
     needs: ClassVar[Access]
 
     @abstractmethod
@@ -65,6 +68,8 @@ class Found:
     gradients: Int64[Tensor, " batch"]
 
 
+@checked()
+@generators_kept()
 def attack(
     attack: Attack,
     target: Target,

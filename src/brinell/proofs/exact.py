@@ -8,6 +8,7 @@ from typing import ClassVar, Generic, TypeVar, final
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from brinell.arguments import Checked
 from brinell.errors import UsageError
 from brinell.evidence import Soundness
 from brinell.proofs.verifier import Checkpoint, nothing
@@ -36,7 +37,7 @@ class Nearest:
     soundness: tuple[Soundness, ...]
 
 
-class Exact(ABC, Generic[Model]):
+class Exact(Checked, ABC, Generic[Model]):
     """A search that settles both ways. reads: the type of what it reads of a target. sets: those it answers for."""
 
     reads: ClassVar[type]

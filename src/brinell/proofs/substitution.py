@@ -3,8 +3,6 @@
 import math
 from collections.abc import Mapping
 
-import torch
-
 from brinell.proofs.graph import Graph
 from brinell.proofs.operators import Coefficients, Constants, Linearised, Local, Windows, is_small
 
@@ -22,7 +20,7 @@ def substitute(
     (Xu et al. 2020, arXiv:2002.12920, algorithm 1).
     """
     held: dict[int, Functional] = {node: a}
-    constant: Constants = torch.zeros(1, 1)  # the narrowest type: a sum takes that of its terms
+    constant: Constants = (a.values if isinstance(a, Windows) else a).new_zeros(1, 1)
     for i in range(node, front, -1):
         if i not in held or i not in pieces:
             continue

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from brinell.arguments import Checked
 from brinell.errors import UsageError
 from brinell.evidence import Soundness, check_bounds
 from brinell.proofs.graph import Graph
@@ -27,7 +28,7 @@ def nothing() -> None:
     """The checkpoint of a caller in no hurry."""
 
 
-class Verifier(ABC):
+class Verifier(Checked, ABC):
     """A search for a proof.
 
     soundness: the strongest level that its bounds serve, once `shortfall` is taken off. That allows for bounds that

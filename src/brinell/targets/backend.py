@@ -14,11 +14,15 @@ class Backend(ABC):
     """A model as its framework runs it: batches in, one row of scores (or one label) an example out.
 
     access: the most it can show. classes: the model's own names of its classes, in the order of its scores, or None.
-    Inputs arrive normalised; no method counts, chunks, or looks at a perturbation.
+    features: its own names of its inputs, in their order, or None.
+    dtype: the precision that it computes in, or None where it takes inputs of any. Inputs arrive in that precision,
+    normalised, and may be written into; no method counts, chunks, or looks at a perturbation.
     """
 
     access: Access
     classes: tuple[str, ...] | None = None
+    features: tuple[str, ...] | None = None
+    dtype: torch.dtype | None = None
 
     @abstractmethod
     def scores(self, x: Inputs) -> Logits:

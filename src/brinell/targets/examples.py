@@ -1,21 +1,24 @@
 """Examples fit to be asked about: checked once, where they enter."""
 
+from contextlib import suppress
+
+import torch
+
 from brinell.errors import UsageError
-from brinell.targets.target import Target
+from brinell.targets.target import Target, TargetError, check_inputs
 from brinell.threat import Access, Threat
 from brinell.types import Inputs, Labels
 
 
 def check_examples(target: Target, x: Inputs, y: Labels, threat: Threat) -> None:
     """Refuse examples that no verdict could be given on. Raises UsageError naming the argument and its value."""
-    if not x.is_floating_point():
-        raise UsageError(f"x holds {x.dtype} values; give floats in the target's box, e.g. x.float() / 255")
-    if len(x) == 0:
-        raise UsageError("x is empty; give at least one example")
-    if x.dim() < 2:
-        raise UsageError(f"x has shape {tuple(x.shape)}; it must be (examples, *features)")
+    check_inputs(x)
+    if x.numel() == 0:
+        raise UsageError(f"x is empty: its shape is {tuple(x.shape)}; give at least one example")
     if y.shape != (len(x),):
         raise UsageError(f"y has shape {tuple(y.shape)} for {len(x)} examples; it must be ({len(x)},)")
+    if y.dtype != torch.int64:
+        raise UsageError(f"y holds {y.dtype} values; give class indices as int64, e.g. y.long()")
     if not x.isfinite().all():
         row = int((~x.flatten(1).isfinite().all(1)).nonzero()[0])
         raise UsageError(f"x holds NaN or inf, first in row {row}; remove or mend those rows")
@@ -59,4 +62,14 @@ def _count_classes(target: Target, x: Inputs) -> int | None:
     """From one answer, where scores are seen: it costs one forward row."""
     if target.access < Access.SCORES:
         return None
-    return target.restrict(Access.SCORES).scores(x[:1]).shape[1]
+    asked = target.restrict(Access.SCORES)
+    try:
+        return asked.scores(x[:1]).shape[1]
+    except TargetError as error:
+        for row in range(1, len(x)):
+            with suppress(TargetError):
+                return asked.scores(x[row : row + 1]).shape[1]
+        raise UsageError(
+            f"the model raises on every example, of shape {tuple(x.shape[1:])}: {error}; "
+            "give examples of the shape that it takes, or mend it"
+        ) from error

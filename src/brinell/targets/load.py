@@ -13,12 +13,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-import torch
 from torch import nn
 
+from brinell.arguments import a_kind, checked
 from brinell.errors import BrinellError, CannotRun, MissingExtra, Refused, UsageError
 from brinell.targets.backend import Backend
 from brinell.targets.exported import load_exported
+from brinell.targets.generators import generators_kept
 from brinell.targets.onnx import OnnxBackend
 from brinell.targets.reading import read_bytes
 from brinell.targets.sklearn import SklearnBackend
@@ -50,6 +51,8 @@ CONVERT = (
 MEGABYTE = 2**20
 
 
+@checked(but=("box",))
+@generators_kept()
 def target(model: object, box: Bounds = UNIT, mean: Scale = None, std: Scale = None) -> Target:
     """A target of an object: an nn.Module, a fitted classifier with `predict` and `classes_`, or a Target.
 
@@ -62,6 +65,8 @@ def target(model: object, box: Bounds = UNIT, mean: Scale = None, std: Scale = N
     return Target(_backend(model), Box.of(box), mean=mean, std=std)
 
 
+@checked(but=("box",))
+@generators_kept()
 def load(
     model: object,
     *,
@@ -182,13 +187,12 @@ def _backend(model: object) -> Backend:
         return TorchBackend(model)
     if hasattr(model, "predict"):
         return SklearnBackend(model)
-    raise UsageError(f"the model is a {type(model).__name__}; it must be an nn.Module or a classifier with predict")
+    raise UsageError(f"the model is {a_kind(model)}; it must be an nn.Module or a classifier with predict")
 
 
 def _from_code(source: str, name: str) -> object:
     """What `source:name` stands for: called if it is a factory, taken if it is a model."""
-    # Building a network draws its first weights: the caller's generator must not notice.
-    with _importable(source), torch.random.fork_rng(devices=[]):
+    with _importable(source):
         module = _module(source)
         if not hasattr(module, name):
             names = [n for n, v in vars(module).items() if callable(v) and _is_own(v, module) and n[0] != "_"]

@@ -34,6 +34,8 @@ class SklearnBackend(Backend):
             self._estimator: Any = copy.deepcopy(estimator)
         except Exception as error:
             raise CannotRun(f"the estimator {self._name} cannot be copied: {error}") from error
+        names = getattr(self._estimator, "feature_names_in_", None)
+        self.features: tuple[str, ...] | None = None if names is None else tuple(map(str, names))
         self._scorer = _scorer(self._estimator, len(self.classes))
         self.access = Access.LABELS if self._scorer is None else Access.SCORES
 

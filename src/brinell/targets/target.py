@@ -4,14 +4,16 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from brinell.errors import UsageError
+from brinell.arguments import Checked, a_kind, checked
+from brinell.errors import BrinellError, UsageError
 from brinell.targets.backend import Backend
+from brinell.targets.generators import generators_kept
 from brinell.threat import Access, Box
 from brinell.types import Inputs, Jacobian, Labels, Logits, Scores
 
@@ -25,7 +27,7 @@ def _nothing() -> None:
     """The checkpoint of a target that nobody watches."""
 
 
-class TargetError(Exception):
+class TargetError(BrinellError, RuntimeError):
     """The model raised on some row of a batch. Not the user's mistake and not a verdict: the row is an `error`."""
 
 
@@ -39,14 +41,20 @@ class Meter:
 
 
 @final
-class Target:
+class Target(Checked):
     """A model seen through an access, with its normalisation inside, so that inputs are in the user's units.
 
     mean, std: a number, or one a channel (the first axis of an example); the model sees (x - mean) / std.
     chunk: most rows in one pass; it bounds memory and changes no result beyond rounding. sight: the most that may be
     seen of it; access: what is seen, which the model itself may limit further. checkpoint: called before each pass;
     what it raises passes through.
+
+    The model is handed inputs of its own: normalised, in the precision that it computes in, whatever theirs is, and a
+    copy, so that it may write into them. What it answers is copied too, as it may write there again. The global
+    generators are after each call what they were before: a model that draws gives one call the draws of the next.
     """
+
+    instead: ClassVar[str] = "make it one: brinell.target(model)"
 
     def __init__(
         self,
@@ -76,6 +84,11 @@ class Target:
         """The model's own names of its classes, in the order of its scores."""
         return self.backend.classes
 
+    @property
+    def features(self) -> tuple[str, ...] | None:
+        """The model's own names of its inputs, in their order."""
+        return self.backend.features
+
     @cached_property
     def digest(self) -> str:
         """A hash of all that the answers depend on: weights, structure, normalisation, box and access."""
@@ -86,6 +99,11 @@ class Target:
     def describe(self) -> str:
         return self.backend.describe()
 
+    def seen(self, x: Inputs) -> Inputs:
+        """A copy in the precision that the model computes in, not yet normalised: what verifiers read it on."""
+        return x.to(self.backend.dtype or x.dtype, copy=True)
+
+    @checked()
     def restrict(self, access: Access) -> "Target":
         """The same model through a lower access, with a meter of its own: LABELS is a true black box."""
         return Target(
@@ -141,29 +159,37 @@ class Target:
         watched.meter = self.meter
         return watched
 
+    @generators_kept()
     def labels(self, x: Inputs) -> Labels:
         """The decisions."""
         self._allow(Access.LABELS)
+        check_inputs(x)
         with torch.no_grad():
             return self._in_chunks(self.backend.labels, x)
 
+    @generators_kept()
     def scores(self, x: Inputs) -> Logits:
         """One score a class."""
         self._allow(Access.SCORES)
+        check_inputs(x)
         with torch.no_grad():
             return self._in_chunks(self.backend.scores, x)
 
+    @generators_kept()
     def answer(self, x: Inputs) -> Logits:
         """Scores in one pass, as part of a larger computation: differentiable where the caller's gradients are on."""
         self._allow(Access.SCORES)
+        check_inputs(x)
         return self._run(self.backend.scores, x)
 
+    @generators_kept()
     def gradient(self, x: Inputs, objective: Callable[[Logits, slice], Scores]) -> tuple[Logits, Scores, Inputs]:
         """(scores, objective, its gradient by x), from one forward and one backward pass.
 
         objective gets the scores of a chunk and the rows they belong to, and returns one number a row.
         """
         self._allow(Access.GRADIENTS)
+        check_inputs(x)
         scores, values, grads = [], [], []
         for rows in _chunks(len(x), self.chunk):
             leaf = x[rows].detach().requires_grad_()
@@ -177,6 +203,7 @@ class Target:
         self.meter.gradients += len(x)
         return _joined(scores), _joined(values), _joined(grads)
 
+    @generators_kept()
     def jacobian(
         self, x: Inputs, classes: Int64[Tensor, "batch classes"], against: Labels | None = None
     ) -> tuple[Logits, Jacobian]:
@@ -185,6 +212,7 @@ class Target:
         against: a class an example, whose score is taken off first.
         """
         self._allow(Access.GRADIENTS)
+        check_inputs(x)
         scores, jacobians = [], []
         for rows in _chunks(len(x), self.chunk):
             leaf = x[rows].detach().requires_grad_()
@@ -214,11 +242,16 @@ class Target:
         self.checkpoint()
         self.meter.forwards += len(x)
         try:
-            return ask(_normalise(x, self.mean, self.std))
-        except UsageError:
+            return ask(self._given(x)).clone()
+        except (UsageError, TargetError):
             raise
         except Exception as error:
             raise _raised(error) from error
+
+    def _given(self, x: Inputs) -> Inputs:
+        """What the model gets: its own to spoil."""
+        normalised = _normalise(x, self.mean, self.std)
+        return normalised.to(self.backend.dtype or x.dtype, copy=normalised is x)
 
     def _allow(self, needed: Access) -> None:
         if self.access < needed:
@@ -239,6 +272,16 @@ class Normalise(nn.Module):
 
     def forward(self, x: Inputs) -> Inputs:
         return _normalise(x, self.mean, self.std)
+
+
+def check_inputs(x: object) -> None:
+    """Refuse what no model takes: anything but a batch of float32 or float64 numbers."""
+    if not isinstance(x, Tensor):
+        raise UsageError(f"x is {a_kind(x)}; give a tensor of floats, (examples, *features)")
+    if x.dtype not in (torch.float32, torch.float64):
+        raise UsageError(f"x holds {x.dtype} values; give float32 or float64 in the target's box, e.g. x.float() / 255")
+    if x.dim() < 2:
+        raise UsageError(f"x has shape {tuple(x.shape)}; it must be (examples, *features)")
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import final
 
 import torch
 from torch import Tensor
 
+from brinell.arguments import Checked
 from brinell.errors import UsageError
 from brinell.types import Inputs, Mask
 
@@ -16,7 +18,7 @@ Limit = float | tuple[float, ...]
 
 @final
 @dataclass(frozen=True)
-class Box:
+class Box(Checked):
     """Lowest and highest valid value, in the user's input units: one number each, or one a feature (in flat order).
 
     A limit means the number nearest to it that an input can hold: 0.1 bounds float32 inputs at float32(0.1).
@@ -26,6 +28,8 @@ class Box:
     high: Limit
 
     def __post_init__(self) -> None:
+        for side in ("low", "high"):
+            object.__setattr__(self, side, _limit(getattr(self, side)))
         lows, highs = _flat(self.low), _flat(self.high)
         if len(lows) != len(highs) and 1 not in (len(lows), len(highs)):
             raise UsageError(
@@ -97,7 +101,7 @@ def between(low: Tensor, high: Tensor, x: Inputs, g: Inputs) -> Inputs:
 
 
 def _limit(value: float | Sequence[float]) -> Limit:
-    if isinstance(value, (int, float)):
+    if isinstance(value, int | float | Real):
         return float(value)
     return tuple(float(v) for v in value)
 

@@ -6,16 +6,19 @@ less than every other counts as chosen, so a tie with the label is already lost.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 
+from brinell.arguments import Checked
 from brinell.errors import UsageError
 from brinell.types import Labels, Logits, Mask
 
 
-class Goal(ABC):
+class Goal(Checked, ABC):
     """Sets each example's aim: the class to be reached, or None where any but the label will do."""
+
+    instead: ClassVar[str] = "give a goal, such as brinell.Targeted(3) or brinell.LEAST_LIKELY"
 
     @property
     @abstractmethod
@@ -50,6 +53,10 @@ class Targeted(Goal):
     """One given class. Examples that carry it as their label cannot be asked and are refused."""
 
     target: int
+
+    def __post_init__(self) -> None:
+        if self.target < 0:
+            raise UsageError(f"target class is {self.target}; classes count from 0")
 
     @property
     def label(self) -> str:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from brinell.arguments import Checked
 from brinell.errors import UsageError
 from brinell.threat import polytope
 from brinell.threat.box import Box, between
@@ -22,13 +23,14 @@ Coefficients = Float[Tensor, "batch rows *shape"]
 Bounds = Float[Tensor, "batch rows"]
 
 
-class PerturbationSet(ABC):
+class PerturbationSet(Checked, ABC):
     """The inputs allowed around x0: a body of some radius, met with the valid box.
 
     Every method is batched; the first axis counts examples. Two sets with one `name` differ only in radius, so what
     is shown at one radius can be carried to another.
     """
 
+    instead: ClassVar[str] = "give a perturbation set, such as brinell.Linf(8 / 255)"
     name: ClassVar[str]
     radius: float
     box: Box

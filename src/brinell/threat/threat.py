@@ -1,9 +1,10 @@
 """A threat: what is allowed, what is wanted, what is seen, and how often it may be asked."""
 
 from dataclasses import dataclass, replace
-from typing import final
+from typing import ClassVar, final
 
 from brinell.access import Access
+from brinell.arguments import Checked
 from brinell.errors import UsageError
 from brinell.threat.box import Box
 from brinell.threat.goal import UNTARGETED, Goal
@@ -12,7 +13,7 @@ from brinell.threat.sets import PerturbationSet
 
 @final
 @dataclass(frozen=True)
-class Threat:
+class Threat(Checked):
     """What an adversary may do.
 
     set: the inputs allowed around each example. goal: what counts as success. access: the most the adversary sees;
@@ -20,6 +21,7 @@ class Threat:
     gradient costs one forward row and one gradient row.
     """
 
+    instead: ClassVar[str] = "make it one: brinell.Threat(brinell.Linf(0.1))"
     set: PerturbationSet
     goal: Goal = UNTARGETED
     access: Access = Access.WEIGHTS

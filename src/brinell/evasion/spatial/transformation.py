@@ -21,7 +21,6 @@ from torch import Tensor
 
 from brinell.errors import UsageError
 from brinell.targets import Backend, Target
-from brinell.targets.target import Normalise
 from brinell.threat import Access, Box, Linf
 from brinell.threat.masked import Masked
 from brinell.types import Inputs, Labels, Logits
@@ -113,13 +112,12 @@ class _Rendering(Backend):
         inner = transformed.inner
         self.access = min(inner.backend.access, Access.GRADIENTS)
         self.classes = inner.classes
-        self.normalise = Normalise(inner.mean, inner.std)
 
     def scores(self, x: Inputs) -> Logits:
-        return self.transformed.inner.backend.scores(self.normalise(self.transformed.render(x)))
+        return self.transformed.inner.answer(self.transformed.render(x))
 
     def labels(self, x: Inputs) -> Labels:
-        return self.transformed.inner.backend.labels(self.normalise(self.transformed.render(x)))
+        return self.transformed.inner.labels(self.transformed.render(x))
 
     def digest(self) -> str:
         about = f"{self.transformed.inner.digest} {self.transformed.transformation} {self.transformed.shape}"

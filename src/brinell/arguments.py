@@ -1,0 +1,172 @@
+"""Arguments of the wrong kind, refused in one sentence at the public door: what is behind it need not ask again."""
+
+import inspect
+import types
+from collections.abc import Callable, Mapping, Sequence, Set
+from functools import cache, wraps
+from numbers import Integral, Real
+from os import PathLike
+from pathlib import Path
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+from jaxtyping import AbstractArray
+from torch import Tensor
+
+from brinell.errors import UsageError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+_MOST = 2**63
+"""What no whole number reaches: tensors and generators hold none beyond."""
+
+_LONGEST = 40
+"""Characters of a value that a sentence quotes."""
+
+_WORDS: dict[Any, str] = {
+    float: "a number",
+    int: "a whole number",
+    str: "text",
+    bool: "True or False",
+    type(None): "None",
+    Tensor: "a tensor",
+    np.ndarray: "an array",
+    PathLike: "a path",
+    Path: "a path",
+}
+
+
+class Checked:
+    """A class that is made of arguments of the kinds that its annotations name, and else raises UsageError.
+
+    Checked before anything in it is made, so that what looks at the values may take their kinds for granted.
+    """
+
+    def __new__(cls: type[T], *args: Any, **settings: Any) -> T:
+        if args or settings:
+            _check(cls.__init__, cls.__name__, (None, *args), settings)
+        return object.__new__(cls)
+
+
+def checked(*, but: Sequence[str] = ()) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A function whose arguments are of the kinds that its annotations name, and else raises UsageError.
+
+    but: arguments that the function itself looks at, as it has more to say of them.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def asked(*args: P.args, **settings: P.kwargs) -> R:
+            _check(function, function.__qualname__, args, settings, but)
+            return function(*args, **settings)
+
+        return asked
+
+    return decorate
+
+
+def a_kind(value: object) -> str:
+    """What a value is, in a few words: "a list", "'abc'", "3"."""
+    if isinstance(value, str | int | float | None) and len(repr(value)) <= _LONGEST:
+        return repr(value)
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+
+
+def _check(
+    function: Callable[..., Any], owner: str, args: Sequence[Any], settings: Mapping[str, Any], but: Sequence[str] = ()
+) -> None:
+    signature, hints = _asked(function)
+    try:
+        given = signature.bind(*args, **settings).arguments
+    except TypeError:
+        return  # too many, or not enough: the call itself says so best
+    for name, value in given.items():
+        if name in hints and name not in but and not fits(value, hints[name]):
+            raise UsageError(f"{name} is {a_kind(value)}; {_remedy(hints[name], owner)}")
+
+
+@cache
+def _asked(function: Callable[..., Any]) -> tuple[inspect.Signature, dict[str, Any]]:
+    """(what a function takes, the kinds of those that name one and stand alone)."""
+    signature = inspect.signature(function)
+    try:
+        hints = get_type_hints(function)
+    except NameError:  # of what is imported for a type checker only
+        hints = {}
+    gathered = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    alone = [name for name, taken in signature.parameters.items() if taken.kind not in gathered]
+    return signature, {name: hints[name] for name in alone if name in hints}
+
+
+def fits(value: object, hint: Any) -> bool:
+    """Whether a value is of the kind that an annotation names, as far as that can be told without calling it."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(fits(value, one) for one in inner)
+    if origin is Annotated:
+        return fits(value, inner[0])
+    if origin is Literal:
+        return any(type(value) is type(one) and value == one for one in inner)
+    if hint is None or hint is type(None):
+        return value is None
+    if hint is int:
+        return isinstance(value, Integral) and not isinstance(value, bool) and -_MOST <= int(value) < _MOST
+    if hint is float:
+        return isinstance(value, Real) and not isinstance(value, bool)
+    if origin is Callable or hint is Callable:
+        return callable(value)
+    if isinstance(origin, type):
+        return _holds(value, origin, inner)
+    if isinstance(hint, type) and issubclass(hint, AbstractArray):
+        return isinstance(value, hint.array_type)
+    try:
+        return not isinstance(hint, type) or isinstance(value, hint)
+    except TypeError:  # a protocol that cannot be asked at run time
+        return True
+
+
+def _holds(value: object, origin: type, inner: tuple[Any, ...]) -> bool:
+    """Whether a value is a container of such things."""
+    if origin is type or not issubclass(origin, Mapping | Sequence | Set):
+        return isinstance(value, origin)
+    if issubclass(origin, Mapping):
+        return isinstance(value, origin) and all(
+            fits(key, inner[0]) and fits(held, inner[1]) for key, held in value.items()
+        )
+    if origin is Sequence and isinstance(value, np.ndarray | Tensor):
+        return value.ndim == 1
+    if not isinstance(value, origin) or isinstance(value, str | bytes):
+        return False
+    if origin is tuple and inner[-1:] != (...,):
+        return len(value) == len(inner) and all(map(fits, value, inner))
+    return all(fits(held, inner[0]) for held in value)
+
+
+def _remedy(hint: Any, owner: str) -> str:
+    """What to give instead; a class may say how it is made."""
+    made = getattr(hint, "instead", None)
+    return made if isinstance(made, str) else f"{owner} takes {_named(hint)}"
+
+
+def _named(hint: Any) -> str:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(map(_named, inner)))
+    if origin is Annotated:
+        return _named(inner[0])
+    if origin is Literal:
+        return " or ".join(map(repr, inner))
+    if origin is Callable or hint is Callable:
+        return "a function"
+    if isinstance(hint, type) and issubclass(hint, AbstractArray):
+        return "a tensor"
+    kind = origin or hint
+    if kind in _WORDS:
+        return _WORDS[kind]
+    name = getattr(kind, "__name__", str(kind))
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
