@@ -257,7 +257,7 @@ class Gated(nn.Module):
         self.scale, self.limit = scale, limit
 
     def forward(self, x: Tensor) -> Tensor:
-        moved = 0.5 * (x.abs().amax(1) > self.limit)
+        moved = (0.5 + self.limit) * (x.abs().amax(1) > self.limit)
         return torch.stack((x[:, 0] + moved, self.scale * x[:, 1]), 1)
 
 
