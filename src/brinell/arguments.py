@@ -115,9 +115,9 @@ def fits(value: object, hint: Any) -> bool:
     if hint is None or hint is type(None):
         return value is None
     if hint is int:
-        return isinstance(value, Integral) and not isinstance(value, bool) and -_MOST <= int(value) < _MOST
+        return type(value) is not bool and isinstance(value, Integral) and -_MOST <= int(value) < _MOST
     if hint is float:
-        return isinstance(value, Real) and not isinstance(value, bool)
+        return type(value) is not bool and isinstance(value, Real)
     if origin is Callable or hint is Callable:
         return callable(value)
     if isinstance(origin, type):
