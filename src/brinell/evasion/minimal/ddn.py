@@ -30,9 +30,9 @@ class DDN(Attack):
 
     steps: gradients. step: length of the first move, the paper's alpha; it falls to a hundredth along a cosine.
     radius: the first distance tried; both in widths of the box, or where that is less in NEAR times the distance
-    at which a linear model puts the boundary (one gradient more). factor: the paper's gamma, the share by which the distance falls
-    after a hit and grows after a miss. Two deviations from the paper: points are not rounded to 256 levels, and it is
-    the margin that is climbed; cross-entropy, the paper's, weighs near rivals together.
+    at which a linear model puts the boundary (one gradient more). factor: the paper's gamma, the share by which the
+    distance falls after a hit and grows after a miss. Two deviations from the paper: points are not rounded to 256
+    levels, and it is the margin that is climbed; cross-entropy, the paper's, weighs near rivals together.
     """
 
     steps: int = 100
