@@ -7,9 +7,13 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from brinell.evasion import Attack, Found, attack
+from brinell.evasion import APGD, FGSM, PGD, SPSA, Attack, Found, attack
+from brinell.evasion.transfer import Transfer
+from brinell.evasion.universal import Universal
 from brinell.targets import Target, TorchBackend
-from brinell.threat import L0, L1, L2, REALS, Box, Linf, PerturbationSet, Threat
+from brinell.threat import L0, L1, L2, REALS, Box, Features, Linf, Masked, PerturbationSet, Pixels, Rules, Threat
+from brinell.threat.loudness import Loudness
+from brinell.threat.patch import Patch
 from evasion.cases import CASES, MINIMAL, answers_for
 from models import UNIT, generator, relu_net
 
@@ -62,7 +66,7 @@ def p_value(one: Tensor, other: Tensor) -> float:
 
 
 @each_attack_on_each_set
-@pytest.mark.parametrize(("unit", "box"), zip(POWERS, BOXES, strict=True), ids=["unit", "features", "reals"])
+@pytest.mark.parametrize(("unit", "box"), list(zip(POWERS, BOXES, strict=True)), ids=["unit", "features", "reals"])
 def test_powers_of_two_change_no_bit(name, ball, unit, box) -> None:
     model = relu_net((6,))
     x = box.clamp(torch.rand(10, 6, generator=generator(3)))
@@ -95,3 +99,57 @@ def test_other_units_break_as_many(name, unit) -> None:
         ours.append(found_in(CASES[name], model, x, UNIT, ball, 1.0, seed).broken)
         theirs.append(found_in(CASES[name], model, x, UNIT, larger(ball, unit), unit, seed).broken)
     assert p_value(torch.cat(ours), torch.cat(theirs)) >= 0.001
+
+
+def rules(unit: float) -> Rules:
+    """Of a table in units `unit` times as small."""
+    return Rules.of(6, scale=[unit * s for s in (1.0, 0.5, 2.0, 1.0, 1.0, 0.3)], down=[True] * 5 + [False])
+
+
+MASK = torch.tensor([True, True, False, True, True, False])
+OWN = {
+    "features": lambda unit: Features(0.2, rules(unit)),
+    "scales": lambda unit: Features(0.2 / unit, rules(unit * unit)),
+    "masked": lambda unit: Masked(MASK, Linf(0.2 * unit)),
+    "patch": lambda unit: Patch(MASK, 0.3),
+    "pixels": lambda unit: Pixels(2),
+    "loudness": lambda unit: Loudness(0.2),
+}
+"""Sets with numbers of their own, for inputs `unit` times as large."""
+
+
+@pytest.mark.parametrize("own", OWN)
+@pytest.mark.parametrize(
+    "made", [PGD(steps=5), APGD(steps=8), SPSA(steps=6, pairs=6)], ids=lambda made: type(made).__name__
+)
+def test_sets_with_numbers_of_their_own_change_no_bit(own, made) -> None:
+    model, unit = relu_net((6,)), 2.0**9
+    x = torch.rand(12, 6, generator=generator(3))
+    one = found_in(made, model, x, UNIT, OWN[own](1.0), 1.0)
+    other = found_in(made, model, x, UNIT, OWN[own](unit), unit)
+    assert one.broken.any()
+    assert torch.equal(one.broken, other.broken)
+    assert torch.equal(one.x, other.x / unit)
+    assert torch.equal(one.queries, other.queries)
+
+
+def test_what_an_attack_holds_in_the_users_units_stays_in_them() -> None:
+    """A model of the adversary's own, a perturbation, and the length of a step."""
+    model, unit = relu_net((6,)), 2.0**9
+    x = torch.rand(12, 6, generator=generator(3))
+
+    def made(unit: float) -> list[Attack]:
+        source = in_units(relu_net((6,), seed=1), UNIT, unit)
+        way = 0.1 * unit * torch.randn(6, generator=generator(5)).sign()
+        return [Transfer(source, FGSM()), Universal(way), PGD(steps=5, step=0.03 * unit)]
+
+    for one, other in zip(made(1.0), made(unit), strict=True):
+        ours = found_in(one, model, x, UNIT, Linf(0.1), 1.0)
+        assert ours.broken.any()
+        assert_same(ours, found_in(other, model, x, UNIT, Linf(0.1 * unit), unit), unit, unit)
+
+
+def test_a_box_or_data_about_one_wide_is_left_as_it_is() -> None:
+    x = torch.rand(50, 6, generator=generator(3))
+    for box in (UNIT, REALS, Box(0.0, 1.3)):
+        assert Linf(0.1).within(box).unit(x) == 1.0
