@@ -198,6 +198,12 @@ def accuracy(net: nn.Module, x: Tensor, y: Tensor) -> float:
         return float((net(x).argmax(1) == y).float().mean())
 
 
+def shared_network(name: str, net: nn.Module) -> nn.Module:
+    """This network with shared weights."""
+    net.load_state_dict(_shared_weights(name))
+    return net.eval()
+
+
 def _shared_weights(name: str) -> dict[str, Tensor]:
     file = SHARED / "data" / "weights" / f"{name}.safetensors"
     if not file.exists():

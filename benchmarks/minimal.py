@@ -22,11 +22,26 @@ import torch
 from torch import Tensor, nn
 
 import brinell
-from benchmarks.figure import CACHE, Figure, Skipped, cifar, cnn_a, fashion, resnet_2b, right, robust_cnn
+from benchmarks.figure import (
+    CACHE,
+    SHARED,
+    Figure,
+    Skipped,
+    cifar,
+    cnn_a,
+    fashion,
+    resnet_2b,
+    right,
+    robust_cnn,
+    shared_images,
+    shared_network,
+    small_cnn,
+)
+from benchmarks.soundness import LeNet, madry
 from brinell.catalog import CATALOG
 from brinell.data import load
 from brinell.demo import digits_network
-from brinell.evasion import FMN, PDPGD, Attack, SigmaZero
+from brinell.evasion import FAB, FMN, PDPGD, Attack, SigmaZero
 from brinell.threat import L0, L1, L2, Linf, PerturbationSet
 
 EXAMPLES = int(os.environ.get("BRINELL_EXAMPLES", "40"))
@@ -36,6 +51,7 @@ LONGER: tuple[tuple[str, Attack, tuple[str, ...]], ...] = (
     ("FMN, 3 targets", FMN(targets=3), ("l0", "l1", "l2", "linf")),
     ("SigmaZero, 100", SigmaZero(steps=100), ("l0",)),
     ("PDPGD, 100", PDPGD(steps=100), ("l1",)),
+    ("FAB, every class", FAB(targets=None), ("l1", "l2", "linf")),
 )
 """Ours, beside each attack with its defaults."""
 
@@ -58,6 +74,10 @@ class Outcome:
     @property
     def median(self) -> float:
         return float(self.distances.median())
+
+    @property
+    def found(self) -> int:
+        return int(self.distances.isfinite().sum())
 
 
 class Counted(nn.Module):
@@ -110,7 +130,9 @@ def _beside(set: PerturbationSet, outcomes: dict[str, list[Outcome]]) -> Iterato
             ours = next(o for o in of_network if o.attack == name and o.library == "ours")
             theirs = [o for o in of_network if o.attack == name and o.library != "ours"]
             best = min(theirs, key=lambda o: o.median, default=None)
-            told.append(f"{ours.median:.4g}" + (f" ({ours.median / best.median:.3f})" if best else ""))
+            ratio = f" ({ours.median / best.median:.3f})" if best and best.median < inf else ""
+            missed = f", {ours.found} found" if ours.found < EXAMPLES else ""
+            told.append(f"{ours.median:.4g}{ratio}{missed}" + (f", {best.found} found by the peer" if best else ""))
             spent.append(f"{ours.gradients:.0f}" + (f" ({best.gradients:.0f})" if best else ""))
         figure = Figure(
             f"{name}, {set.name}: median distance" + (" (over the best peer's)" if name in peers else ""),
@@ -150,6 +172,18 @@ def optimality(distances: Tensor, lower: Tensor) -> float:
 
 
 def _cases() -> Iterator[tuple[str, Case]]:
+    images, labels = shared_images("mnist_test", 2 * EXAMPLES)
+    for name, net in (
+        ("Madry tiny", shared_network("mnist_madry_tiny_nomaxpool", madry())),
+        ("FGSM-trained", small_cnn(SHARED / "data" / "weights" / "mnist_kwsmall_fgsm_at_eps03.safetensors")),
+        ("LeNet-5", shared_network("mnist_lenet5_at_advertorch", LeNet())),
+    ):
+        yield name, (net, *right(net, images, labels, EXAMPLES))
+    provable = small_cnn(SHARED / "data" / "weights" / "fashion_kwsmall_provable_eps01.safetensors")
+    yield (
+        "Fashion, provable",
+        (provable, *right(provable, *shared_images("fashion_mnist_test", 3 * EXAMPLES), EXAMPLES)),
+    )
     digits = load("digits").take(2 * EXAMPLES, seed=0)
     for name, net, (x, y) in (
         ("digits", digits_network(), (digits.x, digits.y)),
@@ -252,8 +286,11 @@ def _adv_lib() -> Iterator[tuple[tuple[str, str, str], Peer]]:
         yield ("adv-lib", "FMN", set), partial(theirs.fmn, norm=order, steps=100)
         operator = {"proximal_operator": 23} if order == 0 else {}
         yield ("adv-lib", "PDPGD, 100", set), partial(theirs.pdpgd, norm=order, num_steps=100, **operator)
+        yield ("adv-lib", "PDPGD", set), partial(theirs.pdpgd, norm=order, num_steps=500, **operator)
         if order:
-            yield ("adv-lib", "FAB", set), partial(theirs.fab, norm=order, n_iter=100)
+            three = partial(theirs.fab, norm=order, n_iter=100, targeted_restarts=True, restarts=3)
+            yield ("adv-lib", "FAB", set), three
+            yield ("adv-lib", "FAB, every class", set), partial(theirs.fab, norm=order, n_iter=100)
     yield ("adv-lib", "ALMA", "l1"), partial(theirs.alma, distance="l1", num_steps=100, init_lr_distance=0.5, α=0.5)
     yield ("adv-lib", "ALMA", "l2"), partial(theirs.alma, distance="l2", num_steps=100, init_lr_distance=0.1, α=0.5)
     yield ("adv-lib", "DDN", "l2"), partial(theirs.ddn, steps=100, levels=None)

@@ -257,7 +257,7 @@ def _shared(name: str, images: str, net: Callable[[], nn.Module]) -> Callable[[]
     return make
 
 
-def _madry() -> nn.Module:
+def madry() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(1, 4, 5, 2, 2), nn.ReLU(), nn.Conv2d(4, 8, 5, 2, 2), nn.ReLU(), nn.Flatten(), nn.Linear(392, 128),
         nn.ReLU(), nn.Linear(128, 10),
@@ -269,7 +269,7 @@ def _six() -> nn.Module:
     return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(100, 10))
 
 
-class _LeNet(nn.Module):
+class LeNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv1, self.conv2 = nn.Conv2d(1, 32, 3, 1, 1), nn.Conv2d(32, 64, 3, 1, 1)
@@ -343,10 +343,10 @@ CASES = {
     "mnist_kwsmall_pgd_at_eps03": Case(
         _shared("mnist_kwsmall_pgd_at_eps03", "mnist_test", small_cnn), Linf(0.12, UNIT)
     ),
-    "mnist_madry_tiny_nomaxpool": Case(_shared("mnist_madry_tiny_nomaxpool", "mnist_test", _madry), Linf(0.12, UNIT)),
+    "mnistmadry_tiny_nomaxpool": Case(_shared("mnistmadry_tiny_nomaxpool", "mnist_test", madry), Linf(0.12, UNIT)),
     "mnist_mlp_6x100_eran": Case(_shared("mnist_mlp_6x100_eran", "mnist_test", _six), Linf(0.03, UNIT)),
     "mnist_lenet5_at_advertorch": Case(
-        _shared("mnist_lenet5_at_advertorch", "mnist_test", _LeNet),
+        _shared("mnist_lenet5_at_advertorch", "mnist_test", LeNet),
         Linf(0.06, UNIT),
         (IBP(), CROWN(intermediate="interval")),
     ),
