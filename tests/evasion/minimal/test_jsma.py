@@ -63,7 +63,7 @@ def test_on_two_classes_single_features_are_as_few_as_can_be(step) -> None:
     y = torch.tensor([0])
     fewest = int((gains.cumsum(0) < 0.7 * gains.sum()).sum()) + 1
     assert 1 < fewest < int((gains > 0).sum())
-    found = attack(JSMA(step=step, together=1), target(model), x, y, Threat(ANY))
+    found = attack(JSMA(step=step, both=False, together=1), target(model), x, y, Threat(ANY))
     assert found.distance.tolist() == [fewest]
 
 
@@ -72,7 +72,7 @@ def test_a_positive_step_only_adds_and_a_negative_one_only_takes_away() -> None:
     x = torch.rand(30, 12, generator=generator(2)).round()
     y = target(model).labels(x)
     for step in (1.0, -1.0):
-        found = attack(JSMA(step=step, together=1), target(model), x, y, Threat(ANY))
+        found = attack(JSMA(step=step, both=False, together=1), target(model), x, y, Threat(ANY))
         assert found.broken.any()
         assert (step * (found.x - x) >= 0).all()
         assert torch.isin(found.x, torch.tensor([0.0, 1.0])).all()  # binary features stay binary
@@ -114,3 +114,18 @@ def test_an_example_that_is_done_is_asked_no_more() -> None:
 def test_settings_that_cannot_be_are_refused(about) -> None:
     with pytest.raises(UsageError):
         JSMA(**about)
+
+
+def test_both_ways_break_what_one_way_cannot() -> None:
+    """Half of the features help when raised, half when lowered: neither way alone is enough."""
+    weight = torch.tensor([1.0, -1.0] * 6, dtype=torch.float64)
+    x = torch.full((1, 12), 0.5, dtype=torch.float64)
+    lead = torch.tensor(4.0, dtype=torch.float64)  # of 6 that all features together can gain, 3 either way
+    model = Affine(torch.stack([-weight, weight]) / 2, torch.stack([lead, -lead]) / 2)
+    y = torch.tensor([0])
+    broken = {
+        (step, both): bool(attack(JSMA(step=step, both=both, together=1), target(model), x, y, Threat(ANY)).broken)
+        for step in (1.0, -1.0)
+        for both in (False, True)
+    }
+    assert broken == {(1.0, False): False, (-1.0, False): False, (1.0, True): True, (-1.0, True): True}

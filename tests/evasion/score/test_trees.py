@@ -31,7 +31,7 @@ def broken(made, asked, x, y) -> float:
         (Square(queries=200), 0.7),
         (SimBA(queries=60, step=0.6), 0.7),
         (GenAttack(generations=80), 0.9),
-        (NES(steps=20, pairs=10, smoothing=0.2), 0.8),
+        (NES(steps=20, pairs=10, smoothing=0.2 / 0.6), 0.8),
     ],
     ids=["Square", "SimBA", "GenAttack", "NES"],
 )

@@ -12,7 +12,7 @@ import torch
 
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
-from brinell.evasion.decision.search import approach, on_boundary
+from brinell.evasion.decision.search import approach, fine, on_boundary
 from brinell.evasion.decision.slope import slope
 from brinell.evasion.decision.start import Point, Start, ask
 from brinell.evasion.hunt import Hunt
@@ -46,8 +46,7 @@ class GeoDA(Attack):
 
     def __call__(self, hunt: Hunt) -> None:
         features = prod(hunt.x0.shape[1:])
-        tolerance = 1e-4
-        at = on_boundary(hunt, self.start, self.queries, tolerance)
+        at = on_boundary(hunt, self.start, self.queries, 1e-4)
         most = int((hunt.left + hunt.queries[hunt.rows]).max()) if len(hunt) else 0  # the same for all
         shares = [self.growth**round for round in range(self.rounds)]
         held = hunt.carry(_Held(torch.zeros_like(hunt.x0)))
@@ -58,7 +57,7 @@ class GeoDA(Attack):
             fresh = slope(hunt, at, radius, count)
             held.normal = held.normal + fresh
             _along(hunt, at, hunt.set.steepest(held.normal))
-            approach(hunt, at, tolerance)
+            approach(hunt, at, fine(hunt, at))
             round = min(round + 1, self.rounds - 1)
 
 

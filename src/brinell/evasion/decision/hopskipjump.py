@@ -8,7 +8,7 @@ from math import prod, sqrt
 from typing import ClassVar, final
 
 from brinell.evasion.attack import Attack
-from brinell.evasion.decision.search import approach, leap, on_boundary
+from brinell.evasion.decision.search import COARSE, approach, fine, leap, on_boundary
 from brinell.evasion.decision.slope import slope
 from brinell.evasion.decision.start import Start, check_counts
 from brinell.evasion.hunt import Hunt
@@ -21,8 +21,8 @@ class HopSkipJump(Attack):
     """HopSkipJump (Chen et al. 2020), for any set: steps follow its steepest direction, searches its distance.
 
     queries: forward rows an example, the start's included. probes: decisions of the first estimate of the normal
-    (B_0); the t-th has sqrt(t) times as many. start: where it begins. For linf the authors draw probes from a cube and
-    search to a share of 1 / d^2 of the distance; here it is a sphere and 1 / d^1.5 for every set, and 1e-6 at least.
+    (B_0); the t-th has sqrt(t) times as many. start: where it begins. For linf the authors draw probes from a cube;
+    here it is a sphere for every set. How fine the searches are says `search.fine`.
     """
 
     queries: int = 25_000
@@ -35,8 +35,8 @@ class HopSkipJump(Attack):
 
     def __call__(self, hunt: Hunt) -> None:
         features = prod(hunt.x0.shape[1:])
-        tolerance = max(features**-1.5, 1e-6)
-        at = on_boundary(hunt, self.start, self.queries, tolerance)
+        at = on_boundary(hunt, self.start, self.queries, COARSE)
+        approach(hunt, at, fine(hunt, at))
         step = 0
         while len(hunt):
             step += 1
@@ -45,4 +45,4 @@ class HopSkipJump(Attack):
             normal = slope(hunt, at, radius, round(self.probes * sqrt(step)))
             length = hunt.set.distance(hunt.x0, at.x) / sqrt(step)
             leap(hunt, at, hunt.set.steepest(normal), length)
-            approach(hunt, at, tolerance)
+            approach(hunt, at, fine(hunt, at))

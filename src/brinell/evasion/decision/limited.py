@@ -12,7 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
+from brinell.evasion.decision.search import COARSE, on_boundary
 from brinell.evasion.decision.start import BLOCK, Point, Rows, Start, ask, check_counts, inside
 from brinell.evasion.hunt import Hunt, Objective
 from brinell.evasion.objective import cross_entropy
@@ -36,22 +38,28 @@ class PartialInformation(Attack):
     """The partial-information attack (Ilyas et al. 2018, algorithm 2): it sees the score of the class aimed at.
 
     queries: forward rows an example, the start's included. probes: points of each estimate. spread: their standard
-    deviation, as a share of the box's width (sigma). step: the length of a step as a share of the distance.
+    deviation, as a share of the box's width (sigma). step: the length of a step as a share of the distance. momentum:
+    the share of the last estimate that is kept, as in the authors' code. It begins on the boundary, as Sign-OPT does,
+    not at the start itself: what the way there takes is a few dozen queries.
     """
 
-    queries: int = 100_000
+    queries: int = 50_000
     probes: int = 50
     spread: float = 0.001
     step: float = 0.1
+    momentum: float = 0.9
     objective: Objective = cross_entropy
     start: Start = Start()
     needs: ClassVar[Access] = Access.SCORES
 
     def __post_init__(self) -> None:
         check_counts(self.queries, self.probes, least=2)
+        _check_momentum(self.momentum)
 
     def __call__(self, hunt: Hunt) -> None:
-        _descend(hunt, self.start, self.queries, self.probes, self.spread, self.step, self._values)
+        at = on_boundary(hunt, self.start, self.queries, COARSE)
+        estimate = _Estimate(self.probes, self.spread, self.momentum, self._values)
+        _descend(hunt, at, estimate, self.step)
 
     def _values(self, hunt: Hunt, points: Rows) -> Values:
         scores = hunt.probe(points.transpose(0, 1))
@@ -68,37 +76,55 @@ class LabelOnly(Attack):
     """The label-only attack (Ilyas et al. 2018): a score is the share of points near that serve.
 
     queries: forward rows an example, the start's included. probes: points of each estimate. spread: their
-    standard deviation, as a share of the box's width. step: the length of a step as a share of the distance. The
-    paper samples twice, around a point for its score and around x for the gradient of that score. Both samples are
-    one here: a single decision at each point is an unbiased draw of its smoothed score.
+    standard deviation, as a share of the box's width. step, momentum: as of `PartialInformation`. The paper samples
+    twice, around a point for its score and around x for the gradient of that score. Both samples are one here: a
+    single decision at each point is an unbiased draw of its smoothed score.
     """
 
-    queries: int = 100_000
+    queries: int = 50_000
     probes: int = 100
     spread: float = 0.01
     step: float = 0.1
+    momentum: float = 0.9
     start: Start = Start()
     needs: ClassVar[Access] = Access.LABELS
 
     def __post_init__(self) -> None:
         check_counts(self.queries, self.probes, least=2)
+        _check_momentum(self.momentum)
 
     def __call__(self, hunt: Hunt) -> None:
-        _descend(hunt, self.start, self.queries, self.probes, self.spread, self.step, self._values)
+        at = on_boundary(hunt, self.start, self.queries, COARSE)
+        estimate = _Estimate(self.probes, self.spread, self.momentum, self._values)
+        _descend(hunt, at, estimate, self.step)
 
     def _values(self, hunt: Hunt, points: Rows) -> Values:
         every = torch.ones(points.shape[:2], dtype=torch.bool, device=points.device)
         return ask(hunt, points, every).to(points.dtype)
 
 
-def _descend(hunt: Hunt, start: Start, queries: int, probes: int, spread: float, step: float, values: Answer) -> None:
+def _check_momentum(momentum: float) -> None:
+    if not 0 <= momentum < 1:
+        raise UsageError(f"momentum is {momentum}; it must lie in [0, 1)")
+
+
+@dataclass(frozen=True)
+class _Estimate:
+    """How a gradient is estimated, and how much of the last one is kept."""
+
+    probes: int
+    spread: float
+    momentum: float
+    values: Answer
+
+
+def _descend(hunt: Hunt, at: Point, estimate: _Estimate, step: float) -> None:
     """Step up the estimate, draw the point toward x0, and keep both where the point still serves."""
-    hunt.begin()
-    hunt.limit(queries)
-    at = start(hunt)
     cut = hunt.carry(_Cut(torch.full((len(hunt),), FIRST, dtype=torch.float64, device=hunt.x0.device)))
+    memory = hunt.carry(_Sum(torch.zeros_like(hunt.x0)))
     while len(hunt):
-        g = _estimate(hunt, at, probes, spread, values)
+        fresh = _estimated(hunt, at, estimate)
+        g = memory.g = estimate.momentum * memory.g + (1 - estimate.momentum) * fresh
         with hunt.carrying(_Step(g, torch.ones_like(hunt.rows).bool())) as held:
             while held.open.any():
                 hits = ask(hunt, _next(hunt, at, held, cut, step).unsqueeze(1), held.open.unsqueeze(1)).squeeze(1)
@@ -111,9 +137,10 @@ def _descend(hunt: Hunt, start: Start, queries: int, probes: int, spread: float,
         cut.share = cut.share.clamp(min=2 * LEAST * FIRST)
 
 
-def _estimate(hunt: Hunt, at: Point, probes: int, spread: float, values: Answer) -> Inputs:
+def _estimated(hunt: Hunt, at: Point, estimate: _Estimate) -> Inputs:
     """The sum of antithetic normal directions, each with the value at its end."""
-    spread = spread * (hunt.set.box.width if hunt.set.box.bounded else 1.0)
+    probes = estimate.probes
+    spread = estimate.spread * (hunt.set.box.width if hunt.set.box.bounded else 1.0)
     with hunt.carrying(_Sum(torch.zeros_like(at.x))) as sum:
         for first in range(0, probes, BLOCK):
             if not len(hunt):
@@ -123,7 +150,7 @@ def _estimate(hunt: Hunt, at: Point, probes: int, spread: float, values: Answer)
                 (len(hunt), pairs, *at.x.shape[1:]), dtype=at.x.dtype, device=at.x.device, generator=hunt.rng
             )
             with hunt.carrying(_Draws(torch.cat([u, -u], 1))) as draws:
-                value = values(hunt, inside(hunt, at.x.unsqueeze(1) + spread * draws.u))
+                value = estimate.values(hunt, inside(hunt, at.x.unsqueeze(1) + spread * draws.u))
                 sum.g = sum.g + torch.einsum("bk,bk...->b...", value.to(draws.u.dtype), draws.u)
         return sum.g
 

@@ -30,8 +30,10 @@ CELLS = 2**22
 class JSMA(Attack):
     """The Jacobian-based saliency map attack (Papernot et al. 2016).
 
-    step: what is added to each feature chosen, in input units (theta): above 0 features are only raised, below 0 only
-    lowered. share: of the features that may change at most (gamma). together: how many are chosen at a time, 2 or 1.
+    step: what is added to each feature chosen, in input units (theta): above 0 features are raised, below 0 lowered.
+    both: each choice may also go the other way, whichever is more salient (Wiyatno and Xu 2018, arXiv:1808.07945); a
+    feature keeps to the way it first went. Without it features only go the way of the step, as the paper has it for
+    one run. share: of the features that may change at most (gamma). together: how many are chosen at a time, 2 or 1.
     steps: choices at most. A step costs two gradients, of the score aimed at and of the sum of all others.
 
     Without an aim it is headed for the rival that scores highest at each point. An example is let go once it is
@@ -39,6 +41,7 @@ class JSMA(Attack):
     """
 
     step: float = 1.0
+    both: bool = True
     share: float = 1.0
     together: int = 2
     steps: int = 1000
@@ -55,29 +58,39 @@ class JSMA(Attack):
     def __call__(self, hunt: Hunt) -> None:
         hunt.begin()
         every = torch.ones_like(hunt.x0, dtype=torch.bool).flatten(1)
-        search = hunt.carry(_Saliency(every, torch.zeros_like(hunt.x0)))
+        other = every if self.both else ~every
+        search = hunt.carry(_Saliency(torch.cat([every, other], 1), torch.zeros_like(hunt.x0)))
         for _ in hunt.steps(self.steps):
             _, search.gain = hunt.gradient(_wanted)
             _, rise = hunt.gradient(_others)
             way = 1 if self.step > 0 else -1
+            gain, loss = way * search.gain.flatten(1), -way * rise.flatten(1)
             left = search.domain & self._room(hunt)
-            chosen = most_salient(way * search.gain.flatten(1), -way * rise.flatten(1), left, self.together)
-            changed = (hunt.x != hunt.x0).flatten(1) | chosen
-            over = hunt.hit | ~chosen.any(1) | (changed.sum(1) > self.share * changed.shape[1])
+            chosen = most_salient(torch.cat([gain, -gain], 1), torch.cat([loss, -loss], 1), left, self.together)
+
+            moved = chosen.unflatten(1, (2, -1)).any(1)
+            changed = (hunt.x != hunt.x0).flatten(1) | moved
+            over = hunt.hit | ~moved.any(1) | (changed.sum(1) > self.share * changed.shape[1])
             hunt.dismiss(over)
-            chosen, before = chosen[~over], hunt.x
-            hunt.move(before + self.step * chosen.reshape(before.shape))
-            search.domain = search.domain & ~(chosen & (hunt.x == before).flatten(1))
+            ahead, back = chosen[~over].unflatten(1, (2, -1)).unbind(1)
+            before = hunt.x
+            hunt.move(before + self.step * (ahead.to(before.dtype) - back.to(before.dtype)).reshape(before.shape))
+            stuck = (hunt.x == before).flatten(1)
+            search.domain = search.domain & ~torch.cat([back | (ahead & stuck), ahead | (back & stuck)], 1)
 
     def _room(self, hunt: Hunt) -> Chosen:
-        """Which features the box lets move."""
+        """Which features the box lets move by the step, and which the other way."""
         low, high = hunt.set.box.limits(hunt.x)
-        return (hunt.x < high if self.step > 0 else hunt.x > low).flatten(1)
+        up, down = (hunt.x < high).flatten(1), (hunt.x > low).flatten(1)
+        return torch.cat([up, down] if self.step > 0 else [down, up], 1)
 
 
 @dataclass
 class _Saliency:
-    """domain: the features not found stuck so far (the paper's Gamma). gain: the gradient of the score aimed at."""
+    """domain: the features that may still go the way of the step, then those that may go the other (the paper's Gamma).
+
+    gain: the gradient of the score aimed at.
+    """
 
     domain: Chosen
     gain: Inputs

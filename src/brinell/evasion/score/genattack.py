@@ -85,13 +85,18 @@ class GenAttack(Attack):
             herd.plateaus = herd.plateaus + (herd.idle >= self.patience)
             herd.idle = torch.where(herd.idle >= self.patience, 0, herd.idle)
 
-            rate = (self.rate * 0.9**herd.plateaus).clamp(min=min(self.least_rate, self.rate))
-            step = (self.step * 0.9**herd.plateaus).clamp(min=min(self.least_step, self.step))
+            rate, step = self._pace(herd.plateaus)
             elite = _take(herd.x, best.indices.unsqueeze(1))
             bred = torch.stack([self._mutated(hunt, self._child(hunt, herd), rate, step) for _ in range(children)], 1)
             herd.x, herd.value = torch.cat([bred, elite], 1), best.values.unsqueeze(1)
             value = evaluate(hunt, children, lambda part: _points(herd, part), self.objective).T.to(x0.dtype)
             herd.value = torch.cat([value, herd.value], 1)
+
+    def _pace(self, plateaus: Scores) -> tuple[Scores, Scores]:
+        """(rate, step) after so many plateaus."""
+        rate = (self.rate * 0.9**plateaus).clamp(min=min(self.least_rate, self.rate))
+        step = (self.step * 0.9**plateaus).clamp(min=min(self.least_step, self.step))
+        return rate, step
 
     def _child(self, hunt: Hunt, herd: "_Herd") -> Inputs:
         """Two parents drawn by softmax of the values; each tile is the first's with its share of the chance."""
