@@ -58,6 +58,7 @@ from brinell.evasion import (
     dlr,
     margin,
 )
+from brinell.evasion.gradient.start import Vertices
 
 CASES: dict[str, Attack] = {
     "Clean": Clean(),
@@ -66,6 +67,7 @@ CASES: dict[str, Attack] = {
     "PGD": PGD(steps=4, restarts=2),
     "PGD-momentum": PGD(steps=4, rule=Momentum()),
     "PGD-margin": PGD(steps=4, objective=margin),
+    "PGD-vertices": PGD(steps=4, restarts=3, start=Vertices(2), travel=4, falling=True),
     "APGD": APGD(steps=10, restarts=2),
     "APGD-T": APGD(steps=6, objective=dlr, targets=9),
     "APGD-shrinking": APGD(steps=10, restarts=2, shrinking=True),
@@ -94,6 +96,7 @@ CASES: dict[str, Attack] = {
     "SigmaZero": SigmaZero(steps=16),
     "FAB": FAB(steps=4),
     "FAB-T": FAB(steps=4, targets=2, restarts=2),
+    "FAB-ascent": FAB(steps=4, targets=1, bias=0.3, backward=0.8, ascent=3),
     "Square": Square(queries=30),
     "Noise": Noise(draws=6),
     "Grid": Grid(counts=2, most=6),
@@ -152,6 +155,7 @@ MINIMAL: frozenset[str] = frozenset(
         "Evolutionary",
         "FAB",
         "FAB-T",
+        "FAB-ascent",
         "FMN",
         "FMN-T",
         "GeoDA",
@@ -188,6 +192,7 @@ BEYOND: frozenset[str] = frozenset(
         "EAD",
         "FAB",
         "FAB-T",
+        "FAB-ascent",
         "FMN",
         "FMN-T",
         "LBFGS",

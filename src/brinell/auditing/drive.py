@@ -30,6 +30,7 @@ from brinell.auditing.work import Engine, Outcome, Shard, attacking, first_look,
 from brinell.data import Dataset
 from brinell.errors import CannotRun, Contradiction, UsageError
 from brinell.evasion import Objective, cross_entropy, dlr, margin
+from brinell.evasion.gradient.start import Start, Vertices
 from brinell.evidence import Certificate, Evidence, Failure, ProbabilisticCertificate, Soundness, Witness
 from brinell.proofs import Exact, Forest, Graph, Verifier, forest_of, trace
 from brinell.targets import Smoothed, Target
@@ -484,6 +485,12 @@ def _objective(name: object) -> Objective:
     return known[name]
 
 
+def _start(name: object) -> Start:
+    if name != "vertices":
+        raise UsageError(f"start {name!r} is not known; there is vertices")
+    return Vertices()
+
+
 def _phases(plan: Plan, radii: tuple[float, ...]) -> Iterator[_Phase]:
     """Every stage at every radius. A witness serves larger radii, so attacks go up; a certificate smaller ones, so
     proofs go down; the first look is taken once, at the smallest; what seeks the smallest perturbation goes once,
@@ -498,5 +505,5 @@ def _phases(plan: Plan, radii: tuple[float, ...]) -> Iterator[_Phase]:
             yield _Phase(index, radius)
 
 
-_NAMED = {"objective": _objective, "verifier": _verifier}
+_NAMED = {"objective": _objective, "verifier": _verifier, "start": _start}
 """Settings that plans give by name."""

@@ -17,6 +17,7 @@ from brinell.evasion.attack import Attack, finite_radius
 from brinell.evasion.gradient.expectation import Expected
 from brinell.evasion.gradient.modifier import Modifier, asking
 from brinell.evasion.gradient.rule import Plain, Sparse, StepRule
+from brinell.evasion.gradient.start import Start
 from brinell.evasion.hunt import Hunt, Objective, Relative
 from brinell.evasion.objective import Divergence, cross_entropy
 from brinell.threat import Access
@@ -30,7 +31,8 @@ class PGD(Attack):
     steps: gradients a restart, before modifiers ask for more. step: length of each move in the set's units; None is
     travel * radius / steps, and the radius at most. restarts: starts, each on the examples that still stand. random:
     start at a random point of the set, else at x0. rule: how gradients become moves. modifiers: where gradients are
-    taken; the first sees the input first. travel: all moves together, in radii, where no step is given.
+    taken; the first sees the input first. travel: all moves together, in radii, where no step is given. start: where a
+    restart begins instead. falling: each step is shorter than the one before it, from `step` linearly down to nothing.
     """
 
     steps: int = 40
@@ -41,6 +43,8 @@ class PGD(Attack):
     random: bool = True
     modifiers: tuple[Modifier, ...] = ()
     travel: float = 2.5
+    start: Start | None = None
+    falling: bool = False
     needs: ClassVar[Access] = Access.GRADIENTS
 
     def __post_init__(self) -> None:
@@ -54,14 +58,17 @@ class PGD(Attack):
             step = min(1, self.travel / self.steps) * finite_radius(self, hunt.set)
         else:
             step = self.step / hunt.measure
-        for _ in hunt.steps(self.restarts):
+        for restart in hunt.steps(self.restarts):
             hunt.begin()
-            if self.random:
+            if self.start is not None:
+                self.start.begin(hunt, restart)
+            elif self.random:
                 hunt.sample()
             move = self.rule.begin(hunt, asking(hunt, self.objective, self.modifiers), step)
-            for _ in hunt.steps(self.steps):
+            for k in hunt.steps(self.steps):
                 direction = move()
-                hunt.move(torch.add(hunt.x, direction, alpha=step))
+                length = step * (1 - k / self.steps) if self.falling else step
+                hunt.move(torch.add(hunt.x, direction, alpha=length))
 
 
 def FGSM(objective: Objective = cross_entropy) -> PGD:

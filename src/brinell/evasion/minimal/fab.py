@@ -11,6 +11,7 @@ import torch
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt
+from brinell.evasion.minimal.ascent import ascend
 from brinell.evasion.minimal.homeward import homeward
 from brinell.evasion.minimal.nearest import Nearest
 from brinell.evasion.minimal.rivals import Rivals
@@ -30,7 +31,8 @@ class FAB(Attack):
     runs of one gradient a step, aimed in turn at the k wrong classes that score highest at x0; None weighs every wrong
     class at each step, at a gradient each, as the paper does. Under a goal with an aim of its own every run heads
     there. bias: the most that x0 draws (alpha_max). overshoot: eta. backward: the share of the way from x0 kept after a
-    hit (beta). search: forward rows of the last search between x0 and the nearest point found.
+    hit (beta). search: forward rows of the last search between x0 and the nearest point found. ascent: gradients of a
+    last ascent on the margin at a finite radius, from that point projected into the set; an addition to the paper.
     """
 
     steps: int = 100
@@ -40,6 +42,7 @@ class FAB(Attack):
     overshoot: float = 1.05
     backward: float = 0.9
     search: int = 3
+    ascent: int = 0
     needs: ClassVar[Access] = Access.GRADIENTS
 
     def __post_init__(self) -> None:
@@ -47,8 +50,8 @@ class FAB(Attack):
             raise UsageError(f"steps is {self.steps} and restarts {self.restarts}; both must be at least 1")
         if self.targets is not None and self.targets < 1:
             raise UsageError(f"targets is {self.targets}; it must be at least 1, or None to weigh every class")
-        if self.search < 0:
-            raise UsageError(f"search is {self.search}; it must be at least 0")
+        if self.search < 0 or self.ascent < 0:
+            raise UsageError(f"search is {self.search} and ascent {self.ascent}; both must be at least 0")
         if not (0 <= self.bias <= 1 and self.overshoot >= 1 and 0 <= self.backward <= 1):
             raise UsageError(
                 f"bias is {self.bias}, overshoot {self.overshoot} and backward {self.backward}; "
@@ -62,6 +65,7 @@ class FAB(Attack):
                 hunt.roam(_random_start(hunt, nearest.reach(hunt)))
             self._walk(hunt, nearest)
         homeward(hunt, self.search, nearest)
+        ascend(hunt, self.ascent, nearest)
 
     def _walk(self, hunt: Hunt, nearest: Nearest) -> None:
         rivals = hunt.carry(Rivals.of(hunt))
