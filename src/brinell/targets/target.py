@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import final
 
 import torch
@@ -18,7 +19,10 @@ from brinell.types import Inputs, Jacobian, Labels, Logits, Scores
 Scale = float | Sequence[float] | Tensor | None
 
 CHUNK = 128
-"""Rows a forward pass: small enough that a small network's activations stay in a core's cache."""
+"""Most rows a forward pass: small enough that a small network's activations stay in a core's cache."""
+
+CELLS = 2**19
+"""Most input values a forward pass, for the same reason and to bound memory: 3 rows of 224 x 224 pixels in colour."""
 
 
 class TargetError(Exception):
@@ -39,8 +43,8 @@ class Target:
     """A model seen through an access, with its normalisation inside, so that inputs are in the user's units.
 
     mean, std: a number, or one a channel (the first axis of an example); the model sees (x - mean) / std.
-    chunk: most rows in one pass; it bounds memory and changes no result beyond rounding. sight: the most that may be
-    seen of it; access: what is seen, which the model itself may limit further.
+    chunk: most rows in one pass, fewer where inputs are large; it bounds memory and changes no result beyond rounding.
+    sight: the most that may be seen of it; access: what is seen, which the model itself may limit further.
     """
 
     def __init__(
@@ -118,7 +122,7 @@ class Target:
         """
         self._allow(Access.GRADIENTS)
         scores, values, grads = [], [], []
-        for rows in _chunks(len(x), self.chunk):
+        for rows in _chunks(x, self.chunk):
             leaf = x[rows].detach().requires_grad_()
             with torch.enable_grad():
                 s = self._run(self.backend.scores, leaf)
@@ -139,7 +143,7 @@ class Target:
         """
         self._allow(Access.GRADIENTS)
         scores, jacobians = [], []
-        for rows in _chunks(len(x), self.chunk):
+        for rows in _chunks(x, self.chunk):
             leaf = x[rows].detach().requires_grad_()
             with torch.enable_grad():
                 s = self._run(self.backend.scores, leaf)
@@ -161,7 +165,7 @@ class Target:
         return nn.Sequential(Normalise(self.mean, self.std), self.backend.module()).eval()
 
     def _in_chunks(self, ask: Callable[[Inputs], Tensor], x: Inputs) -> Tensor:
-        return _joined([self._run(ask, x[rows]) for rows in _chunks(len(x), self.chunk)])
+        return _joined([self._run(ask, x[rows]) for rows in _chunks(x, self.chunk)])
 
     def _run(self, ask: Callable[[Inputs], Tensor], x: Inputs) -> Tensor:
         self.meter.forwards += len(x)
@@ -238,5 +242,7 @@ def _scale(value: Scale, name: str) -> Tensor | None:
     return tensor
 
 
-def _chunks(rows: int, size: int) -> list[slice]:
-    return [slice(i, min(i + size, rows)) for i in range(0, max(rows, 1), size)]
+def _chunks(x: Inputs, most: int) -> list[slice]:
+    """Slices of at most so many rows, and at most CELLS values unless one row has more."""
+    size = max(1, min(most, CELLS // max(1, prod(x.shape[1:]))))
+    return [slice(i, min(i + size, len(x))) for i in range(0, max(len(x), 1), size)]
