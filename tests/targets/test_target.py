@@ -5,6 +5,7 @@ from torch import nn
 from brinell.errors import UsageError
 from brinell.targets import TargetError, TorchBackend, target
 from brinell.threat import Access, Box
+from models import Of
 from targets.models import batch, cnn, mlp
 
 
@@ -179,3 +180,15 @@ def test_what_a_backward_pass_raises_is_the_targets_error():
 def test_scores_cut_from_the_input_have_a_zero_gradient():
     _, _, g = target(Cut()).gradient(torch.rand(3, 2), top)
     assert torch.equal(g, torch.zeros(3, 2))
+
+
+def test_a_pass_holds_a_bounded_number_of_values() -> None:
+    sizes = []
+    model = Of(lambda x: (sizes.append(len(x)), x.flatten(1)[:, :3])[1])
+    for shape, most in (((3, 224, 224), 3), ((4,), 128)):
+        sizes.clear()
+        x = torch.rand(200, *shape) if most > 3 else torch.rand(10, *shape)
+        scores = target(model).scores(x)
+        assert torch.equal(scores, x.flatten(1)[:, :3])
+        assert max(sizes) == most
+        assert sum(sizes) == len(x)

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import ClassVar, final
 
 import torch
@@ -20,7 +21,10 @@ from brinell.types import Inputs, Jacobian, Labels, Logits, Scores
 Scale = float | Sequence[float] | Tensor | None
 
 CHUNK = 128
-"""Rows a forward pass: small enough that a small network's activations stay in a core's cache."""
+"""Most rows a forward pass: small enough that a small network's activations stay in a core's cache."""
+
+CELLS = 2**19
+"""Most input values a forward pass, for the same reason and to bound memory: 3 rows of 224 x 224 pixels in colour."""
 
 
 def _nothing() -> None:
@@ -45,9 +49,9 @@ class Target(Checked):
     """A model seen through an access, with its normalisation inside, so that inputs are in the user's units.
 
     mean, std: a number, or one a channel (the first axis of an example); the model sees (x - mean) / std.
-    chunk: most rows in one pass; it bounds memory and changes no result beyond rounding. sight: the most that may be
-    seen of it; access: what is seen, which the model itself may limit further. checkpoint: called before each pass;
-    what it raises passes through.
+    chunk: most rows in one pass, fewer where inputs are large; it bounds memory and changes no result beyond rounding.
+    sight: the most that may be seen of it; access: what is seen, which the model itself may limit further. checkpoint:
+    called before each pass; what it raises passes through.
 
     The model is handed inputs of its own: normalised, in the precision that it computes in, whatever theirs is, and a
     copy, so that it may write into them. What it answers is copied too, as it may write there again. The global
@@ -191,7 +195,7 @@ class Target(Checked):
         self._allow(Access.GRADIENTS)
         check_inputs(x)
         scores, values, grads = [], [], []
-        for rows in _chunks(len(x), self.chunk):
+        for rows in _chunks(x, self.chunk):
             leaf = x[rows].detach().requires_grad_()
             with torch.enable_grad():
                 s = self._run(self.backend.scores, leaf)
@@ -214,7 +218,7 @@ class Target(Checked):
         self._allow(Access.GRADIENTS)
         check_inputs(x)
         scores, jacobians = [], []
-        for rows in _chunks(len(x), self.chunk):
+        for rows in _chunks(x, self.chunk):
             leaf = x[rows].detach().requires_grad_()
             with torch.enable_grad():
                 s = self._run(self.backend.scores, leaf)
@@ -236,7 +240,7 @@ class Target(Checked):
         return nn.Sequential(Normalise(self.mean, self.std), self.backend.module()).eval()
 
     def _in_chunks(self, ask: Callable[[Inputs], Tensor], x: Inputs) -> Tensor:
-        return _joined([self._run(ask, x[rows]) for rows in _chunks(len(x), self.chunk)])
+        return _joined([self._run(ask, x[rows]) for rows in _chunks(x, self.chunk)])
 
     def _run(self, ask: Callable[[Inputs], Tensor], x: Inputs) -> Tensor:
         self.checkpoint()
@@ -329,5 +333,7 @@ def _scale(value: Scale, name: str) -> Tensor | None:
     return tensor
 
 
-def _chunks(rows: int, size: int) -> list[slice]:
-    return [slice(i, min(i + size, rows)) for i in range(0, max(rows, 1), size)]
+def _chunks(x: Inputs, most: int) -> list[slice]:
+    """Slices of at most so many rows, and at most CELLS values unless one row has more."""
+    size = max(1, min(most, CELLS // max(1, prod(x.shape[1:]))))
+    return [slice(i, min(i + size, len(x))) for i in range(0, max(len(x), 1), size)]
