@@ -60,11 +60,17 @@ def checked(*, but: Sequence[str] = ()) -> Callable[[Callable[P, R]], Callable[P
         @wraps(function)
         def asked(*args: P.args, **settings: P.kwargs) -> R:
             _check(function, function.__qualname__, args, settings, but)
-            return function(*args, **settings)
+            plain = {name: _plain(value) for name, value in settings.items()}
+            return function(*map(_plain, args), **plain)  # type: ignore[arg-type]
 
         return asked
 
     return decorate
+
+
+def _plain(value: object) -> object:
+    """NumPy's numbers as Python's own: those that are kept with a run go into JSON."""
+    return value.item() if isinstance(value, np.integer | np.floating) else value
 
 
 def a_kind(value: object) -> str:
