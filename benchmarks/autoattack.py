@@ -6,6 +6,7 @@ AUTOATTACK_SRC: a checkout of fra31/auto-attack. Its attacks are timed with its 
 import os
 import sys
 import tempfile
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,14 +61,16 @@ def theirs(net: nn.Module, x: Tensor, y: Tensor, radius: float) -> tuple[float, 
     return seconds, accuracy(net, near, y)
 
 
-def attacks(net: nn.Module, x: Tensor, y: Tensor, within: float | PerturbationSet) -> brinell.Audit:
-    """The attacking stages of the standard plan, within a set or a radius of linf."""
+def attacks(net: nn.Module, x: Tensor, y: Tensor, within: float | PerturbationSet, **options: Any) -> brinell.Audit:
+    """The attacking stages of the standard plan, within a set or a radius of linf. options: of the audit."""
     plan = load_plan("standard")
     stages = tuple(stage for stage in plan.stages if stage.row.kind == "attack")
-    return ours(net, x, y, within, plan.model_copy(update={"stages": stages}))
+    return ours(net, x, y, within, plan.model_copy(update={"stages": stages}), **options)
 
 
-def ours(net: nn.Module, x: Tensor, y: Tensor, within: float | PerturbationSet, plan: Plan) -> brinell.Audit:
+def ours(
+    net: nn.Module, x: Tensor, y: Tensor, within: float | PerturbationSet, plan: Plan, **options: Any
+) -> brinell.Audit:
     around = brinell.Linf(within) if isinstance(within, float) else within
     with tempfile.TemporaryDirectory() as out:
-        return brinell.audit(brinell.target(net), (x, y), brinell.Threat(around), plan=plan, out=out)
+        return brinell.audit(brinell.target(net), (x, y), brinell.Threat(around), plan=plan, out=out, **options)
