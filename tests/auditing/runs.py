@@ -59,7 +59,7 @@ def audited(model: object = None, data: Any = None, out: Path | None = None, **o
     """A run at three radii, of the small network unless told otherwise."""
     model = network() if model is None else model
     data = examples(network()) if data is None else data
-    options = {"threat": threat(), "plan": QUICK, "radii": RADII, "workers": 1, **options}
+    options = {"threat": threat(), "plan": QUICK, "radii": RADII, "workers": 1, "diagnose": False, **options}
     return brinell.audit(brinell.target(model), data, out=out, **options)
 
 

@@ -10,7 +10,8 @@ from brinell.auditing import Plan, Stage
 from brinell.auditing.adaptive import due, gradients
 from brinell.auditing.clock import Allowance, Clock, Stopped
 from brinell.auditing.ledger import Work
-from models import affine
+from brinell.auditing.work import reached
+from models import UNIT, affine
 
 PLAN = Plan(
     name="adaptive",
@@ -103,17 +104,21 @@ def test_where_gradients_mislead_what_was_left_open_is_searched_again():
     assert masked.bracket.unbroken <= honest.bracket.unbroken + 0.05
 
 
-def test_a_probe_asks_about_those_the_target_is_least_sure_of():
-    net = network()
+def test_a_probe_asks_about_those_that_a_short_ascent_raises_most():
+    net = affine(8)
     x, y = examples(net)
     plan = Plan(name="probe", stages=(Stage(engine="Clean"), Stage(engine="Noise", settings={"draws": 200}, sample=5)))
-    run = brinell.audit(brinell.target(net), (x, y), threat(0.01), plan=plan)
-    sureness = net(x).detach().softmax(1).amax(1)
+    run = audited(net, (x, y), plan=plan, radii=(0.02,))
     right = (net(x).argmax(1) == y).nonzero().flatten()
-    asked = right[sureness[right].argsort()[:5]].tolist()
+    nearest = right[net.distances(x, y, "linf")[right].argsort()[:5]].tolist()
     broken = [w.item for w in run.witnesses if w.engine.startswith("Noise")]
     assert broken
-    assert set(broken) <= set(asked)
+    assert set(broken) <= set(nearest)
+    assert spent_on(run, "Noise") == 5
+
+
+def spent_on(run: brinell.Audit, engine: str) -> int:
+    return sum(e.asked for e in run.result.engines if e.engine.startswith(engine))
 
 
 def test_proofs_go_on_only_where_a_trial_pays():
@@ -133,6 +138,20 @@ def test_a_run_says_of_every_stage_that_waited_whether_its_turn_came():
     waiting = [stage for stage in PLAN.stages if stage.when != "always"]
     assert [r.engine for r in run.result.reactions] == [stage.label for stage in waiting]
     assert [r.condition for r in run.result.reactions] == [stage.condition for stage in waiting]
+
+
+def test_what_ranks_the_examples_of_a_probe_is_counted():
+    net = network()
+    x, y = examples(net, 20)
+    margins, queries, gradients = reached(brinell.target(net), x, y, threat(0.01).within(UNIT), lambda: None, steps=3)
+    assert margins.shape == (20,)
+    assert queries == 20 + gradients
+    assert 0 < gradients <= 60
+    lost = net(x).argmax(1) != y
+    assert margins[lost].isinf().all()
+    x0 = net(x).detach()
+    lead = x0.gather(1, y[:, None])[:, 0] - x0.scatter(1, y[:, None], -torch.inf).amax(1)
+    assert (margins[~lost] >= -lead[~lost] - 1e-5).all()
 
 
 def test_without_a_probe_nothing_is_said_of_gradients():

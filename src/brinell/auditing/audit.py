@@ -207,6 +207,7 @@ def audit(
     radii: Sequence[float] | None = None,
     workers: int | None = None,
     accept: Sequence[str] = (),
+    diagnose: bool = True,
     labels: Mapping[float, str] | None = None,
     sources: dict[str, Any] | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -217,7 +218,8 @@ def audit(
     Plan. budget: seconds for all of it, None to finish the plan. out: the run's folder, where the same call continues;
     None keeps it for as long as the Audit lives. seed decides every random choice. radii: several in one run, in place
     of the threat's own. workers: None is one a core, or one for an accelerator; figures do not depend on it.
-    accept: codes of findings to go on in spite of, such as "zero-gradients". labels: how radii are written, where not
+    accept: codes of findings to go on in spite of, such as "zero-gradients". diagnose: whether the attacks are put to
+    the test; where not, a note says so, and only probes of the plan can tell that gradients mislead. labels: how radii are written, where not
     by their shortest repr. sources: kept with the run. on_progress is called after every shard.
 
     A preflight comes first and a diagnosis of the attacks next, once a run: `Audit.findings` has what they saw.
@@ -282,7 +284,8 @@ def audit(
                     ledger.describe({"left_out": left_out})
 
             diagnosis: Diagnosis | None = None
-            if (reason := scrutiny.undiagnosed(plan, threat)) is not None:
+            reason = scrutiny.undiagnosed(plan, threat) if diagnose else scrutiny.NOT_WANTED
+            if reason is not None:
                 note(reason)
             else:
                 diagnosis = _diagnosis(target, dataset, threat, clock, findings, accepted, about, seed)

@@ -85,13 +85,14 @@ def diagnosing(
     surrogate: Target | None = None,
     seed: int = 0,
     checkpoint: Callable[[], None] = lambda: None,
+    most: int = SAMPLE,
 ) -> Iterator[Diagnosis]:
     """The diagnosis as it stands before each test and after the last; `left` names the tests that are still to come.
 
-    threat: within the target's box. findings: those of the preflight.
+    threat: within the target's box. findings: those of the preflight. most: examples to try.
     """
     nothing = Diagnosis(examples=0, radius=threat.set.radius, checks=(), findings=tuple(sorted(findings, key=_order)))
-    chosen = _right(target, data, threat)
+    chosen = _right(target, data, threat, most)
     if chosen is None:
         yield nothing
         return
@@ -552,9 +553,9 @@ _CHECKS = {
 """Every test, by the code of what it finds first."""
 
 
-def _right(target: Target, data: Dataset, threat: Threat) -> Dataset | None:
+def _right(target: Target, data: Dataset, threat: Threat, most: int) -> Dataset | None:
     """Some examples that the target answers and gets right, and that the goal leaves to be broken; None without any."""
-    some = data.take(4 * SAMPLE, seed=0, balanced=True)
+    some = data.take(4 * most, seed=0, balanced=True)
     if answers(target, some.x):
         right = target.restrict(target.access).labels(some.x) == some.y
     else:
@@ -567,7 +568,7 @@ def _right(target: Target, data: Dataset, threat: Threat) -> Dataset | None:
     aim = getattr(threat.goal, "target", None)
     if aim is not None:
         right &= some.y != aim
-    rows = right.nonzero().flatten()[:SAMPLE]
+    rows = right.nonzero().flatten()[:most]
     if not len(rows):
         return None
     return replace(some, x=some.x[rows], y=some.y[rows], ids=some.ids[rows])

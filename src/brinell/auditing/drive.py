@@ -26,7 +26,7 @@ from brinell.auditing.ledger import Ledger, Work
 from brinell.auditing.plan import Plan, Stage, find
 from brinell.auditing.settle import settling
 from brinell.auditing.voting import voting
-from brinell.auditing.work import Engine, Outcome, Shard, attacking, first_look, perform, proving, seed_of
+from brinell.auditing.work import Engine, Outcome, Shard, attacking, first_look, perform, probing, proving, seed_of
 from brinell.data import Dataset
 from brinell.errors import CannotRun, Contradiction, UsageError
 from brinell.evasion import Objective, cross_entropy, dlr, margin
@@ -236,15 +236,15 @@ class Driver:
         if stage.on == "unbroken":
             return self.board.unbroken()
         chosen = self.board.standing() if smallest else self.board.open(phase.radius)
-        return chosen if stage.sample is None else self._sample(stage, chosen)
+        whole = stage.sample is None or stage.row.kind == "attack"  # which finds the most fragile ones by itself
+        return chosen if whole else self._surest(chosen, stage.sample)
 
-    def _sample(self, stage: Stage, chosen: np.ndarray) -> np.ndarray:
-        """Some of these examples: those likeliest to be settled, by how sure the target is of them as they are."""
+    def _surest(self, chosen: np.ndarray, most: int) -> np.ndarray:
+        """Some of these examples: those the target is surest of as they are."""
         sureness = np.zeros(len(self.data.y))
         for item in self.ledger.items():
             sureness[item.item] = item.confidence or 0.0
-        order = np.argsort(sureness[chosen] if stage.row.kind == "attack" else -sureness[chosen], kind="stable")
-        return np.sort(chosen[order[: stage.sample]])
+        return np.sort(chosen[np.argsort(-sureness[chosen], kind="stable")[:most]])
 
     def _record(self, stage: Stage, phase: _Phase, name: str, shard: Shard, outcome: Outcome) -> None:
         evidence = [replace(e, engine=stage.label) for e in outcome.evidence]
@@ -254,7 +254,7 @@ class Driver:
             name,
             phase.stage,
             phase.radius,
-            len(shard.items),
+            len(shard.items) if outcome.asked is None else outcome.asked,
             len({e.item for e in evidence if _settles(e, phase.radius, self.plan.soundness)}),
             sum(isinstance(e, Failure) for e in evidence),
             outcome.forwards,
@@ -280,7 +280,9 @@ class Driver:
             return None
         built = build(stage)
         if row.kind == "attack":
-            return first_look(stage.label) if stage.engine == "Clean" else attacking(built, stage.label)
+            if stage.engine == "Clean":
+                return first_look(stage.label)
+            return probing(built, stage.label, stage.sample) if stage.sample else attacking(built, stage.label)
         if row.kind == "exact":
             model = self._forest if built.reads is Forest else self._graph
             reason = model if isinstance(model, str) else built.unfit(model)

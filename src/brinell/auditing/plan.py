@@ -24,8 +24,8 @@ class Stage(BaseModel):
     asked about. `certified` has an attack challenge what was proved: a witness there is a contradiction, and stops the
     run. `unbroken` are those without a witness at any distance. below: an access; the stage is for targets that show
     less than it. sets: the perturbation sets it is meant for, by name; empty for all that its engine answers for.
-    sample: a probe, asked about so many open examples at most: an attack about those the target is least sure of, a
-    proof about those it is surest of. at: `each` radius in turn, or once at an `infinite` one, where the engine seeks
+    sample: asked about so many open examples at most: an attack about those whose margin a short ascent raises most, a
+    proof about those the target is surest of. at: `each` radius in turn, or once at an `infinite` one, where the engine seeks
     the smallest perturbation or the largest certificate; None is as the engine does.
 
     when: `suspicion` is only where gradients were found misleading: a probe with an attack broke what the stages in
@@ -82,7 +82,7 @@ class Stage(BaseModel):
     @property
     def probes(self) -> bool:
         """Whether what it breaks says that gradients mislead."""
-        return self.sample is not None and self.row.kind == "attack"
+        return self.sample is not None and self.when == "always" and self.row.kind == "attack"
 
     @property
     def label(self) -> str:
@@ -167,36 +167,50 @@ def _probe(engine: str, sets: tuple[str, ...] = (), sample: int = 16, **settings
     return Stage(engine=engine, settings=settings, sets=sets, sample=sample, at="each")
 
 
-def _called(engine: str, sets: tuple[str, ...] = (), when: _When = "suspicion", **settings: Any) -> Stage:
+def _called(
+    engine: str,
+    sets: tuple[str, ...],
+    when: _When = "suspicion",
+    *,
+    worth: float = 0.0,
+    sample: int | None = None,
+    **settings: Any,
+) -> Stage:
     """An attack that waits until gradients are found to mislead, or, `paying`, goes on while its engine breaks."""
-    return Stage(engine=engine, settings=settings, sets=sets, at="each", when=when, shard=64)
+    return Stage(
+        engine=engine, settings=settings, sets=sets, at="each", when=when, worth=worth, sample=sample, shard=64
+    )
 
 
 def _always(engine: str, sets: tuple[str, ...], **settings: Any) -> Stage:
-    """An attack that could seek the smallest perturbation, asked at each radius instead: it ends where it succeeds."""
+    """An attack for some sets, asked at each radius: it ends where it succeeds."""
     return Stage(engine=engine, settings=settings, sets=sets, at="each")
 
 
 _NORMS = ("linf", "l2", "l1")
 
+_FROM_VERTICES = {"objective": "margin", "start": "vertices", "travel": 10, "falling": True}
+"""Ascents whose first step is as long as the radius, and whose last is next to nothing."""
+
 _PROBES = (
     _probe("FAB", _NORMS, steps=20, targets=1, bias=0.3, backward=0.8, ascent=10),
     _probe("SigmaZero", ("l0",), steps=50),
-    _probe("PGD", ("linf",), steps=10, restarts=6, objective="margin", start="vertices", travel=10, falling=True),
+    _probe("PGD", ("linf",), steps=10, restarts=12, **_FROM_VERTICES),
     _probe("Square", queries=100),
 )
 """Minimal-norm attacks go another way than ascent does, steps between vertices cross what small ones do not see, and
 black-box attacks need no gradient at all. With more of a draw home than FAB's paper has, twenty steps come home."""
 
 _CALLED = (
-    _called("FAB", _NORMS, steps=40, targets=3, bias=0.3, backward=0.8, ascent=20),
+    _called("FAB", _NORMS, "paying", worth=0.1, steps=40, targets=3, bias=0.3, backward=0.8, ascent=20),
+    _called("FAB", _NORMS, "paying", steps=30, targets=5, bias=0.3, backward=0.8, ascent=30),
+    _called("SigmaZero", ("l0",), "paying", steps=300),
+    _called("APGD", ("l1",), steps=60, restarts=3, shrinking=True),
     _called("PDPGD", ("l1",), steps=100),
-    _called("SigmaZero", ("l0",), steps=300),
-    _called("Square", queries=1000),
-    _called("FAB", _NORMS, "paying", steps=60, targets=5, restarts=2, bias=0.3, backward=0.8, ascent=30),
-    _called("Square", (), "paying", queries=5000),
+    _called("Square", (), queries=1000),
+    _called("Square", (), "paying", sample=48, queries=3000),
 )
-"""What suspicion calls, each family for as long as it pays."""
+"""What goes on: a family whose own probe broke something, and, on any suspicion, those whose probe would be too dear."""
 
 _COMPLETE = (
     Stage(engine="BranchAndBound", settings={"nodes": 30}, sample=8, within=1),
@@ -239,15 +253,18 @@ PRESETS = {
             ),
         ),
         # The published standard version for linf and l2 (Croce and Hein 2020, arXiv:2003.01690, section 5). It differs
-        # in what each engine's docstring says; each stage sees only what is still open, as there. For l1 the authors
-        # now run APGD with five restarts, five targets and shrinking radii, which this is not.
+        # in what each engine's docstring says; each stage sees only what is still open, as there. For l1 it is the
+        # authors' later version (Croce and Hein 2021, arXiv:2103.01208): shrinking radii, five restarts, five targets.
         Plan(
             name="autoattack",
             stages=(
                 _stage("Clean"),
-                _stage("APGD", steps=100),
-                _stage("APGD", steps=100, objective="dlr", targets=9),
-                _stage("FAB", steps=100, targets=9),
+                _always("APGD", ("linf", "l2"), steps=100),
+                _always("APGD", ("linf", "l2"), steps=100, objective="dlr", targets=9),
+                _always("APGD", ("l1",), steps=100, restarts=5, shrinking=True),
+                _always("APGD", ("l1",), steps=100, objective="dlr", targets=5, shrinking=True),
+                _always("FAB", ("linf", "l2"), steps=100, targets=9),
+                _always("FAB", ("l1",), steps=100, targets=5),
                 _stage("Square", queries=5000),
             ),
         ),

@@ -9,6 +9,7 @@ from brinell.auditing.plan import Plan
 from brinell.auditing.preflight import UNCHECKED, accept, cut_short, look, ordered
 from brinell.auditing.result import Diagnosis, Finding
 from brinell.data import Dataset
+from brinell.evasion import APGD, margin
 from brinell.targets import Target
 from brinell.threat import Threat
 
@@ -18,6 +19,13 @@ LOOK = 5.0
 SHARE = 0.1
 """The share of a budget that a diagnosis may take, and that a preflight aims at."""
 
+BRIEF = APGD(steps=20, objective=margin)
+"""The attack that an audit puts to the test, about as long as those of its plans: the diagnosis stays a small part."""
+
+FEW = 24
+"""Examples that an audit diagnoses; `brinell diagnose` takes twice as many, and a longer attack."""
+
+NOT_WANTED = "the evaluation was not put to the test: it was asked not to be"
 NO_ATTACK = "the evaluation was not put to the test: no stage of this plan attacks"
 NO_RADIUS = "the evaluation was not put to the test: nothing may be changed at radius 0"
 
@@ -75,7 +83,7 @@ def diagnosis(
     steps: list[Diagnosis] = []
 
     def work() -> None:
-        for step in diagnosing(watched, data, threat, findings, seed=seed, checkpoint=own.checkpoint):
+        for step in diagnosing(watched, data, threat, findings, BRIEF, seed=seed, checkpoint=own.checkpoint, most=FEW):
             steps.append(step)
 
     with contextlib.suppress(Stopped):

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from brinell.auditing.ledger import Item
-from brinell.evasion import Attack, Clean
+from brinell.evasion import Attack, Clean, Hunt, margin
 from brinell.evasion.attack import run as run_attack
 from brinell.evidence import Certificate, Evidence, Failure, Witness
 from brinell.proofs import Graph, Verifier, graded, margins
 from brinell.targets import Target, TargetError
 from brinell.threat import Access, Threat
-from brinell.types import Inputs, Labels, Logits
+from brinell.types import Inputs, Labels, Logits, Scores
 
 Checkpoint = Callable[[], None]
 
@@ -24,7 +24,7 @@ Checkpoint = Callable[[], None]
 @final
 @dataclass
 class Outcome:
-    """What a shard came to."""
+    """What a shard came to. asked: how many of its examples were asked about, where not all."""
 
     evidence: list[Evidence] = field(default_factory=list)
     items: list[Item] = field(default_factory=list)
@@ -32,6 +32,7 @@ class Outcome:
     forwards: int = 0
     gradients: int = 0
     seconds: float = 0.0
+    asked: int | None = None
 
     def extend(self, other: "Outcome") -> None:
         """Add what the rest of the shard came to."""
@@ -110,6 +111,44 @@ def attacking(attack: Attack, label: str) -> Engine:
         return outcome
 
     return engine
+
+
+def probing(attack: Attack, label: str, sample: int) -> Engine:
+    """An attack as an engine that is asked about the most fragile of a shard, at most `sample` of them."""
+    whole = attacking(attack, label)
+
+    def engine(target: Target, shard: Shard, threat: Threat, checkpoint: Checkpoint) -> Outcome:
+        margins, queries, gradients = reached(target, shard.x, shard.y, threat, checkpoint)
+        chosen = margins.argsort(descending=True, stable=True)[:sample].sort().values
+        items = [shard.items[row] for row in chosen.tolist()]
+        outcome = whole(target, Shard(items, shard.x[chosen], shard.y[chosen], shard.seed), threat, checkpoint)
+        outcome.asked = len(items)
+        outcome.forwards += queries
+        outcome.gradients += gradients
+        return outcome
+
+    return engine
+
+
+def reached(
+    target: Target, x: Inputs, y: Labels, threat: Threat, checkpoint: Checkpoint, steps: int = 10
+) -> tuple[Scores, int, int]:
+    """(the largest margin that a short ascent from x0 reaches, forward and gradient rows it took), of each example.
+
+    The margin at x0 where gradients are not seen or no radius is given, and nothing where no scores are.
+    """
+    hunt = Hunt(target, x, y, threat, torch.Generator(x.device), checkpoint)
+    best = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
+    if hunt.access >= Access.SCORES and hunt.clean is not None:
+        best[hunt.rows] = margin(hunt.clean, hunt.y, hunt.aim).to(x.dtype)
+    ascends = hunt.access >= Access.GRADIENTS and threat.set.radius < float("inf")
+    for _ in hunt.steps(steps if ascends else 0):
+        before = hunt.rows
+        value, g = hunt.gradient(margin)
+        best[before] = best[before].where(torch.isin(before, hunt.rows), torch.inf)
+        best[hunt.rows] = torch.maximum(best[hunt.rows], value.to(x.dtype))
+        hunt.move(hunt.x + 2.5 / steps * hunt.set.radius * hunt.set.steepest(g))
+    return best, int(hunt.queries.sum()), int(hunt.gradients.sum())
 
 
 def first_look(label: str) -> Engine:
