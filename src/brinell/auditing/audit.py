@@ -219,8 +219,8 @@ def audit(
     None keeps it for as long as the Audit lives. seed decides every random choice. radii: several in one run, in place
     of the threat's own. workers: None is one a core, or one for an accelerator; figures do not depend on it.
     accept: codes of findings to go on in spite of, such as "zero-gradients". diagnose: whether the attacks are put to
-    the test; where not, a note says so, and only probes of the plan can tell that gradients mislead. labels: how radii are written, where not
-    by their shortest repr. sources: kept with the run. on_progress is called after every shard.
+    the test; where not, a note says so, and only probes of the plan can tell that gradients mislead. labels: how radii
+    are written, where not by their shortest repr. sources: kept with the run. on_progress is called after every shard.
 
     A preflight comes first and a diagnosis of the attacks next, once a run: `Audit.findings` has what they saw.
     Ctrl-C ends it early with what was shown so far. Raises UsageError on unfit arguments, Inconclusive on a severe

@@ -25,8 +25,8 @@ class Stage(BaseModel):
     run. `unbroken` are those without a witness at any distance. below: an access; the stage is for targets that show
     less than it. sets: the perturbation sets it is meant for, by name; empty for all that its engine answers for.
     sample: asked about so many open examples at most: an attack about those whose margin a short ascent raises most, a
-    proof about those the target is surest of. at: `each` radius in turn, or once at an `infinite` one, where the engine seeks
-    the smallest perturbation or the largest certificate; None is as the engine does.
+    proof about those the target is surest of. at: `each` radius in turn, or once at an `infinite` one, where the engine
+    seeks the smallest perturbation or the largest certificate; None is as the engine does.
 
     when: `suspicion` is only where gradients were found misleading: a probe with an attack broke what the stages in
     front of it had left open, or the diagnosis says so. `paying` is only where the last stage of the same engine
@@ -210,7 +210,7 @@ _CALLED = (
     _called("Square", (), queries=1000),
     _called("Square", (), "paying", sample=48, queries=3000),
 )
-"""What goes on: a family whose own probe broke something, and, on any suspicion, those whose probe would be too dear."""
+"""What goes on: a family whose own probe broke enough, and, on any suspicion, those that a probe is too short for."""
 
 _COMPLETE = (
     Stage(engine="BranchAndBound", settings={"nodes": 30}, sample=8, within=1),

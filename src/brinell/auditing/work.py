@@ -140,13 +140,13 @@ def reached(
     hunt = Hunt(target, x, y, threat, torch.Generator(x.device), checkpoint)
     best = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
     if hunt.access >= Access.SCORES and hunt.clean is not None:
-        best[hunt.rows] = margin(hunt.clean, hunt.y, hunt.aim).to(x.dtype)
+        best[hunt.rows] = (margin(hunt.clean, hunt.y, hunt.aim) * hunt.score_unit).to(x.dtype)
     ascends = hunt.access >= Access.GRADIENTS and threat.set.radius < float("inf")
     for _ in hunt.steps(steps if ascends else 0):
         before = hunt.rows
         value, g = hunt.gradient(margin)
         best[before] = best[before].where(torch.isin(before, hunt.rows), torch.inf)
-        best[hunt.rows] = torch.maximum(best[hunt.rows], value.to(x.dtype))
+        best[hunt.rows] = torch.maximum(best[hunt.rows], (value * hunt.score_unit).to(x.dtype))
         hunt.move(hunt.x + 2.5 / steps * hunt.set.radius * hunt.set.steepest(g))
     return best, int(hunt.queries.sum()), int(hunt.gradients.sum())
 
