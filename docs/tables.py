@@ -43,8 +43,7 @@ def plans() -> str:
     """The stages of every preset."""
     longest = max(len(plan.stages) for plan in PRESETS.values())
     rows = [
-        [_stage(plan.stages[i]) if i < len(plan.stages) else "" for plan in PRESETS.values()]
-        for i in range(longest)
+        [_stage(plan.stages[i]) if i < len(plan.stages) else "" for plan in PRESETS.values()] for i in range(longest)
     ]
     return _table([f"`{name}`" for name in PRESETS], rows)
 

@@ -236,8 +236,9 @@ class Driver:
         if stage.on == "unbroken":
             return self.board.unbroken()
         chosen = self.board.standing() if smallest else self.board.open(phase.radius)
-        whole = stage.sample is None or stage.row.kind == "attack"  # which finds the most fragile ones by itself
-        return chosen if whole else self._surest(chosen, stage.sample)
+        if stage.sample is None or stage.row.kind == "attack":  # which finds the most fragile ones by itself
+            return chosen
+        return self._surest(chosen, stage.sample)
 
     def _surest(self, chosen: np.ndarray, most: int) -> np.ndarray:
         """Some of these examples: those the target is surest of as they are."""

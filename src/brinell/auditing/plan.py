@@ -189,7 +189,7 @@ def _always(engine: str, sets: tuple[str, ...], **settings: Any) -> Stage:
 
 _NORMS = ("linf", "l2", "l1")
 
-_FROM_VERTICES = {"objective": "margin", "start": "vertices", "travel": 10, "falling": True}
+_FROM_VERTICES: dict[str, Any] = {"objective": "margin", "start": "vertices", "travel": 10, "falling": True}
 """Ascents whose first step is as long as the radius, and whose last is next to nothing."""
 
 _PROBES = (

@@ -59,7 +59,8 @@ def fine(hunt: Hunt, at: Point) -> Scores:
     """
     away = (at.x - hunt.x0).flatten(1)
     ratio = hunt.set.distance(hunt.x0, at.x) / away.double().norm(dim=1).clamp(min=1e-300)
-    return (ratio * away.shape[1] ** -1.5).clamp(min=1e-6, max=COARSE)
+    share: Scores = (ratio * away.shape[1] ** -1.5).clamp(min=1e-6, max=COARSE)
+    return share
 
 
 def approach(hunt: Hunt, at: Point, tolerance: float | Scores, which: Mask | None = None) -> None:
