@@ -35,7 +35,7 @@ from benchmarks.networks import PUBLISHED
 from brinell.evidence import State
 from brinell.threat import PerturbationSet
 
-REFERENCES, OURS = CACHE / "edge_references.jsonl", CACHE / "edge_ours.jsonl"
+REFERENCES, OURS = Path(__file__).parent / "edge_references.jsonl", CACHE / "edge_ours.jsonl"
 
 SETS = {"linf": brinell.Linf, "l2": brinell.L2, "l1": brinell.L1}
 
