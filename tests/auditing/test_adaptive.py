@@ -60,6 +60,7 @@ def work(stage: int, asked: int, settled: int, radius: float = 0.1) -> Work:
         (GOES_ON, [work(CALLED, 60, 10), work(CALLED, 60, 0)], (), False),
         (GOES_ON, [work(CALLED, 100, 50, radius=0.05)], (), False),
         (GOES_ON, [work(PROBE, 16, 16), work(CALLED, 100, 0)], ("masked",), False),
+        (GOES_ON, [work(PROBE, 16, 16)], (), False),
         (PROOFS, [work(TRIAL, 8, 1)], (), False),
         (PROOFS, [work(TRIAL, 8, 2)], (), True),
         (PROOFS, [work(PROBE, 16, 16)], (), False),
@@ -191,13 +192,13 @@ def test_an_allowance_ends_a_stage_and_the_clock_ends_the_run():
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_run_stopped_anywhere_turns_to_the_same_stages(tmp_path, workers):
-    """Stopped after every shard in turn: each resumption decides from what is recorded."""
+    """Stopped after every fourth shard: each resumption decides from what is recorded."""
     net = Masked(network())
     data = examples(network(), 60)
     whole = audited(net, data, tmp_path / "whole", plan=PLAN)
     out = tmp_path / "stopped"
     for _ in range(200):
-        left = [1]
+        left = [4]
 
         def stop(progress: object, left: list[int] = left) -> None:
             left[0] -= 1

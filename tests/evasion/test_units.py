@@ -14,6 +14,7 @@ from brinell.targets import Target, TorchBackend
 from brinell.threat import L0, L1, L2, REALS, Box, Features, Linf, Masked, PerturbationSet, Pixels, Rules, Threat
 from brinell.threat.loudness import Loudness
 from brinell.threat.patch import Patch
+from brinell.threat.rescaled import Rescaled
 from evasion.cases import CASES, MINIMAL, answers_for
 from models import UNIT, generator, relu_net
 
@@ -153,3 +154,9 @@ def test_a_box_or_data_about_one_wide_is_left_as_it_is() -> None:
     x = torch.rand(50, 6, generator=generator(3))
     for box in (UNIT, REALS, Box(0.0, 1.3)):
         assert Linf(0.1).within(box).unit(x) == 1.0
+
+
+def test_a_set_in_other_units_leaves_no_answer_to_the_ordinary_one():
+    """A method with a default, left out of the wrapper, would answer for a box and forget the inner set's rules."""
+    answers = {name for name, value in vars(PerturbationSet).items() if callable(value) and not name.startswith("_")}
+    assert answers <= set(vars(Rescaled))

@@ -11,6 +11,7 @@ from typing import final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from brinell.access import Access
 from brinell.auditing.ledger import Work
 from brinell.auditing.plan import Plan, Stage
 
@@ -59,17 +60,17 @@ def due(plan: Plan, index: int, radius: float, work: Sequence[Work], findings: S
                 w.settled > 0 for w in work if w.stage < index and plan.stages[w.stage].probes
             )
         case "paying":
-            own = [w for w in work if w.stage < index and w.radius == radius and w.stage in _family(plan, stage)]
-            last = [w for w in own if w.stage == max(w.stage for w in own)]
+            before = [other for other in _family(plan, stage) if other < index]
+            last = [w for w in work if w.stage == max(before, default=-1) and w.radius == radius]
             settled = sum(w.settled for w in last)
             return settled > 0 and settled >= stage.worth * sum(w.asked for w in last)
 
 
 def gradients(plan: Plan, work: Sequence[Work], findings: Sequence[str]) -> Gradients | None:
-    """What the probes of a run came to; None where none was asked and the diagnosis found nothing."""
+    """What the probes of a run came to; None where none was asked, or where no attack by gradients came before them."""
     probes = [w for w in work if plan.stages[w.stage].probes]
     found = tuple(sorted(MISLEADING & set(findings)))
-    if not probes and not found:
+    if not probes or not any(_by_gradients(plan.stages[w.stage]) for w in work):
         return None
     broken = sum(w.settled for w in probes)
     called = [w for w in work if w.stage in _called(plan)]
@@ -101,6 +102,11 @@ def reactions(plan: Plan, work: Sequence[Work]) -> list[Reaction]:
     return found
 
 
+def _by_gradients(stage: Stage) -> bool:
+    """Whether it is an attack that its probes are compared with."""
+    return stage.row.kind == "attack" and stage.row.access >= Access.GRADIENTS and stage.sample is None
+
+
 def _family(plan: Plan, stage: Stage) -> set[int]:
     """The stages of the same engine, by number."""
     return {index for index, other in enumerate(plan.stages) if other.engine == stage.engine}
@@ -125,5 +131,5 @@ def _sentence(plan: Plan, probes: Sequence[Work], called: Sequence[Work], found:
         because.append(f"the diagnosis found {' and '.join(found)}")
     then = list(dict.fromkeys(plan.stages[w.stage].engine for w in called))
     more = sum(w.settled for w in called)
-    went = f"so {', '.join(then)} went on and broke {more} more" if then else "and nothing was left open for others"
+    went = f"so {', '.join(then)} went on and broke {more} more" if then else "no stage of the plan went on from there"
     return f"gradients were found misleading: {'; '.join(because)}; {went}"

@@ -290,7 +290,8 @@ def audit(
             else:
                 diagnosis = _diagnosis(target, dataset, threat, clock, findings, accepted, about, seed)
                 ledger.describe({"diagnosis": diagnosis and diagnosis.model_dump(mode="json")})
-            ledger.describe({"scrutiny": about.get("scrutiny", 0.0) + clock.elapsed})
+            codes = about.get("codes", _codes(findings, diagnosis))  # what stages have waited for stays as it was
+            ledger.describe({"codes": codes, "scrutiny": about.get("scrutiny", 0.0) + clock.elapsed})
             driver = Driver(
                 target.watched(clock.checkpoint),
                 dataset,
@@ -300,7 +301,7 @@ def audit(
                 seed=seed,
                 workers=count,
                 clock=clock,
-                findings=_codes(findings, diagnosis),
+                findings=codes,
                 on_progress=on_progress,
                 on_note=note,
                 on_left_out=leave_out,

@@ -156,7 +156,7 @@ class Driver:
         if engine is None:
             return
 
-        allowance = self._allowance(phase)
+        allowance = self._allowance(phase, min(self.workers, len(todo)))
         self.dropped.setdefault(stage.label, 0.0)
         tasks = {workers.submit(engine, shard, threat, allowance): (name, shard) for name, shard in todo}
         try:
@@ -189,14 +189,17 @@ class Driver:
         label = self.plan.stages[phase.stage].label
         return label not in self._cut and due(self.plan, phase.stage, phase.radius, self._work, self.findings)
 
-    def _allowance(self, phase: _Phase) -> Allowance:
-        """What is left of the seconds that this stage may take: a multiple of what those in front of it took."""
+    def _allowance(self, phase: _Phase, workers: int) -> Allowance:
+        """What is left of the seconds that this stage may take: a multiple of what those in front of it took.
+
+        workers: those that will be at work on it, who share it.
+        """
         within = self.plan.stages[phase.stage].within
         if within is None:
             return Allowance(self.clock)
         before = sum(w.seconds for w in self._work if w.stage < phase.stage)
         spent = sum(w.seconds for w in self._work if w.stage == phase.stage)
-        return Allowance(self.clock, max(0.0, within * max(before, _SHORT) - spent) / self.workers)
+        return Allowance(self.clock, max(0.0, within * max(before, _SHORT) - spent) / workers)
 
     def _cut_short(self, stage: Stage) -> None:
         """Let a stage end that has become too expensive; what it has not settled stays open."""

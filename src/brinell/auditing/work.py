@@ -46,6 +46,7 @@ class Outcome:
         }
         self.forwards += other.forwards
         self.gradients += other.gradients
+        self.asked = other.asked if self.asked is None else self.asked + (other.asked or 0)
 
 
 @final
@@ -114,7 +115,10 @@ def attacking(attack: Attack, label: str) -> Engine:
 
 
 def probing(attack: Attack, label: str, sample: int) -> Engine:
-    """An attack as an engine that is asked about the most fragile of a shard, at most `sample` of them."""
+    """An attack as an engine that is asked about the most fragile of a shard, at most `sample` of them.
+
+    Those that the ascent breaks by which they are ranked come first, and it is for the attack to break them again.
+    """
     whole = attacking(attack, label)
 
     def engine(target: Target, shard: Shard, threat: Threat, checkpoint: Checkpoint) -> Outcome:

@@ -135,6 +135,7 @@ class Target(Checked):
             std=std / unit,
             access=self.sight,
             chunk=self.chunk,
+            checkpoint=self.checkpoint,
         )
 
     def copy(self) -> "Target":

@@ -73,6 +73,9 @@ class Rescaled(PerturbationSet):
     def project(self, x0: Inputs, x: Inputs) -> Inputs:
         return self._in(self.inner.project(self._out(x0), self._out(x)))
 
+    def valid(self, x0: Inputs, x: Inputs) -> Inputs:
+        return self._in(self.inner.valid(self._out(x0), self._out(x)))
+
     def project_each(self, x0: Inputs, x: Inputs, radii: Scores) -> Inputs:
         return self._in(self.inner.project_each(self._out(x0), self._out(x), radii * self.measure))
 
@@ -87,6 +90,15 @@ class Rescaled(PerturbationSet):
 
     def steepest(self, g: Inputs) -> Inputs:
         return self.inner.steepest(self._in(g)) * (self.measure / self.unit_of_inner)
+
+    def stride(self, g: Inputs, radii: Scores) -> Inputs:
+        return self._in(self.inner.stride(self._in(g), radii * self.measure))
+
+    def forecast(self, x: Inputs, g: Inputs, rise: Scores) -> Scores:
+        return self.inner.forecast(self._out(x), self._in(g), rise) / self.measure
+
+    def inward(self, x0: Inputs, x: Inputs, g: Inputs) -> Inputs:
+        return self.inner.inward(self._out(x0), self._out(x), g)
 
     def closest(self, x0: Inputs, low: Inputs, high: Inputs) -> Inputs:
         return self._in(self.inner.closest(self._out(x0), self._out(low), self._out(high)))

@@ -32,8 +32,8 @@ class Start(ABC):
 class Vertices(Start):
     """The projection of a vertex of the box of one radius around x0, of random signs.
 
-    Restarts take turns: signs that are constant in blocks of `block` by `block` pixels in each channel, in columns, in
-    rows. Inputs that are no images have a sign a feature. Raises UsageError for a block < 1, or where the set has no
+    Restarts take turns: signs constant in blocks of about `block` by `block` pixels in each channel, in columns,
+    in rows. Inputs that are no images have a sign a feature. Raises UsageError for a block < 1, or where the set has no
     radius.
     """
 
