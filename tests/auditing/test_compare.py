@@ -58,7 +58,7 @@ def test_examples_are_paired_by_what_they_are(pair):
     with pytest.raises(CannotRun, match="other examples"):
         compare(pair[0], audited(data=(X.flip(0), Y.flip(0)), plan=ATTACKS))
     with pytest.raises(CannotRun, match="other examples"):
-        compare(pair[0], audited(data=(X, (Y + 1) % 3), plan=ATTACKS))
+        compare(pair[0], audited(data=(X, (Y + 1) % 3), plan=ATTACKS, accept=("low-accuracy",)))
 
 
 def test_only_shared_radii_are_compared(pair):

@@ -39,6 +39,10 @@ HALVINGS = 10
 STEPS = 30
 """Gradients of each search."""
 
+BEYOND = 2.0**-7
+"""How much farther from x0 than the nearest point that serves a witness is kept: on another machine, or in another
+batch, a point on the boundary itself may not serve."""
+
 
 @final
 @dataclass
@@ -53,6 +57,12 @@ class _Nearest:
         nearer = distance < self.distance
         self.x[nearer] = x[nearer]
         self.distance[nearer] = distance[nearer]
+
+    def clear_of_the_boundary(self, seen: Target, threat: Threat, x0: Inputs, y: Labels, aims: Labels | None) -> None:
+        """Move each a little farther from x0; inf where it does not serve there."""
+        self.x = threat.set.box.clamp(torch.lerp(x0, self.x, 1 + BEYOND))
+        broken, distance = judge(seen, threat.at(float("inf")).set, x0, self.x, y, aims)
+        self.distance = distance.where(broken, torch.inf)
 
 
 def chosen(witnesses: Sequence[Witness]) -> list[Witness]:
@@ -91,6 +101,7 @@ def sharpen(
             x, distance = points.clone(), torch.full_like(before, torch.inf)
             x[few], distance[few] = found.x, found.distance
             nearest.offer(x, distance)
+        nearest.clear_of_the_boundary(seen, threat, x0, y, aims)
         sharper = (nearest.distance < before).nonzero().flatten().tolist()
         return _outcome(target, witnesses, nearest, x0, sharper)
     except TargetError:
