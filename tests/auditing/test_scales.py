@@ -13,7 +13,9 @@ from evasion.test_units import p_value
 from models import UNIT, Of, generator, relu_net
 
 N = 16
-each_plan = pytest.mark.parametrize("plan", PRESETS)
+each_plan = pytest.mark.parametrize(
+    "plan", [plan if plan == "quick" else pytest.param(plan, marks=pytest.mark.slow) for plan in PRESETS]
+)
 
 
 def audited(plan: str, factor: float = 1.0, unit: float = 1.0) -> Audit:
@@ -38,6 +40,7 @@ def test_powers_of_two_on_the_scores_show_the_same_to_the_last_bit(plan) -> None
     assert evidence(other) == evidence(one)
 
 
+@pytest.mark.slow
 @each_plan
 @pytest.mark.parametrize(("factor", "unit"), [(1e4, 1.0), (1e-3, 1.0), (1.0, 256.0), (1.0, 0.01)])
 def test_other_factors_settle_as_many(plan, factor, unit) -> None:

@@ -38,6 +38,7 @@ def test_powers_of_two_change_no_bit(name, ball) -> None:
             assert torch.equal(getattr(one, field.name), getattr(other, field.name)), (field.name, factor)
 
 
+@pytest.mark.slow
 @each_attack
 def test_other_factors_break_as_many(name) -> None:
     """McNemar's exact test over 2 seeds of the same 40 examples does not tell the two apart, at 1 in 1,000."""

@@ -88,6 +88,7 @@ def test_without_a_radius_they_change_no_bit_either(name) -> None:
     assert_same(one, other, unit, ball.distance_unit(unit))
 
 
+@pytest.mark.slow
 @each_attack
 @pytest.mark.parametrize("unit", UNITS)
 def test_other_units_break_as_many(name, unit) -> None:

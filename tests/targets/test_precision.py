@@ -84,6 +84,9 @@ class Placed(nn.Module):
         return (x @ self.first) * self.operator(self.constant) + self.operator(self.constant)
 
 
+SEVERE = ("zero-gradients", "non-finite-gradients", "probabilities", "low-accuracy", "non-finite")
+"""What a preflight may find of three inputs and an operator that is flat or answers by shares: it is not asked here."""
+
 PLACES = ("first", "last", "alone", "twice", "constant")
 TURNS = cycle(product(DTYPES, DTYPES, ("check", *PLANS)))
 CASES = [(name, place, *next(TURNS)) for place in PLACES for name in OPERATORS]
@@ -96,7 +99,8 @@ def labels(target) -> torch.Tensor:
 def ask(door: str, target, x: torch.Tensor, y: torch.Tensor):
     if door == "check":
         return check(target, Dataset(x, y, torch.arange(len(x))))
-    return brinell.audit(target, (x, y), brinell.Threat(brinell.Linf(0.01)), PLANS[door], workers=1)
+    threat = brinell.Threat(brinell.Linf(0.01))
+    return brinell.audit(target, (x, y), threat, PLANS[door], workers=1, accept=SEVERE, diagnose=False)
 
 
 @pytest.mark.parametrize(
