@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 
+import pytest
 import torch
 from torch import Tensor, nn
 
