@@ -6,9 +6,10 @@ from torch import Tensor, nn
 
 import brinell
 from auditing.runs import RADII, audited, examples, network, threat
-from brinell.auditing import Plan, Stage
+from brinell.auditing import Plan, Requirement, Stage, gate
 from brinell.auditing.adaptive import due, gradients
 from brinell.auditing.clock import Allowance, Clock, Stopped
+from brinell.auditing.gate import Outcome
 from brinell.auditing.ledger import Work
 from brinell.auditing.work import reached
 from models import UNIT, affine
@@ -214,3 +215,14 @@ def test_a_run_stopped_anywhere_turns_to_the_same_stages(tmp_path, workers):
     ]
     assert torch.equal(torch.tensor([r.unbroken for r in run.result.radii]),
                        torch.tensor([r.unbroken for r in whole.result.radii]))  # fmt: skip
+
+
+def test_what_only_black_box_attacks_see_makes_no_gate_pass():
+    net = Masked(network())
+    run = audited(net, examples(network()), plan=PLAN)
+    assert run.result.gradients.hidden
+    assert [f.code for f in run.result.doubts] == ["misleading"]
+    [ruling] = gate(run, [Requirement.parse("unbroken@0.01>=0.01")])
+    assert ruling.outcome is Outcome.INCONCLUSIVE
+    accepted = audited(net, examples(network()), plan=PLAN, accept=("misleading",))
+    assert not accepted.result.doubts

@@ -19,7 +19,7 @@ from brinell.demo import digits_network
 from brinell.errors import UsageError
 from brinell.evasion import PGD, margin
 from brinell.threat import LEAST_LIKELY, Access
-from models import Of, generator, quantised
+from models import Of, generator, quantised, relu_net
 
 LINF, L2 = brinell.Threat(brinell.Linf(0.1)), brinell.Threat(brinell.L2(0.5))
 
@@ -211,3 +211,13 @@ def test_a_published_robust_network_is_left_in_peace(name: str, shared: Path) ->
     diagnosis = diagnose(brinell.target(net.eval(), **scale), (x / 255, y), brinell.Threat(SHARED[name]))
     assert diagnosis.findings == ()
     assert "eight-bit" in diagnosis.checks
+
+
+@pytest.mark.parametrize("box", [0.1, 0.3, 1e-3, 1.0])
+@pytest.mark.parametrize("share", [0.05, 0.6, 1.0])
+def test_any_radius_that_fits_the_box_can_be_diagnosed(box, share):
+    """Twice the radius may not fit, and float32 holds the ends of a box a little wider than they were given."""
+    target = brinell.target(relu_net((6,)), box=(0.0, box), std=box)
+    x = box * torch.rand(20, 6, generator=generator(1))
+    diagnosis = brinell.diagnose(target, (x, target.labels(x)), brinell.Threat(brinell.Linf(share * box)))
+    assert diagnosis.radius == share * box

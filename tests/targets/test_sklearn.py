@@ -205,3 +205,15 @@ def test_a_lambda_cannot_be_identified():
     estimator = make_pipeline(FunctionTransformer(lambda x: x), logistic()).fit(rows, y)
     with pytest.raises(CannotRun, match="replace lambdas"):
         SklearnBackend(estimator)
+
+
+def test_an_estimator_that_knows_its_columns_is_asked_without_a_warning() -> None:
+    """Warnings are errors here."""
+    x, y = np.random.default_rng(0).random((40, 3)), np.arange(40) % 2
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(x, y)
+    for step in (pipeline[0], pipeline[1]):
+        step.feature_names_in_ = np.array(["a", "b", "c"], dtype=object)
+    backend = SklearnBackend(pipeline)
+    assert backend.features == ("a", "b", "c")
+    assert backend.scores(torch.rand(4, 3)).shape == (4, 2)
+    assert list(pipeline[0].feature_names_in_) == ["a", "b", "c"]

@@ -42,6 +42,7 @@ class Gradients(BaseModel):
     probed: int = Field(description="examples that probes were asked about, summed over probes and radii")
     broken: int = Field(description="of them broken, which the stages in front had left open")
     findings: tuple[str, ...] = Field(description="codes of the diagnosis that say so too")
+    hidden: bool = Field(description="whether what needs no gradients broke what gradients had left: gates wait for it")
     seconds: float = Field(description="worker time of the probes and of the stages that suspicion called")
     sentence: str
 
@@ -79,6 +80,7 @@ def gradients(plan: Plan, work: Sequence[Work], findings: Sequence[str]) -> Grad
         probed=sum(w.asked for w in probes),
         broken=broken,
         findings=found,
+        hidden=bool(found) or any(w.settled and _needs_none(plan.stages[w.stage]) for w in probes),
         seconds=round(sum(w.seconds for w in (*probes, *called)), 3),
         sentence=_sentence(plan, probes, called, found),
     )
@@ -107,6 +109,11 @@ def _by_gradients(stage: Stage) -> bool:
     return stage.row.kind == "attack" and stage.row.access >= Access.GRADIENTS and stage.sample is None
 
 
+def _needs_none(stage: Stage) -> bool:
+    """Whether an attack takes no gradients."""
+    return stage.row.access < Access.GRADIENTS
+
+
 def _family(plan: Plan, stage: Stage) -> set[int]:
     """The stages of the same engine, by number."""
     return {index for index, other in enumerate(plan.stages) if other.engine == stage.engine}
@@ -120,13 +127,13 @@ def _called(plan: Plan) -> set[int]:
 def _sentence(plan: Plan, probes: Sequence[Work], called: Sequence[Work], found: Sequence[str]) -> str:
     """One line for the reader of a bracket."""
     paid = list(dict.fromkeys(plan.stages[w.stage].engine for w in probes if w.settled))
-    asked = sum(w.asked for w in probes)
     if not paid and not found:
-        return f"gradients were found honest: probes of another nature broke none of {asked} examples they left open"
+        return "gradients were found honest: no probe broke an example that the gradient attacks had left open"
     because = []
     if paid:
         broken = sum(w.settled for w in probes)
-        because.append(f"{' and '.join(paid)} broke {broken} of {asked} examples that gradient attacks had left open")
+        examples = "1 example" if broken == 1 else f"{broken} examples"
+        because.append(f"{' and '.join(paid)} broke {examples} that the gradient attacks had left open")
     if found:
         because.append(f"the diagnosis found {' and '.join(found)}")
     then = list(dict.fromkeys(plan.stages[w.stage].engine for w in called))

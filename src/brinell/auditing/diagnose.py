@@ -198,7 +198,12 @@ class _Trial:
     @cached_property
     def farther(self) -> "_Outcome":
         """The same at twice the radius."""
-        return self.hunt(self.attack, 2 * self.radius)
+        return self.hunt(self.attack, self.twice)
+
+    @property
+    def twice(self) -> float:
+        """Twice the radius, or as far as the box is wide."""
+        return max(self.radius, min(2 * self.radius, _widest(self)))
 
     @property
     def witnesses(self) -> tuple[Inputs, Labels, Labels | None]:
@@ -408,7 +413,7 @@ def _wider(trial: _Trial) -> Iterator[Finding]:
 def _unbounded(trial: _Trial) -> Iterator[Finding]:
     """Indicator 6 and the checklist: an attack that may change anything breaks everything."""
     left = ~(trial.strong.broken | trial.farther.broken)
-    widest, radius = _widest(trial), 2 * trial.radius
+    widest, radius = _widest(trial), trial.twice
     while left.any() and radius < widest:
         radius = min(2 * radius, widest)
         left[left.clone()] = ~trial.hunt(trial.attack, radius, left).broken

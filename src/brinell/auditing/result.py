@@ -27,6 +27,12 @@ Interval = tuple[float, float]
 """A 95 % Wilson interval."""
 
 
+HIDDEN = "misleading"
+"""The code by which it is accepted that only black-box attacks see what gradients hide."""
+
+_HIDDEN_REMEDY = "attack the differentiable part, or let black-box attacks search longer with the plan full"
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -172,6 +178,7 @@ class Result(_Record):
     engines: tuple[EngineResult, ...]
     findings: tuple[Finding, ...]
     diagnosis: Diagnosis | None = None
+    accepted: tuple[str, ...] = Field(default=(), description="codes of what was to be set aside")
     gradients: Gradients | None = Field(default=None, description="whether they tell the truth; None if not probed")
     reactions: tuple[Reaction, ...] = Field(default=(), description="the stages that wait for something")
     failure: Fraction = Field(
@@ -200,8 +207,12 @@ class Result(_Record):
 
     @property
     def doubts(self) -> tuple[Finding, ...]:
-        """Severe findings that nobody accepted: reasons not to believe the upper edge."""
-        return tuple(f for f in self.found if f.severity == "severe" and not f.accepted)
+        """Severe findings that nobody accepted, and hidden gradients: reasons not to believe the upper edge."""
+        severe = tuple(f for f in self.found if f.severity == "severe" and not f.accepted)
+        if self.gradients is None or not self.gradients.hidden or HIDDEN in self.accepted:
+            return severe
+        hidden = Finding(code=HIDDEN, severity="severe", message=self.gradients.sentence, remedy=_HIDDEN_REMEDY)
+        return (*severe, hidden)
 
     def to_json(self) -> str:
         """The contents of `result.json`."""
@@ -235,6 +246,7 @@ def summarise(ledger: Ledger, board: Board, items: Sequence[Item]) -> Result:
         engines=tuple(_engines(plan, work, about.get("dropped", {}), status, {stage.stage for stage in left_out})),
         findings=findings,
         diagnosis=diagnosis,
+        accepted=tuple(about.get("accepted", ())),
         gradients=probed,
         reactions=tuple(reactions(plan, work)),
         failure=_failure(board, work),

@@ -36,6 +36,7 @@ class SklearnBackend(Backend):
             raise CannotRun(f"the estimator {self._name} cannot be copied: {error}") from error
         names = getattr(self._estimator, "feature_names_in_", None)
         self.features: tuple[str, ...] | None = None if names is None else tuple(map(str, names))
+        _forget_names(self._estimator)
         self._scorer = _scorer(self._estimator, len(self.classes))
         self.access = Access.LABELS if self._scorer is None else Access.SCORES
 
@@ -99,6 +100,18 @@ class SklearnBackend(Backend):
         except ImportError:
             return rows
         return pandas.DataFrame(rows, columns=names)
+
+
+def _forget_names(part: object) -> None:
+    """Take the names of columns off a fitted estimator and all that it holds: it is asked with arrays, and would warn of
+    it at every call. That the columns are its own is checked where a table is read."""
+    if isinstance(part, list | tuple):
+        for one in part:
+            _forget_names(one)
+    elif hasattr(part, "get_params") and hasattr(part, "__dict__"):
+        vars(part).pop("feature_names_in_", None)
+        for held in list(vars(part).values()):
+            _forget_names(held)
 
 
 def _classes(estimator: object) -> Array:

@@ -191,8 +191,8 @@ def check_radius(radius: float) -> None:
 
 
 def check_fits(radius: float, box: Box, widest: float) -> None:
-    """Refuse a finite radius that is larger than any distance within the box."""
-    if box.bounded and widest < radius < float("inf"):
+    """Refuse a finite radius that is larger than any distance within the box, up to how float32 holds its ends."""
+    if box.bounded and widest * (1 + 2.0**-20) < radius < float("inf"):
         hint = f"; did you mean {radius:g}/255?" if box.width <= 1 <= radius <= 255 else ""
         raise UsageError(f"radius {radius:g} is larger than the box [{box.low}, {box.high}]{hint}")
 
