@@ -103,8 +103,11 @@ class SklearnBackend(Backend):
 
 
 def _forget_names(part: object) -> None:
-    """Take the names of columns off a fitted estimator and all that it holds: it is asked with arrays, and would warn of
-    it at every call. That the columns are its own is checked where a table is read."""
+    """Take the names of columns off a fitted estimator and all that it holds.
+
+    It is asked with arrays, and would warn of it at every call. That the columns are its own is checked where a table
+    is read.
+    """
     if isinstance(part, list | tuple):
         for one in part:
             _forget_names(one)
