@@ -121,7 +121,7 @@ class Hanging(nn.Module):
         return self.inner(x)
 
 
-@pytest.mark.parametrize("asked", [0, 20_000])
+@pytest.mark.parametrize("asked", [0, 3_000])
 def test_a_call_that_does_not_return_is_not_waited_for(tmp_path, asked):
     """In the preflight, and in a stage: the run is valid, says what was done, and goes on later."""
     model = Hanging(asked)

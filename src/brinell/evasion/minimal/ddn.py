@@ -74,7 +74,7 @@ class DDN(Attack):
             if k:
                 ring.radius = ring.radius * torch.where(hunt.hit, 1 - self.factor, 1 + self.factor)
             step = cosine(k, self.steps, self.step, self.step / 100) * ring.size
-            x = hunt.x + over_features(step, g) * hunt.set.steepest(g)
+            x = hunt.x + (over_features(step, g) * hunt.set.steepest(g)).to(hunt.x.dtype)
             length = hunt.set.distance(hunt.x0, x)
             scale = torch.where(length > 0, ring.radius / length, 1.0).to(x.dtype)
             hunt.roam(torch.lerp(hunt.x0, x, over_features(scale, x)))
