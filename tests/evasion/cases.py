@@ -182,6 +182,7 @@ BEYOND: frozenset[str] = frozenset(
         "DIFGSM",
         "NIFGSM",
         "PGD-all",
+        "APGD-shrinking",
         "SINIFGSM",
         "VMIFGSM",
         "CW",
