@@ -1,18 +1,22 @@
 """One honesty through every door: preflight and diagnosis belong to the audit, wherever it is called from."""
 
 import json
+from functools import partial
 
 import pytest
 from torch import Tensor, nn
 
 import brinell
-from auditing.runs import ATTACKS, RADII, audited, examples, network, threat
+from auditing.runs import ATTACKS, RADII, examples, network, threat
+from auditing.runs import audited as audited_alone
 from brinell.auditing import Audit, Plan, Stage, scrutiny
 from brinell.errors import Inconclusive
 from brinell.threat import Access
 
 CLEAN = Plan(name="clean", stages=(Stage(engine="Clean"),))
 PROOFS = Plan(name="proofs", stages=(Stage(engine="Clean"), Stage(engine="IBP")))
+
+audited = partial(audited_alone, diagnose=True)
 
 
 class Rounded(nn.Module):

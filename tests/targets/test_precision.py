@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 import brinell
-from brinell.auditing import Plan, check
+from brinell.auditing import Plan, check, scrutiny
 from brinell.auditing.drive import graph_of
 from brinell.data import Dataset
 from brinell.proofs import CROWN, IBP, AlphaCROWN, Climb, ForwardCROWN, Zonotope, margins
@@ -41,8 +41,8 @@ OPERATORS = {
     "root": lambda x: (1 + x.square()).sqrt(),
     "log": lambda x: (2 + x.square()).log(),
     "power": lambda x: (2 + x.square()) ** 1.5,
-    "product": lambda x: x * x.flip(1),
-    "maximum": lambda x: torch.maximum(x, x.flip(1)),
+    "product": lambda x: x * torch.relu(x),
+    "maximum": lambda x: torch.maximum(x, 0.5 - x),
     "softmax": lambda x: x.softmax(1),
     "log-softmax": lambda x: x.log_softmax(1),
     "normalised": lambda x: x - x.mean(1, keepdim=True),
@@ -137,7 +137,7 @@ def test_every_verifier_bounds_an_operator_that_ends_a_network(name, precision) 
 def test_so_does_an_onnx_file(tmp_path, act, kind, data, door) -> None:
     target = brinell.load(written(tmp_path / "net.onnx", act, kind))
     done = ask(door, target, X.to(data), labels(target))
-    assert door == "check" or not done.result.notes
+    assert door == "check" or set(done.result.notes) == {scrutiny.NOT_WANTED}
 
 
 class Held(nn.Module):
