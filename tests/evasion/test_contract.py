@@ -298,7 +298,7 @@ def test_what_the_model_raises_passes_through(name, set) -> None:
     with pytest.raises(TargetError, match="RuntimeError: no such input"):
         attack(CASES[name], target(raising_beyond(inner, 0.5)), x, y, Threat(set))
     x[:, 0] = 1.0
-    with pytest.raises(UsageError, match="raises on every example.*RuntimeError: no such input"):
+    with pytest.raises(UsageError, match=r"raises on every example.*RuntimeError: no such input"):
         attack(CASES[name], target(raising_beyond(inner, 0.5)), x, y, Threat(set))
 
 
