@@ -16,6 +16,8 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise CannotRun(f"{path}: {error.strerror or error}; check the path and its permissions") from error
+    except ValueError as error:  # a null byte, which no name of a file can hold
+        raise CannotRun(f"{str(path)!r}: {error}; check the path") from error
 
 
 def unpacked(content: bytes, path: Path, most: int) -> bytes:
