@@ -224,7 +224,10 @@ def test_a_target_class_is_reached(name, set) -> None:
     x = torch.rand(40, 6, generator=generator(4))
     y = target(model).labels(x)
     x, y = x[y != 2], y[y != 2]
-    found = attack(CASES[name], target(model), x, y, Threat(set.resized(1.0), Targeted(2)))
+    radius = (
+        0.1 if name == "FGSM" and set in SETS else 1.0
+    )  # a single step of the length of the box goes past the class
+    found = attack(CASES[name], target(model), x, y, Threat(set.resized(radius), Targeted(2)))
     assert (target(model).labels(found.x[found.broken]) == 2).all()
     if not isinstance(CASES[name], Clean):
         assert found.broken.any()
@@ -343,7 +346,7 @@ def test_radius_zero_leaves_the_clean_accuracy(name, set) -> None:
 def test_few_classes_are_no_trouble(name, classes) -> None:
     model = affine(6, classes)
     x, y = examples(model)
-    found = attack(CASES[name], target(model), x, y, Threat(Linf(0.8)))  # the cases take few steps
+    found = attack(CASES[name], target(model), x, y, Threat(Linf(0.5)))
     assert found.broken.all() or name in WEAK
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from brinell.targets.agreement import agreement
+from brinell.targets.agreement import agreement, as_approximated
 
 
 def rows(*numbers):
@@ -37,3 +37,12 @@ def test_an_output_that_overflows_in_float32_agrees_where_ours_would_too():
 def test_an_output_that_is_never_a_number_was_not_seen():
     theirs = rows((torch.nan, 1.0), (torch.inf, 2.0))
     assert agreement(theirs, theirs, theirs, torch.float32, 1e-4).seen.tolist() == [False, True]
+
+
+def test_a_bounded_curve_may_be_missed_by_a_part_of_its_range_and_no_more():
+    ours, floor = rows((1e-12,), (1e-13,)), rows((1.5e-8,), (1.5e-8,))  # where onnxruntime ends a sigmoid
+    rough = as_approximated(ours)
+    assert agreement(ours, rough, floor, torch.float32, 1e-4).gap == 0
+    assert agreement(ours, ours, floor, torch.float32, 1e-4).gap > 0
+    assert agreement(ours, rough, floor + 1e-6, torch.float32, 1e-4).gap > 0
+    assert agreement(ours, rough, floor, torch.float64, 1e-4).gap > 0

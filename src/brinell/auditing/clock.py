@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Literal, TypeVar, final
 
+from brinell.targets.generators import generators_kept
+
 Reason = Literal["budget", "interrupted", "price"]
 T = TypeVar("T")
 
@@ -59,12 +61,14 @@ class Clock:
         if self._deadline is None:
             return work()
         done: Future[T] = Future()
-        threading.Thread(target=_fulfil, args=(done, work), daemon=True, name="brinell-watched").start()
+        thread = threading.Thread(target=_fulfil, args=(done, work), daemon=True, name="brinell-watched")
+        thread.start()
         try:
             return done.result(self.patience)
         except TimeoutError:
             if done.done():  # it is the work that raised it
                 raise
+            generators_kept.abandon(thread)
             raise Stopped("budget") from None
 
     def interrupt(self) -> None:

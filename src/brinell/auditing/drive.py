@@ -34,6 +34,7 @@ from brinell.evasion.gradient.start import Start, Vertices
 from brinell.evidence import Certificate, Evidence, Failure, ProbabilisticCertificate, Soundness, Witness
 from brinell.proofs import Exact, Forest, Graph, Verifier, forest_of, trace
 from brinell.targets import Smoothed, Target
+from brinell.targets.generators import generators_kept
 from brinell.threat import Threat
 from brinell.types import Inputs
 
@@ -389,6 +390,8 @@ class _Workers:
         until = None if kind is None else time.monotonic() + PATIENCE
         for worker in self._workers:
             worker.join(None if until is None else max(0.0, until - time.monotonic()))
+            if worker.is_alive():
+                generators_kept.abandon(worker)
         torch.set_num_threads(self._threads)
 
     def submit(self, engine: Engine, shard: Shard, threat: Threat, allowance: Allowance) -> _Task:

@@ -8,7 +8,20 @@ from typing import final
 import torch
 
 from brinell.errors import CannotRun
-from brinell.proofs.operators import Affine, Bend, Interval, Neurons, Permute, Reshape, Scale, Values
+from brinell.proofs.operators import (
+    Affine,
+    Bend,
+    Erf,
+    Interval,
+    Neurons,
+    Permute,
+    Reshape,
+    Scale,
+    Sigmoid,
+    Tanh,
+    Values,
+)
+from brinell.targets.agreement import as_approximated
 from brinell.types import Inputs
 
 
@@ -52,7 +65,9 @@ class Graph:
         network = self.cast(torch.float32)
         values = [x.to("cpu", torch.float32)]
         for i in range(1, len(network.nodes)):
-            values.append(network.operator(i).forward(*(values[j] for j in network.nodes[i].inputs)))
+            operator = network.operator(i)
+            value = operator.forward(*(values[j] for j in network.nodes[i].inputs))
+            values.append(as_approximated(value) if isinstance(operator, Sigmoid | Tanh | Erf) else value)
         return values[-1].double()
 
     def cast(self, dtype: torch.dtype) -> "Graph":

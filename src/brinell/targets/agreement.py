@@ -10,6 +10,15 @@ from torch import Tensor
 _NOISE = 100.0
 """How many times what rounding does to our own reading, at the same points, it may do to the model."""
 
+_SHIFT = 2.0**-27
+"""By how much a runtime may miss a sigmoid, a tanh or an erf, of which a polynomial is computed: a part of their range
+of one, and not of their own size. onnxruntime ends the sigmoid at 1.5e-8, whatever lies below."""
+
+
+def as_approximated(values: Tensor) -> Tensor:
+    """What a runtime may give for these outputs of such a function: it is not relatively true in the tails."""
+    return values + _SHIFT
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -35,7 +44,8 @@ def agreement(
 ) -> Agreement:
     """Compare a group of points of about one size.
 
-    ours: our reading in float64. rough: the same computed in float32, by which it is known what rounding does there.
+    ours: our reading in float64. rough: the same computed in float32, by which it is known what rounding does there,
+    and with bounded curves `as_approximated`.
     theirs: what the model gives, which computes in `dtype`. tolerance: a share of an output's largest value.
     Where the model gives no number, ours agrees only if float32 takes it to the same. A difference that is no number
     counts as infinite.

@@ -2,6 +2,7 @@
 
 import random
 import threading
+from collections import Counter
 from contextlib import ContextDecorator
 from dataclasses import dataclass
 from types import TracebackType
@@ -50,20 +51,35 @@ class generators_kept(ContextDecorator):
     """
 
     _lock: ClassVar[threading.Lock] = threading.Lock()
-    _inside: ClassVar[int] = 0
+    _inside: ClassVar[Counter[threading.Thread]] = Counter()
     _before: ClassVar[Generators | None] = None
 
     def __enter__(self) -> None:
         with self._lock:
-            if generators_kept._inside == 0:
+            if not generators_kept._inside:
                 generators_kept._before = Generators.now()
-            generators_kept._inside += 1
+            generators_kept._inside[threading.current_thread()] += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._lock:
-            generators_kept._inside -= 1
-            if generators_kept._inside == 0 and generators_kept._before is not None:
-                generators_kept._before.restore()
-                generators_kept._before = None
+            thread = threading.current_thread()
+            if thread in generators_kept._inside:  # else it has been abandoned
+                generators_kept._leave(thread, 1)
+
+    @classmethod
+    def abandon(cls, thread: threading.Thread) -> None:
+        """Wait no longer for a thread that hangs in a call of a model: if it returns, it restores nothing."""
+        with cls._lock:
+            if thread in cls._inside:
+                cls._leave(thread, cls._inside[thread])
+
+    @classmethod
+    def _leave(cls, thread: threading.Thread, times: int) -> None:
+        cls._inside[thread] -= times
+        if cls._inside[thread] == 0:
+            del cls._inside[thread]
+        if not cls._inside and cls._before is not None:
+            cls._before.restore()
+            cls._before = None

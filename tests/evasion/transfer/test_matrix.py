@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 import brinell
 from brinell.errors import UsageError
 from brinell.evasion import FGSM, PGD, Noise, Square, attack
+from brinell.evasion.hunt import in_units, ordinary_unit
 from brinell.evasion.transfer import LeafSearch, Transfer, matrix, usual
 from brinell.targets import Target
 from brinell.threat import Access, Linf, Targeted, Threat
@@ -34,8 +35,13 @@ def test_the_matrix_counts_what_each_target_had_right_and_lost() -> None:
     for i, source in enumerate(models):
         right = models[source].labels(x) == y
         assert made.right[i].count == int(right.sum())
-        # One signed step by hand, from where the source is right.
-        _, _, g = models[source].gradient(x, lambda s, rows: cross_entropy(s, y[rows], reduction="none"))
+        # One signed step by hand, from where the source is right, in scores of ordinary spread.
+        unit = ordinary_unit(models[source].scores(x))
+
+        def surprise(scores, rows, unit=unit):
+            return cross_entropy(in_units(scores, unit[rows]), y[rows], reduction="none")
+
+        _, _, g = models[source].gradient(x, surprise)
         shown = torch.where(right.unsqueeze(1), (x + 0.2 * g.sign()).clamp(0, 1), x)
         for name, other in models.items():
             has = other.labels(x) == y

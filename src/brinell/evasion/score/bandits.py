@@ -13,7 +13,7 @@ from torch import Tensor
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack, finite_radius
 from brinell.evasion.hunt import Hunt, Objective
-from brinell.evasion.objective import cross_entropy
+from brinell.evasion.objective import margin
 from brinell.evasion.score.estimate import difference, even, gaussian
 from brinell.evasion.score.image import Image, as_image, enlarged, tiled
 from brinell.evasion.score.population import affordable
@@ -33,11 +33,13 @@ class Bandits(Attack):
     to measure (eta), as a share of what it may move where all move alike: of the radius in linf, of the radius over
     sqrt(d) in l2.
 
-    Three things differ from the paper. It asks at x + eta (v + delta u) and x + eta (v - delta u), v the prior. Drawn
+    Four things differ from the paper. It asks at x + eta (v + delta u) and x + eta (v - delta u), v the prior. Drawn
     into set ∩ box the two would be one point wherever v leads out, so ours leave v out, which changes their
     difference to second order only. Its prior for linf is learnt by exponentiated gradients, which saturate and keep
     signs alone; the sum of the estimates, which it has for l2, is stronger in both and free of the scores' scale.
-    Its eta is an absolute 0.01 to 0.1 of l2 length, too short to see past masked gradients.
+    Its eta is an absolute 0.01 to 0.1 of l2 length, too short to see past masked gradients. It climbs cross-entropy,
+    whose slope is all but nothing where a network is sure: what was learnt near the boundary, right or wrong, then
+    outweighs all that follows, so ours climbs the margin.
     """
 
     steps: int = 5000
@@ -45,7 +47,7 @@ class Bandits(Attack):
     side: int = 8
     step: float = 0.2
     smoothing: float = 0.3
-    objective: Objective = cross_entropy
+    objective: Objective = margin
     needs: ClassVar[Access] = Access.SCORES
 
     def __post_init__(self) -> None:
