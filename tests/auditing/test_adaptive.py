@@ -167,13 +167,31 @@ def test_what_ranks_the_examples_of_a_probe_is_counted():
     x, y = examples(net, 20)
     margins, queries, gradients = reached(brinell.target(net), x, y, threat(0.01).within(UNIT), lambda: None, steps=3)
     assert margins.shape == (20,)
-    assert queries == 20 + gradients
-    assert 0 < gradients <= 60
+    assert torch.equal(queries, 1 + gradients)
+    assert (gradients <= 3).all()
+    assert gradients.any()
     lost = net(x).argmax(1) != y
     assert margins[lost].isinf().all()
     x0 = net(x).detach()
     lead = x0.gather(1, y[:, None])[:, 0] - x0.scatter(1, y[:, None], -torch.inf).amax(1)
     assert (margins[~lost] >= -lead[~lost] - 1e-5).all()
+
+
+def test_probes_of_one_radius_share_their_ranking_and_one_pays_for_it():
+    net = network()
+    data = examples(net)
+    alone, twice = (
+        audited(net, data, plan=Plan(name="probes", stages=(*PLAN.stages[:2], *probes)), radii=(0.02,))
+        for probes in (
+            [Stage(engine="Noise", settings={"draws": 3}, sample=5)],
+            [Stage(engine="Noise", settings={"draws": draws}, sample=5) for draws in (3, 4)],
+        )
+    )
+    first, second = [e for e in twice.result.engines if e.engine.startswith("Noise")]
+    (only,) = [e for e in alone.result.engines if e.engine.startswith("Noise")]
+    assert (first.forwards, first.gradients) == (only.forwards, only.gradients)
+    assert first.gradients > 0
+    assert (second.gradients, second.forwards <= 5 * 5) == (0, True)
 
 
 def test_without_a_probe_nothing_is_said_of_gradients():

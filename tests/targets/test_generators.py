@@ -40,9 +40,14 @@ def test_what_is_drawn_inside_is_not_missed_outside():
 
 def test_an_error_restores_them_too():
     first = expected()
-    with pytest.raises(ValueError, match="within"), generators_kept():
+
+    @generators_kept()
+    def call() -> None:
         drawn()
         raise ValueError("within")
+
+    with pytest.raises(ValueError, match="within"):
+        call()
     assert drawn() == first
 
 

@@ -26,7 +26,18 @@ from brinell.auditing.ledger import Ledger, Work
 from brinell.auditing.plan import Plan, Stage, find
 from brinell.auditing.settle import settling
 from brinell.auditing.voting import voting
-from brinell.auditing.work import Engine, Outcome, Shard, attacking, first_look, perform, probing, proving, seed_of
+from brinell.auditing.work import (
+    Engine,
+    Outcome,
+    Ranking,
+    Shard,
+    attacking,
+    first_look,
+    perform,
+    probing,
+    proving,
+    seed_of,
+)
 from brinell.data import Dataset
 from brinell.errors import CannotRun, Contradiction, UsageError
 from brinell.evasion import Objective, cross_entropy, dlr, margin
@@ -120,6 +131,7 @@ class Driver:
         self._on_progress = on_progress
         self._on_note = on_note
         self._on_left_out = on_left_out
+        self._ranking = Ranking()
         self.dropped: dict[str, float] = {}  # by stage: seconds of worker time on work that was cut short
         self._work = ledger.work()
         self._done = {(work.engine, work.shard) for work in self._work}
@@ -287,7 +299,9 @@ class Driver:
         if row.kind == "attack":
             if stage.engine == "Clean":
                 return first_look(stage.label)
-            return probing(built, stage.label, stage.sample) if stage.sample else attacking(built, stage.label)
+            if stage.sample is None:
+                return attacking(built, stage.label)
+            return probing(built, stage.label, stage.sample, self._ranking, pays=stage is self._first_ranked)
         if row.kind == "exact":
             model = self._forest if built.reads is Forest else self._graph
             reason = model if isinstance(model, str) else built.unfit(model)
@@ -307,6 +321,13 @@ class Driver:
             self._on_left_out(stage.label, self._graph)
             return None
         return proving(built, self._graph, stage.label)
+
+    @cached_property
+    def _first_ranked(self) -> Stage | None:
+        """The first attack that is asked about a sample, which pays for their ranking."""
+        name = self.question.threat.set.name
+        sampled = (s for s in self.plan.stages if s.sample is not None and s.row.kind == "attack")
+        return next((stage for stage in sampled if stage.answers_for(name)), None)
 
     @cached_property
     def _graph(self) -> Graph | str:

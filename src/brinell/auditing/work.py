@@ -114,21 +114,42 @@ def attacking(attack: Attack, label: str) -> Engine:
     return engine
 
 
-def probing(attack: Attack, label: str, sample: int) -> Engine:
+@final
+class Ranking:
+    """How far short ascents raise the margins of examples, at each radius: probes of one radius share them."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[float, int], tuple[float, int, int]] = {}
+
+    def of(self, target: Target, shard: Shard, threat: Threat, checkpoint: Checkpoint) -> tuple[Scores, int, int]:
+        """(the margin reached by each example of a shard, the forward and gradient rows that it takes to know them)."""
+        radius = threat.set.radius
+        new = [row for row, item in enumerate(shard.items) if (radius, item) not in self._known]
+        if new:
+            found = reached(target, shard.x[new], shard.y[new], threat, checkpoint)
+            for row, *about in zip(new, *(values.tolist() for values in found), strict=True):
+                self._known[radius, shard.items[row]] = tuple(about)
+        margins, queries, gradients = zip(*(self._known[radius, item] for item in shard.items), strict=True)
+        return torch.tensor(margins, dtype=torch.float64), sum(queries), sum(gradients)
+
+
+def probing(attack: Attack, label: str, sample: int, ranking: Ranking, pays: bool = True) -> Engine:
     """An attack as an engine that is asked about the most fragile of a shard, at most `sample` of them.
 
     Those that the ascent breaks by which they are ranked come first, and it is for the attack to break them again.
+    pays: whether what the ranking takes counts as its own: of several that share it, the first does.
     """
     whole = attacking(attack, label)
 
     def engine(target: Target, shard: Shard, threat: Threat, checkpoint: Checkpoint) -> Outcome:
-        margins, queries, gradients = reached(target, shard.x, shard.y, threat, checkpoint)
+        margins, queries, gradients = ranking.of(target, shard, threat, checkpoint)
         chosen = margins.argsort(descending=True, stable=True)[:sample].sort().values
         items = [shard.items[row] for row in chosen.tolist()]
         outcome = whole(target, Shard(items, shard.x[chosen], shard.y[chosen], shard.seed), threat, checkpoint)
         outcome.asked = len(items)
-        outcome.forwards += queries
-        outcome.gradients += gradients
+        if pays:
+            outcome.forwards += queries
+            outcome.gradients += gradients
         return outcome
 
     return engine
@@ -136,7 +157,7 @@ def probing(attack: Attack, label: str, sample: int) -> Engine:
 
 def reached(
     target: Target, x: Inputs, y: Labels, threat: Threat, checkpoint: Checkpoint, steps: int = 10
-) -> tuple[Scores, int, int]:
+) -> tuple[Scores, Tensor, Tensor]:
     """(the largest margin that a short ascent from x0 reaches, forward and gradient rows it took), of each example.
 
     The margin at x0 where gradients are not seen or no radius is given, and nothing where no scores are.
@@ -152,7 +173,7 @@ def reached(
         best[before] = best[before].where(torch.isin(before, hunt.rows), torch.inf)
         best[hunt.rows] = torch.maximum(best[hunt.rows], (value * hunt.score_unit).to(x.dtype))
         hunt.move(hunt.x + 2.5 / steps * hunt.set.radius * hunt.set.steepest(g))
-    return best, int(hunt.queries.sum()), int(hunt.gradients.sum())
+    return best, hunt.queries, hunt.gradients
 
 
 def first_look(label: str) -> Engine:
