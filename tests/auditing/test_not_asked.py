@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import brinell
 from auditing.runs import QUICK, RADII, audited, examples, network
-from brinell.auditing import Audit, Finding, Plan, Requirement, Stage, gate
+from brinell.auditing import Audit, Finding, Plan, Requirement, Stage, compare, gate
 from brinell.auditing.gate import Outcome
 from brinell.report import render, table
 
@@ -174,3 +174,23 @@ def test_a_radius_is_written_as_it_was_given_everywhere(tmp_path):
         assert "0.0078" not in text
     assert "unbroken@2/255" in gate(run, [Requirement.parse("unbroken@2/255>=0.1")])[0].requirement
     assert "0.00784313725490196" in repr(audited(plan=planned("nothing"), radii=[2 / 255]))
+
+
+@pytest.fixture(scope="module")
+def runs() -> dict[str, Audit]:
+    return {name: audited(plan=planned(name), radii=RADII[:1]) for name in ENGINES}
+
+
+@pytest.mark.parametrize("before", ENGINES)
+@pytest.mark.parametrize("after", ENGINES)
+def test_an_edge_that_one_run_did_not_work_on_is_compared_with_nothing(runs, before, after):
+    worked = dict(zip(("certified", "unbroken"), zip(WORKED[before], WORKED[after], strict=True), strict=True))
+    differences = compare(runs[before], runs[after])
+    assert {d.edge for d in differences} == {edge for edge, asked in worked.items() if any(asked)}
+    assert all(d.asked == worked[d.edge] for d in differences)
+    rulings = gate(runs[after], [], runs[before])
+    for ruling in rulings:
+        asked = worked.get(ruling.requirement.split("@")[0], (False, False))
+        assert asked == (True, True) or ruling.outcome is Outcome.INCONCLUSIVE
+        assert ("not asked in the baseline" in ruling.seen) is (any(asked) and not asked[0])
+        assert ("not asked in this run" in ruling.seen) is (any(asked) and not asked[1])

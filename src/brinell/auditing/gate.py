@@ -19,6 +19,7 @@ _PATTERN = re.compile(
     r"\s*(?P<figure>[a-z]+)\s*(?:@\s*(?P<radius>[^<>=\s]+))?\s*(?P<op>>=|<=)\s*(?P<value>[0-9.eE+-]+)\s*"
 )
 _SIGNIFICANT = 0.05
+_RUNS = ("in the baseline", "in this run")
 
 
 class Outcome(StrEnum):
@@ -183,12 +184,16 @@ def _against(baseline: Audit, audit: Audit) -> list[Ruling]:
         differences = compare(baseline, audit)
     except CannotRun as error:
         return [Ruling("not worse than the baseline", Outcome.INCONCLUSIVE, str(error))]
+    if not differences:
+        return [Ruling("not worse than the baseline", Outcome.INCONCLUSIVE, "no edge was asked about in either run")]
     rulings = []
     for d in differences:
         seen = f"{d.before:.4f} before, {d.after:.4f} now; {d.lost} lost, {d.gained} gained, p = {d.worse_p_value:.3g}"
         outcome = Outcome.FAIL if d.n == 0 or d.worse_p_value < _SIGNIFICANT else Outcome.PASS
         known = next(r for r in audit.result.radii if r.radius == d.radius)
-        reasons = _about_upper(audit, known) if d.edge == "unbroken" and outcome is Outcome.PASS else []
+        reasons = [f"not asked {run}" for run, asked in zip(_RUNS, d.asked, strict=True) if not asked]
+        if d.edge == "unbroken" and outcome is Outcome.PASS and d.asked[1]:
+            reasons += _about_upper(audit, known)
         if reasons:
             outcome = Outcome.INCONCLUSIVE
         rulings.append(Ruling(f"{d.edge}@{d.label} not worse than the baseline", outcome, "; ".join([*reasons, seen])))

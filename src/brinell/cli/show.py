@@ -123,12 +123,13 @@ def comparison_table(differences: "Sequence[Difference]") -> RenderableType:
         (
             f"{d.edge}@{d.label}",
             str(d.n),
-            f"{d.before:.4f}",
-            f"{d.after:.4f}",
-            f"{d.after - d.before:+.4f}",
-            str(d.gained),
-            str(d.lost),
-            f"{d.p_value:.3g}",
+            f"{d.before:.4f}" if d.asked[0] else "not asked",
+            f"{d.after:.4f}" if d.asked[1] else "not asked",
+            *(
+                (f"{d.after - d.before:+.4f}", str(d.gained), str(d.lost), f"{d.p_value:.3g}")
+                if all(d.asked)
+                else ("",) * 4
+            ),
         )
         for d in differences
     ]

@@ -123,7 +123,7 @@ def _decided(
     low, high = (torch.stack(ends) for ends in zip(*((case.low, case.high) for case in cases), strict=True))
     few = int((low < high).sum(1).max()) <= FEW_INPUTS
     start = time.monotonic()
-    found = _attacked(search, rng, few) or _met_at_random(search, rng, deadline)
+    found = _attacked(search, rng, few, deadline) or _met_at_random(search, rng, deadline)
     if found is not None:
         return "sat", found
     rounds = _Rounds(search, rng, deadline, _sampled if few else _diversified, time.monotonic() - start)
@@ -159,13 +159,15 @@ def _allowing(network: Graph, search: Search, level: Soundness, checkpoint: Chec
     return search.proving(*Property(tuple(cases)).margins(network))
 
 
-def _attacked(search: Search, rng: torch.Generator, few: bool) -> Witness | None:
+def _attacked(search: Search, rng: torch.Generator, few: bool, checkpoint: Checkpoint) -> Witness | None:
     """Descents from each centre, for few inputs from the best of many random points, and from starts far apart."""
-    return (
-        _descended(search, *search.scatter(1, rng))
-        or (_sampled(search, rng) if few else None)
-        or _diversified(search, rng)
-    )
+    found = _descended(search, *search.scatter(1, rng))
+    for seek in (_sampled, _diversified) if few else (_diversified,):
+        if found is not None:
+            break
+        checkpoint()
+        found = seek(search, rng)
+    return found
 
 
 def _sampled(search: Search, rng: torch.Generator) -> Witness | None:
