@@ -23,9 +23,9 @@ from brinell.types import Inputs, Mask, Scores
 class RayS(Attack):
     """RayS (Chen and Gu 2020), for linf: one query a flip, and a binary search where it helps.
 
-    queries: forward rows an example. tolerance: the width of the last interval of a search, in input units; in the
-    authors' code it is 0.001 of l2 length, sqrt(d) times finer. It starts from the corner of all ones, as theirs does
-    one flip later, and asks for no gradient and no step length.
+    queries: forward rows an example. tolerance: the width of the last interval of a search, in widths of the box; in
+    the authors' code it is 0.001 of l2 length, sqrt(d) times finer. It starts from the corner of all ones, as theirs
+    does one flip later, and asks for no gradient and no step length.
     """
 
     queries: int = 10_000

@@ -30,7 +30,7 @@ CELLS = 2**22
 class JSMA(Attack):
     """The Jacobian-based saliency map attack (Papernot et al. 2016).
 
-    step: what is added to each feature chosen, in input units (theta): above 0 features are raised, below 0 lowered.
+    step: what is added to each feature chosen, in widths of the box (theta): above 0 it is raised, below 0 lowered.
     both: each choice may also go the other way, whichever is more salient (Wiyatno and Xu 2018, arXiv:1808.07945); a
     feature keeps to the way it first went. Without it features only go the way of the step, as the paper has it for
     one run. share: of the features that may change at most (gamma). together: how many are chosen at a time, 2 or 1.

@@ -32,7 +32,7 @@ LEAST = 1e-6
 class PDPGD(Attack):
     """Primal-dual proximal gradient descent (Matyasko & Chau 2021), for l1.
 
-    steps: gradients. step: length of Adam's first move, in input units; it falls to a hundredth. ratio: of the
+    steps: gradients. step: length of Adam's first move, in widths of the box; it falls to a hundredth. ratio: of the
     multiplier of the length to that of the goal, to begin with. rate: by how much the logarithm of the ratio moves at
     first, up after a hit and down after a miss; it falls to a tenth. What is descended is the length and, weighed
     against it, log(1 + exp(-objective)). inner: iterations of the proximal step in Adam's metric (Yurtsever, Gu & Zhou

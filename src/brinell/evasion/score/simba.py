@@ -89,7 +89,7 @@ class SimBA(Attack):
     """Simple black-box attack (Guo et al. 2019), for every set by projection.
 
     queries: forward rows an example. basis: the directions, tried in a random order of each example's own, and from
-    the start again when all were tried. step: the length of a change, in input units (the paper's epsilon). Each
+    the start again when all were tried. step: the length of a change, in widths of the box (the paper's epsilon). Each
     example asks one point a round and moves on by its own answer, so it pays what the paper counts: one query where
     forward helped, two elsewhere.
     """
@@ -104,7 +104,7 @@ class SimBA(Attack):
         if self.queries < 1:
             raise UsageError(f"queries is {self.queries}; it must be at least 1")
         if not self.step > 0:
-            raise UsageError(f"step is {self.step}; it must be above 0, in input units")
+            raise UsageError(f"step is {self.step}; it must be above 0, in widths of the box")
 
     def __call__(self, hunt: Hunt) -> None:
         finite_radius(self, hunt.set)

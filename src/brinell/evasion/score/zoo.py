@@ -32,7 +32,7 @@ class ZOO(Attack):
     queries: forward rows an example. searches: values tried of the constant that weighs the margin against the squared
     length, by bisection from `constant` on. steps: of 2 * coordinates + 1 forward rows each, within each search.
     coordinates: features measured and moved a step, drawn without repetition. width: of the symmetric difference (h),
-    and step: Adam's, both in input units. Features are moved in the box itself (the paper also has the change of
+    and step: Adam's, both in widths of the box. Features are moved in the box itself (the paper also has the change of
     variables by tanh).
 
     The paper begins with a constant of 0.01, which spends the first searches on points that break nothing, and takes
