@@ -1,7 +1,13 @@
-"""What every test stands on: one torch thread, the same examples on every run, the shared data where it is."""
+"""What every test stands on: one torch thread, the same examples on every run, the shared data where it is.
+
+Of a test marked `sweep(n)` one case in n is quick, drawn by its name, so that it is always the same; the rest is slow.
+"""
 
 import os
+from collections import defaultdict
+from math import ceil
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 import torch
@@ -15,7 +21,16 @@ settings.load_profile("brinell")
 SHARED = Path(os.environ.get("BRINELL_SHARED", Path(__file__).parents[2] / "shared"))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    sweeps: defaultdict[tuple[str, int], list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("sweep"):
+            sweeps[item.nodeid.partition("[")[0], item.get_closest_marker("sweep").args[0]].append(item)
+    for (_, share), cases in sweeps.items():
+        drawn = sorted(cases, key=lambda item: crc32(item.name.encode()))
+        for item in drawn[ceil(len(drawn) / share) :]:
+            item.add_marker(pytest.mark.slow)
     if not SHARED.is_dir():
         skip = pytest.mark.skip(reason=f"no shared data at {SHARED}; set BRINELL_SHARED")
         for item in items:

@@ -61,6 +61,7 @@ def test_what_is_not_what_it_stands_for_is_refused(wrong, told):
             run(*wrong)
 
 
+@pytest.mark.slow
 def test_arrays_lists_and_data_sets_are_the_same_examples():
     target, threat = brinell.target(NET), brinell.Threat(brinell.L2(0.1))
     brackets = [

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 import brinell
@@ -15,6 +16,7 @@ def test_the_embedded_network_is_the_same_on_every_call():
     assert not one.training
 
 
+@pytest.mark.slow
 def test_it_withstands_what_it_was_trained_for_in_part():
     run = brinell.audit(brinell.target(digits_network()), load("digits").take(200, 0), Threat(Linf(RADIUS)), "quick")
     assert run.result.clean > 0.85

@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("seed", range(4))
 def test_whatever_is_asked_is_answered_in_a_line(seed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT)

@@ -109,6 +109,7 @@ def test_on_an_honest_network_probes_find_nothing_and_call_nobody():
     assert [r.asked for r in run.result.reactions] == [0, 0]
 
 
+@pytest.mark.slow
 def test_where_gradients_mislead_what_was_left_open_is_searched_again():
     net = network()
     data = examples(net)
@@ -229,6 +230,7 @@ def test_an_allowance_ends_a_stage_and_the_clock_ends_the_run():
     assert stopped.value.reason == "budget"
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_run_stopped_anywhere_turns_to_the_same_stages(tmp_path, workers):
     """Stopped after every fourth shard: each resumption decides from what is recorded."""
@@ -255,6 +257,7 @@ def test_a_run_stopped_anywhere_turns_to_the_same_stages(tmp_path, workers):
                        torch.tensor([r.unbroken for r in whole.result.radii]))  # fmt: skip
 
 
+@pytest.mark.slow
 def test_what_only_black_box_attacks_see_makes_no_gate_pass():
     net = Masked(network())
     run = audited(net, examples(network()), plan=PLAN)

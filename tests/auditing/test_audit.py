@@ -270,6 +270,7 @@ def one_apart() -> tuple[torch.Tensor, torch.Tensor]:
     return x, network()(x).argmax(1)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("kind", ["raises", "nan"])
 def test_one_example_that_cannot_be_asked_is_an_error_and_nothing_else(kind):
     run = audited(Mistaken(kind, 0.8), one_apart())
@@ -291,6 +292,7 @@ def test_the_first_example_may_be_the_one_that_raises():
         audited(Mistaken("raises", 0.8), (x.roll(-40, 0), y.roll(-40) + 2))
 
 
+@pytest.mark.slow
 def test_the_others_fare_as_if_it_were_not_there():
     """The evidence on a shard without the one that raises does not depend on it."""
     x, y = one_apart()

@@ -95,6 +95,7 @@ DEFENCES = {
 }
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("name", DEFENCES)
 def test_a_planted_defence_is_seen_through(name: str) -> None:
     defend, seen = DEFENCES[name]
@@ -106,6 +107,7 @@ def test_a_planted_defence_is_seen_through(name: str) -> None:
     assert all(f.remedy and (f.examples or f.code == "unstable") and set(f.examples) <= rows for f in own)
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("threat", [LINF, L2, brinell.Threat(brinell.Linf(0.05), goal=LEAST_LIKELY)], ids=str)
 def test_an_honest_network_is_left_in_peace(threat: brinell.Threat) -> None:
     diagnosis = of(network(), threat)
@@ -141,11 +143,13 @@ def test_a_surrogate_that_says_nothing_of_the_target_is_told() -> None:
     assert "transfer" in codes(of(network(), surrogate=brinell.target(other)))
 
 
+@pytest.mark.slow
 def test_a_surrogate_that_breaks_more_than_the_target_shows_is_told() -> None:
     hidden = quantised(network(), 64)
     assert "transfer-stronger" in codes(of(hidden, surrogate=brinell.target(network())))
 
 
+@pytest.mark.slow
 def test_the_seed_decides_everything() -> None:
     assert of(quantised(network()), seed=3) == of(quantised(network()), seed=3)
 
@@ -192,6 +196,7 @@ SHARED = {
 }
 
 
+@pytest.mark.sweep(5)
 @pytest.mark.shared
 @pytest.mark.parametrize("name", SHARED)
 def test_a_published_robust_network_is_left_in_peace(name: str, shared: Path) -> None:

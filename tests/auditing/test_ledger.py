@@ -51,6 +51,7 @@ def test_a_shard_is_recorded_whole_or_not_at_all(tmp_path):
         assert [e.item for e in ledger.evidence("q")] == [0]
 
 
+@pytest.mark.slow
 def test_one_writer_at_a_time(tmp_path):
     with Ledger(tmp_path):
         with pytest.raises(CannotRun, match="being written by another process"):

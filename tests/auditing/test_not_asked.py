@@ -52,6 +52,7 @@ def ruled(run: Audit, text: str) -> Outcome:
     return gate(run, [Requirement.parse(text)])[0].outcome
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("name", ENGINES)
 def test_an_edge_without_an_engine_is_not_asked_anywhere(tmp_path, name):
     run = audited(plan=planned(name), out=tmp_path, radii=RADII[:1])
@@ -121,6 +122,7 @@ class Hanging(nn.Module):
         return self.inner(x)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("asked", [0, 3_000])
 def test_a_call_that_does_not_return_is_not_waited_for(tmp_path, asked):
     """In the preflight, and in a stage: the run is valid, says what was done, and goes on later."""
@@ -153,6 +155,7 @@ print(run.result.status, flush=True)
 """
 
 
+@pytest.mark.slow
 def test_a_process_ends_although_a_call_is_under_way():
     ended = subprocess.run(
         [sys.executable, "-c", CHILD],

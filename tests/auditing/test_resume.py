@@ -116,6 +116,7 @@ def check_same(out: Path, whole: Path) -> None:
     assert names[0] == names[1]
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(whole, tmp_path):
     killed(tmp_path / "run", 3, len(recorded(whole)), seed=0)
     check_same(tmp_path / "run", whole)
@@ -129,6 +130,7 @@ def test_ten_kills_each_at_random_moments_leave_no_trace(whole, tmp_path, seed):
     check_same(tmp_path / "run", whole)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_result_that_is_taken_up(whole, tmp_path):
     process = child(tmp_path)
     while len(recorded(tmp_path)) < 40:
@@ -144,6 +146,7 @@ def test_ctrl_c_leaves_a_result_that_is_taken_up(whole, tmp_path):
     check_same(tmp_path, whole)
 
 
+@pytest.mark.slow
 def test_stopping_from_a_callback_is_an_interruption(tmp_path):
     steps = []
 
@@ -159,6 +162,7 @@ def test_stopping_from_a_callback_is_an_interruption(tmp_path):
     assert tables(tmp_path) == tables(tmp_path / "whole")
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("after", [1, 12, 45])
 def test_wherever_a_run_stops_it_goes_on_the_same(tmp_path, after):
     """Also where a stage that was left out, or that challenges proofs, lies before the place."""
@@ -227,6 +231,7 @@ def test_another_box_is_refused_by_name(tmp_path):
         brinell.audit(wider, (X, Y), threat(), QUICK, out=tmp_path, radii=RADII)
 
 
+@pytest.mark.slow
 def test_a_run_held_by_another_process_is_refused(tmp_path):
     process = child(tmp_path)
     try:
@@ -263,6 +268,7 @@ def test_a_budget_is_kept_and_the_rest_is_done_later(tmp_path):
     assert tables(tmp_path)["work"]
 
 
+@pytest.mark.slow
 def test_a_run_cut_short_by_budgets_ends_as_if_it_had_not_been(tmp_path):
     seen = set()
     for budget in (0.0, 0.2, 0.2, None):

@@ -33,6 +33,7 @@ def evidence(run: Audit) -> list[object]:
     return [(w.item, w.engine, w.distance) for w in run.witnesses] + [(r.certified, r.broken) for r in run.reaches]
 
 
+@pytest.mark.slow
 @each_plan
 def test_powers_of_two_on_the_scores_show_the_same_to_the_last_bit(plan) -> None:
     one, other = audited(plan, 2.0**-12), audited(plan, 2.0**14)

@@ -70,6 +70,7 @@ def test_what_the_adversary_cannot_see_is_no_finding():
     assert "zero-gradients" not in codes(audited(Rounded(), plan=ATTACKS, threat=blind, radii=None))
 
 
+@pytest.mark.slow
 def test_the_diagnosis_speaks_in_python_too():
     run = audited(Crooked(), plan=ATTACKS)
     assert codes(run)["masked"] is False
@@ -98,6 +99,7 @@ def test_without_an_attack_there_is_nothing_to_put_to_the_test(plan):
     assert scrutiny.NO_ATTACK in run.result.notes
 
 
+@pytest.mark.slow
 def test_a_budget_that_does_not_suffice_says_so_and_the_rest_is_done_later(tmp_path):
     """Of a diagnosis that is cut short the tests that were done stand, and the others are named."""
     whole = audited(plan=ATTACKS)

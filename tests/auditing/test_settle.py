@@ -37,6 +37,7 @@ def exactly(**settings) -> Plan:
     return Plan(name="exact", stages=(Stage(engine="Clean"), Stage(engine="ExactTrees", settings=settings)), shard=16)
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", MODELS)
 def test_the_standard_plan_closes_the_bracket_of_a_few_trees(name):
     target, data = problem(name)

@@ -51,6 +51,7 @@ def test_without_such_a_stage_there_is_no_curve() -> None:
     assert "By distance" not in render(audit)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path) -> None:
     whole = audited(out=tmp_path / "whole", plan=SMALLEST)
 

@@ -30,6 +30,7 @@ def test_an_audit_leaves_a_run_and_prints_its_table(audit, tmp_path):
     assert "<html" in (run / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_same_command_finds_its_own_run_again(audit, tmp_path):
     first, second = audit(), audit()
     assert (first.code, second.code) == (0, 0)
@@ -56,6 +57,7 @@ def test_a_dry_run_prints_the_plan_and_runs_nothing(audit, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_what_a_dry_run_prints_is_a_plan(audit, tmp_path):
     (tmp_path / "again.json").write_text(audit("--dry-run", "--json").out)
     audit("--out", tmp_path / "a")
@@ -63,6 +65,7 @@ def test_what_a_dry_run_prints_is_a_plan(audit, tmp_path):
     assert tables(tmp_path / "a") == tables(tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_from_anywhere(audit, brinell, tmp_path, monkeypatch):
     assert audit("--out", tmp_path / "run", "--budget", "0.001s").code == 0
     assert Audit.open(tmp_path / "run").result.status == "budget"
@@ -75,6 +78,7 @@ def test_a_run_is_resumed_from_anywhere(audit, brinell, tmp_path, monkeypatch):
     assert (tmp_path / "run" / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_a_run_cut_short_and_resumed_is_the_run_itself(audit, brinell, tmp_path):
     audit("--out", tmp_path / "whole")
     for budget in ("0.001", "1.2", "1.4"):
@@ -117,6 +121,7 @@ def test_what_is_no_run_is_one_line(brinell, tmp_path, command):
     assert "had not begun" in done.err
 
 
+@pytest.mark.slow
 def test_a_report_is_written_again(audit, brinell, tmp_path):
     audit("--out", tmp_path / "run")
     page = (tmp_path / "run" / "report.html").read_text()
@@ -128,6 +133,7 @@ def test_a_report_is_written_again(audit, brinell, tmp_path):
     assert (tmp_path / "page.html").read_text() == page
 
 
+@pytest.mark.slow
 def test_two_runs_are_compared(audit, brinell, tmp_path):
     audit("--out", "a")
     audit("--out", "b", "--seed", "1")
@@ -292,6 +298,7 @@ def test_a_severe_finding_stops_until_it_is_accepted(audit, tmp_path):
     assert "probabilities" in Path("run/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_what_was_accepted_stays_so_when_a_run_is_resumed(audit, brinell, tmp_path):
     soft = tmp_path / "soft.py"
     soft.write_text(
@@ -317,6 +324,7 @@ def test_a_check_prints_findings_and_costs(brinell, tmp_path):
         assert "severe" in done.out
 
 
+@pytest.mark.slow
 def test_a_model_that_raises_is_checked_and_audited(audit, brinell, tmp_path):
     odd = tmp_path / "odd.py"
     odd.write_text(
@@ -373,6 +381,7 @@ def test_an_unwritable_folder_is_one_line(audit, tmp_path):
     assert "choose another folder with --out" in done.err
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_written_leaves_no_half(audit, brinell, tmp_path, monkeypatch):
     audit("--out", "run")
 

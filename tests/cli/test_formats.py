@@ -52,6 +52,7 @@ def build():
 """
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("model", ["model.skops", "forest.py:build"])
 def test_an_estimator_with_words_for_classes_and_a_table(brinell, model, tmp_path):
     skops.io.dump(fitted(LogisticRegression(max_iter=500), 50.0), tmp_path / "model.skops")
@@ -150,6 +151,7 @@ def test_an_exported_program(brinell, tmp_path):
     assert audit.bracket.certified_count > 0
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(("goal", "said"), [("1", "targeted at 1"), ("least-likely", "least likely class")])
 def test_goals(brinell, tmp_path, goal, said):
     (tmp_path / "net.py").write_text("from auditing.runs import network as build\n")
@@ -162,6 +164,7 @@ def test_goals(brinell, tmp_path, goal, said):
     assert said in Path("run/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_binary_classifier_in_l2_with_a_scale(brinell, tmp_path):
     (tmp_path / "net.py").write_text(
         "from auditing.runs import network\n\n\ndef build():\n    return network(classes=2)\n"
@@ -177,6 +180,7 @@ def test_a_binary_classifier_in_l2_with_a_scale(brinell, tmp_path):
     assert audit.bracket.certified_count > 0
 
 
+@pytest.mark.slow
 def test_the_embedded_network(brinell):
     audit = audited(brinell, "digits", "--n", "60", "--balanced", "--plan", "quick")
     assert audit.radii == (0.02, 0.05, 0.1)

@@ -81,6 +81,7 @@ def begun(run: Path, shards: int) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_stopped_run_is_valid_and_goes_on(tmp_path, slow, brinell, number):
     process = start(*slow, "--out", "run", cwd=tmp_path)
@@ -100,6 +101,7 @@ def test_a_stopped_run_is_valid_and_goes_on(tmp_path, slow, brinell, number):
     assert Audit.open(tmp_path / "run").result.status == "complete"
 
 
+@pytest.mark.slow
 def test_a_budget_is_kept_and_stdout_holds_figures_only(tmp_path, slow):
     process = start(*slow[:-1], "attacks.json", "--out", "run", "--json", "--budget", "1.5s", cwd=tmp_path)
     out, err = process.communicate()
@@ -114,6 +116,7 @@ def small_files(limit: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [40_000, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 8_000, 70_000))])
 def test_a_full_disk_is_one_line_and_leaves_no_half(tmp_path, slow, brinell, limit):
     """Files may grow to so many bytes: what is full, and when, differs; what is said does not."""

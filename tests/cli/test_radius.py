@@ -14,6 +14,7 @@ def files(tmp_path) -> tuple[str, ...]:
     return model, data, "--weights", str(tmp_path / "net.safetensors"), "--set", "linf:0.02"
 
 
+@pytest.mark.slow
 def test_each_example_has_a_line_and_its_certificate_ends_below_its_witness(brinell, files, tmp_path) -> None:
     done = brinell("radius", *files, "--n", "10", "--save", tmp_path / "r.csv", "--out", tmp_path / "run")
     assert done.code == 0, done.err
@@ -28,6 +29,7 @@ def test_each_example_has_a_line_and_its_certificate_ends_below_its_witness(brin
     assert again.code == 0
 
 
+@pytest.mark.slow
 def test_many_examples_are_told_by_quantiles(brinell, files, tmp_path) -> None:
     done = brinell("radius", *files, "--out", tmp_path / "run")
     assert done.code == 0, done.err

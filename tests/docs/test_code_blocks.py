@@ -32,7 +32,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     signal.signal(signal.SIGTERM, before)
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+LONG = "beyond black-box diagnose engines gates plans policies preflight quickstart tabular universal verify"
+"""Pages with whole audits on them."""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.slow if page.stem in LONG.split() else ()) for page in pages()],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
 def test_a_page_runs_as_it_is_printed(
     page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -51,6 +51,7 @@ def test_two_classes_are_broken_exactly_within_reach(made, set, dtype) -> None:
     assert (found.distance[found.broken] >= distance[found.broken] * (1 - 1e-5)).all()
 
 
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize("classes", [3, 5, 12])
 @pytest.mark.parametrize("set", [Linf(0.01), L2(0.025)], ids=lambda s: s.name)
 @pytest.mark.parametrize("objective", [dlr, margin], ids=lambda f: f.__name__)

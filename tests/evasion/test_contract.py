@@ -69,6 +69,7 @@ def test_an_attack_is_a_value(name) -> None:
             setattr(made, field.name, None)
 
 
+@pytest.mark.sweep(8)
 @each_attack_on_each_set
 @pytest.mark.parametrize("shape", [(6,), (3, 4), (2, 5, 5), (1, 2, 3, 2)], ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -92,6 +93,7 @@ def test_what_is_found_is_in_the_set_and_breaks(name, set, shape, dtype) -> None
     assert found.distance[-1] == 0
 
 
+@pytest.mark.sweep(3)
 @each_attack_on_each_set
 def test_a_model_in_double_precision_leaves_the_examples_in_theirs(name, set) -> None:
     model = relu_net((6,)).double()
@@ -102,6 +104,7 @@ def test_a_model_in_double_precision_leaves_the_examples_in_theirs(name, set) ->
     assert set.within(UNIT).contains(x, found.x).all()
 
 
+@pytest.mark.sweep(3)
 @each_attack_on_each_set
 def test_candidates_stay_in_a_box_of_features_and_on_its_boundary(name, set) -> None:
     box = Box((0.0, -1.0, 0.5, 0.0, 0.0, -3.0), (1.0, 0.0, 2.5, 0.7, 0.1, 3.0))
@@ -112,6 +115,7 @@ def test_candidates_stay_in_a_box_of_features_and_on_its_boundary(name, set) -> 
     assert set.resized(0.1).within(box).contains(x, found.x).all()
 
 
+@pytest.mark.sweep(3)
 @each_attack_on_each_set
 def test_nothing_is_changed_behind_the_caller(name, set) -> None:
     model = relu_net((6,)).train()
@@ -130,6 +134,7 @@ def test_nothing_is_changed_behind_the_caller(name, set) -> None:
     assert torch.is_grad_enabled()
 
 
+@pytest.mark.sweep(7)
 @each_attack_on_each_set
 def test_the_seed_decides_everything(name, set) -> None:
     model = relu_net((6,))
@@ -161,6 +166,7 @@ def recorded(name: str, set, access=Access.WEIGHTS, **about) -> tuple[Hunt, Reco
     return hunt, model
 
 
+@pytest.mark.sweep(3)
 @each_attack_on_each_set
 def test_every_row_asked_is_counted(name, set) -> None:
     hunt, model = recorded(name, set)
@@ -190,6 +196,7 @@ def test_a_broken_example_is_never_asked_again(name, set) -> None:
     assert hunt.queries[4] == 1
 
 
+@pytest.mark.sweep(8)
 @each_attack_on_each_set
 @pytest.mark.parametrize("budget", [1, 2, 5])
 def test_no_example_is_asked_beyond_the_budget(name, set, budget) -> None:
@@ -201,6 +208,7 @@ def test_no_example_is_asked_beyond_the_budget(name, set, budget) -> None:
         assert torch.equal(hunt.queries, free.queries.clamp(max=budget))
 
 
+@pytest.mark.sweep(8)
 @each_attack
 def test_less_access_than_needed_is_refused(name) -> None:
     made = CASES[name]
@@ -218,6 +226,7 @@ def test_less_access_than_needed_is_refused(name) -> None:
                     attack(made, asked, x, y, threat)
 
 
+@pytest.mark.sweep(3)
 @each_attack_on_each_set
 def test_a_target_class_is_reached(name, set) -> None:
     model = relu_net((6,))
@@ -233,6 +242,7 @@ def test_a_target_class_is_reached(name, set) -> None:
         assert found.broken.any()
 
 
+@pytest.mark.sweep(3)
 @each_attack_on_each_set
 def test_the_least_likely_class_is_reached(name, set) -> None:
     model = relu_net((6,))
@@ -258,6 +268,7 @@ def test_examples_that_are_lost_already_cost_one_query(name, set) -> None:
     assert torch.equal(found.x, x)
 
 
+@pytest.mark.sweep(2)
 @each_attack_on_each_set
 def test_nothing_breaks_a_constant_model(name, set) -> None:
     x = torch.rand(5, 3, 3, generator=generator())
@@ -273,6 +284,7 @@ def test_a_model_that_ties_everywhere_is_broken_at_once(name, set) -> None:
     assert (found.queries == 1).all()
 
 
+@pytest.mark.sweep(4)
 @each_attack_on_each_set
 def test_a_model_that_answers_nan_breaks_no_other_row_and_is_never_believed(name, set) -> None:
     inner = relu_net((6,))
@@ -333,6 +345,7 @@ def test_a_checkpoint_ends_the_hunt(name, set) -> None:
         attack(CASES[name], target(constant(1.0, 0.0)), x, y, Threat(set), checkpoint=checkpoint)
 
 
+@pytest.mark.sweep(4)
 @each_attack_on_each_set
 def test_radius_zero_leaves_the_clean_accuracy(name, set) -> None:
     model = relu_net((6,))
@@ -341,6 +354,7 @@ def test_radius_zero_leaves_the_clean_accuracy(name, set) -> None:
     assert found.broken.tolist() == [False] * 11 + [True]
 
 
+@pytest.mark.sweep(2)
 @each_attack
 @pytest.mark.parametrize("classes", [2, 3, 4])
 def test_few_classes_are_no_trouble(name, classes) -> None:
@@ -350,6 +364,7 @@ def test_few_classes_are_no_trouble(name, classes) -> None:
     assert found.broken.all() or name in WEAK
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize(("name", "set"), [(n, s) for n, s in PAIRS if hasattr(CASES[n], "restarts")])
 def test_restarts_never_lose_what_was_broken(name, set) -> None:
     model = relu_net((6,))
@@ -372,6 +387,7 @@ def test_masked_gradients_stop_those_that_need_them_and_no_others(name) -> None:
         assert int(found.broken.sum()) == 1
 
 
+@pytest.mark.sweep(4)
 @each_attack_on_each_set
 def test_a_randomised_model_is_no_trouble(name, set) -> None:
     x = torch.rand(20, 6, generator=generator())
@@ -380,6 +396,7 @@ def test_a_randomised_model_is_no_trouble(name, set) -> None:
     assert set.within(UNIT).contains(x, found.x).all()
 
 
+@pytest.mark.sweep(4)
 @each_attack
 def test_a_batch_is_cut_into_chunks_without_a_trace(name) -> None:
     model = relu_net((6,))
@@ -401,6 +418,7 @@ def test_one_example_of_one_feature(name) -> None:
         assert set.resized(0.2).within(UNIT).contains(x, found.x).all()
 
 
+@pytest.mark.sweep(4)
 @each_attack
 def test_steps_cannot_be_measured_by_an_infinite_radius(name) -> None:
     model = relu_net((6,))

@@ -84,6 +84,7 @@ def test_strategic_timing_waits_until_the_agent_is_sure():
     assert 0 < timed.changed.sum() / timed.steps.sum() < always.changed.sum() / always.steps.sum()
 
 
+@pytest.mark.slow
 def test_the_seed_decides_the_worlds():
     one, two, three = (play(agent(), Walk, 5, Adversary(Noise(draws=2), Threat(Linf(0.3))), seed=s) for s in (0, 0, 1))
     assert torch.equal(one.returns, two.returns)

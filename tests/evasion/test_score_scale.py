@@ -30,6 +30,7 @@ def found(name: str, ball, factor: float, n: int, seed: int = 0) -> Found:
     return attack(CASES[name], target(times(factor)), x, target(times(1.0)).labels(x), Threat(ball), seed)
 
 
+@pytest.mark.sweep(8)
 @each_attack_on_each_set
 def test_powers_of_two_change_no_bit(name, ball) -> None:
     one = found(name, ball, 1.0, 10)

@@ -66,6 +66,7 @@ def p_value(one: Tensor, other: Tensor) -> float:
     return float(binomtest(alone, alone + other_alone).pvalue) if alone + other_alone else 1.0
 
 
+@pytest.mark.sweep(8)
 @each_attack_on_each_set
 @pytest.mark.parametrize(("unit", "box"), list(zip(POWERS, BOXES, strict=True)), ids=["unit", "features", "reals"])
 def test_powers_of_two_change_no_bit(name, ball, unit, box) -> None:
@@ -76,6 +77,7 @@ def test_powers_of_two_change_no_bit(name, ball, unit, box) -> None:
     assert_same(one, other, unit, ball.distance_unit(unit))
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", [name for name in CASES if name in MINIMAL])
 def test_without_a_radius_they_change_no_bit_either(name) -> None:
     unit = POWERS[0]

@@ -80,6 +80,7 @@ def test_what_is_read_is_what_runs(name):
     assert (ours.isfinite() == theirs.isfinite()).all()
 
 
+@pytest.mark.sweep(8)
 @NAMED
 @pytest.mark.parametrize("layers", [1, 2])
 def test_no_value_is_beyond_a_bound(name, layers):
@@ -120,6 +121,7 @@ def test_no_slope_is_beyond_a_lipschitz_constant(name):
         assert float(steps.max()) <= float(constant) * (1 + 1e-6) + 1e-6
 
 
+@pytest.mark.sweep(3)
 @NAMED
 def test_what_is_proved_to_rise_never_falls(name):
     operator, settings = CASES[name]
@@ -139,6 +141,7 @@ def test_what_is_proved_to_rise_never_falls(name):
                 assert (sign * y.diff(dim=0) >= -1e-9 * (1 + y.abs().amax())).all()
 
 
+@pytest.mark.sweep(2)
 @NAMED
 def test_no_walk_certifies_beyond_a_crossing(name):
     operator, settings = CASES[name]

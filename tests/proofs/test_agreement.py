@@ -74,6 +74,7 @@ def check(seed):
     assert witness is not None
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("seed", range(5))
 def test_integers_neurons_inputs_and_regions_find_the_same_minimum(seed):
     check(seed)

@@ -76,6 +76,7 @@ def run(net: Graph, x: torch.Tensor, kind: type, rng: np.random.Generator) -> to
     return torch.from_numpy(h).double()
 
 
+@pytest.mark.sweep(5)
 @LEVELS
 @pytest.mark.parametrize("kind", [Linf, L2])
 @pytest.mark.parametrize("widths", [(3, 5, 2), (6, 40, 30, 3)])

@@ -37,6 +37,7 @@ def exact(net: Graph, low: Tensor, high: Tensor, row: Tensor) -> float:
     return best
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("seed", range(4))
 def test_it_decides_as_enumeration_does(seed: int) -> None:
     """The bound is below the exact minimum; and shifted to lie just below zero or above, the sign is found."""
@@ -87,6 +88,7 @@ def test_a_bound_climbs_also_where_no_gradients_are_recorded() -> None:
     torch.testing.assert_close(without, with_them)
 
 
+@pytest.mark.slow
 def test_neurons_that_are_branched_spare_the_rows_cases() -> None:
     """With two cases a row, what is left open is far nearer to a proof once the neurons inside have had theirs."""
     net, set = perceptron((4, 16, 16, 16, 16, 16, 3), 1), Linf(0.2, UNIT)
@@ -107,6 +109,7 @@ def square_with_least(least: float, seed: int) -> tuple[Graph, Tensor, Linf, Ten
     return Graph((*net.nodes[:-1], moved)), torch.full((1, 2), 0.5, dtype=torch.float64), Linf(0.5, UNIT), spec
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("within", [None, Climb(steps=2)], ids=["cheap", "dear"])
 @pytest.mark.parametrize("seed", [0, 2, 3])
 def test_what_is_left_when_a_round_has_had_its_work_is_not_taken_for_proved(seed: int, within: Climb | None) -> None:
@@ -119,6 +122,7 @@ def test_what_is_left_when_a_round_has_had_its_work_is_not_taken_for_proved(seed
         assert (bound > 0) == (least > 0)
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("seed", [0, 2, 3])
 def test_a_row_shown_over_unsafe_inputs_alone_is_positive_and_no_more(seed: int, monkeypatch) -> None:
     monkeypatch.setattr("brinell.proofs.branch._CHEAP", 0)

@@ -17,6 +17,7 @@ from proofs.networks import UNIT, examples, perceptron
 SETS = (Linf, L2, L1)
 
 
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("kind", SETS, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("classes", [2, 5])
 def test_of_a_linear_network_it_is_the_distance_less_a_rung(kind, classes) -> None:

@@ -55,6 +55,7 @@ def test_a_linear_network_is_decided_up_to_its_corner(limit, verdict):
     assert (answer.witness is not None) == (verdict == "sat")
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.floats(-1.5, 1.5), st.integers(1, 2), st.booleans())
 def test_a_verdict_agrees_with_a_fine_grid(seed, shift, rows, two):
@@ -75,6 +76,7 @@ def test_a_verdict_agrees_with_a_fine_grid(seed, shift, rows, two):
         assert not (network(points) @ case.weights.T + case.offsets <= 0).all(1).any()
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10**6), st.floats(0.0, 1.0))
 def test_cutting_inputs_and_splitting_neurons_agree(seed, shift):
@@ -170,6 +172,7 @@ def test_steps_by_linear_programmes_find_what_signs_of_slopes_pass_by():
     assert float(search.worst(found, case)) < float(search.worst(search.descend(start, case, 10), case)) / 100
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
 def test_what_is_left_to_cut_holds_every_unsafe_input(seed, points):

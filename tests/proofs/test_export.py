@@ -135,6 +135,7 @@ MODULES = {
 }
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("make", MODULES.values(), ids=MODULES.keys())
 def test_the_graph_is_the_module_and_its_bounds_hold(make) -> None:
     module = seeded(make())
@@ -191,6 +192,7 @@ class Bad(nn.Module):
         return self.function(x)
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize(
     ("function", "message"),
     [

@@ -14,6 +14,7 @@ def fuzz(monkeypatch):
     return importlib.import_module("benchmarks.fuzz_graphs")
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("first", SEEDS[::5])
 def test_no_certificate_of_a_random_network_is_false(fuzz, first):
     count = fuzz.Count()
@@ -23,6 +24,7 @@ def test_no_certificate_of_a_random_network_is_false(fuzz, first):
     assert count.graphs["made"] == count.graphs["read"] + count.refused.total() >= 5
 
 
+@pytest.mark.slow
 def test_a_false_bound_is_found(fuzz, monkeypatch):
     """A verifier that is wrong by little is caught by the points."""
 

@@ -75,6 +75,7 @@ def test_slopes_of_their_own_and_outputs_make_limits_closer():
     assert wide[2] < wide[1] < wide[0]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("seed", range(3))
 def test_dear_cases_decide_as_enumeration_does(seed, monkeypatch):
     """With no cheap case at all; shifted to lie just below zero or above, the sign of the minimum is found."""

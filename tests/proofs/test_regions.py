@@ -116,6 +116,7 @@ def test_a_linear_model_is_as_far_from_its_plane_as_the_closed_form_says(kind) -
     torch.testing.assert_close(found.certified, found.distance, rtol=1e-3, atol=0)
 
 
+@pytest.mark.sweep(3)
 @SETS
 def test_no_point_of_a_grid_is_nearer_than_certified_and_some_are_as_near(kind) -> None:
     line = torch.linspace(-2, 2, 401, dtype=torch.float64)
@@ -147,6 +148,7 @@ def agree(seed: int) -> bool:
     return distance < math.inf
 
 
+@pytest.mark.slow
 def test_other_exact_solvers_agree_about_where_the_boundary_is() -> None:
     assert sum(agree(seed) for seed in range(4)) >= 1
 
@@ -156,6 +158,7 @@ def test_other_exact_solvers_agree_on_200_networks() -> None:
     assert sum(agree(seed) for seed in range(200)) >= 50
 
 
+@pytest.mark.slow
 def test_a_class_that_is_aimed_at_is_farther_than_any() -> None:
     net, x0, y = problem((2, 6, 6, 3), 5, 4)
     set = L2(math.inf, WIDE)
@@ -234,6 +237,7 @@ def tiny() -> tuple[nn.Module, tuple[torch.Tensor, torch.Tensor]]:
     return net.eval(), (x, net(x).argmax(1))
 
 
+@pytest.mark.slow
 def test_an_audit_with_it_leaves_nothing_open() -> None:
     net, data = tiny()
     target, plan = brinell.target(net), Plan(name="exact", stages=(Stage(engine="Clean"), Stage(engine="RegionWalk")))

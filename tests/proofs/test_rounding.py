@@ -24,6 +24,7 @@ def in_float64(piece):
     return replace(piece, **{n: t.double() for n, t in tensors.items() if torch.is_tensor(t) and t.is_floating_point()})
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 999), set=sets(), network=st.sampled_from(["mlp", "residual", "maximum", "mixed"]))
 def test_a_substitution_in_float32_errs_by_no_more_than_it_may(seed: int, set, network) -> None:

@@ -1,5 +1,6 @@
 """Many small linear programmes at once, against HiGHS."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,6 +47,7 @@ def test_least_values_are_those_of_highs(seed, inputs, forms, slack):
             assert ((low[i] - 1e-9 <= point[i]) & (point[i] <= high[i] + 1e-9)).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 9), st.sampled_from([0.0, 0.3]))
 def test_forms_are_seen_to_leave_no_point_exactly_where_they_leave_none(seed, inputs, forms, slack):

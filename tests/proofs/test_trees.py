@@ -56,6 +56,7 @@ def brute(target, x0, y, set, aim=None):
     return nearest
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("classes", [2, 3])
 @each_set
@@ -74,6 +75,7 @@ def test_the_distance_is_that_of_every_product_of_leaves(name, classes, set):
     assert torch.equal(set.distance(x, found.x)[found.distance.isfinite()], found.distance[found.distance.isfinite()])
 
 
+@pytest.mark.sweep(3)
 @each_set
 @pytest.mark.parametrize("name", ["tree", "forest", "boosting"])
 def test_a_class_aimed_at_is_reached_at_its_own_distance(name, set):

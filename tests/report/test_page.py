@@ -29,6 +29,7 @@ def shown(text: str) -> str:
     return " ".join(text.split())
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("radii", [(0.1,), (0.0,), (0.01, 0.02, 0.05, 0.08, 0.1), tuple(i / 255 for i in range(1, 21))])
 def test_every_figure_of_the_result_is_shown(tmp_path: Path, radii: tuple[float, ...]) -> None:
     broken = {item: d for item, d in BROKEN.items() if d <= radii[-1]}
@@ -216,6 +217,7 @@ def test_charts_are_small_and_take_the_colours_of_the_page(tmp_path: Path) -> No
         assert "white" not in svg
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("shape", [(3, 32, 32), (3, 224, 224), (1, 300, 20)])
 def test_sixty_four_pictures_stay_below_three_megabytes(tmp_path: Path, shape: tuple[int, ...]) -> None:
     """The pictures are noise, which compresses worst."""

@@ -103,6 +103,7 @@ def ask(door: str, target, x: torch.Tensor, y: torch.Tensor):
     return brinell.audit(target, (x, y), threat, PLANS[door], workers=1, accept=SEVERE, diagnose=False)
 
 
+@pytest.mark.sweep(8)
 @pytest.mark.parametrize(
     ("name", "place", "model", "data", "door"), CASES, ids=["-".join(map(str, c)).replace("torch.", "") for c in CASES]
 )
@@ -115,6 +116,7 @@ def test_an_operator_serves_wherever_it_stands_in_either_precision(name, place, 
         assert not [note for note in done.result.notes if "differs" in note]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", OPERATORS)
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_every_verifier_bounds_an_operator_that_ends_a_network(name, precision) -> None:

@@ -91,6 +91,7 @@ def test_gradients_by_the_parameters_are_those_of_differences():
     assert torch.autograd.gradcheck(lambda p: 1e3 * ((added(x, p) - x) * weigh).sum(1), p.requires_grad_(), rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_a_targeted_attack_stays_below_the_threshold_of_hearing():
     class Tilt(nn.Module):
         """Class 1 where a sound leans to one side of noise."""

@@ -93,6 +93,7 @@ def test_the_distance_along_a_ray_is_that_of_the_plane() -> None:
     assert beyond.isinf().all()
 
 
+@pytest.mark.sweep(11)
 @pytest.mark.parametrize(
     ("made", "norm", "ratio"),
     [
@@ -139,6 +140,7 @@ def test_a_budget_is_spent_and_the_target_counts_the_same(made, queries) -> None
     assert hunt._target.meter.forwards == hunt.queries.sum()
 
 
+@pytest.mark.sweep(8)
 @each
 def test_trees_and_neighbours_are_broken_by_their_labels(made) -> None:
     sklearn = pytest.importorskip("sklearn")

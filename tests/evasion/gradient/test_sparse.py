@@ -103,6 +103,7 @@ def l1_distance(model: Affine, x, y):
     return (spent.gather(1, at) + rest).squeeze(1), gain[:, -1] >= lead
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     ("made", "slack"),
     [(APGD(steps=100), 0.2), (APGD(steps=100, objective=margin), 0.2), (SLIDE(steps=300, share=0.05), 0.03)],

@@ -39,6 +39,7 @@ def smallest(model, x, y, name):
     return (lead / slope).nan_to_num(INF, INF).scatter(1, y.unsqueeze(1), INF).amin(1)
 
 
+@pytest.mark.sweep(8)
 @each_exact
 @pytest.mark.parametrize("classes", [2, 5])
 def test_on_a_linear_model_the_distance_is_the_smallest(made, set, classes) -> None:
@@ -54,6 +55,7 @@ def test_on_a_linear_model_the_distance_is_the_smallest(made, set, classes) -> N
     assert ratio.median() <= 1.005
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(("made", "set"), [EXACT[0], *EXACT[2:]], ids=lambda v: type(v).__name__)
 def test_scores_a_thousand_times_as_large_change_nothing(made, set) -> None:
     """Constants and steps begin where the model's own slope puts them."""
@@ -90,6 +92,7 @@ def test_few_features_are_as_few_as_can_be() -> None:
     assert (found.distance <= fewest + 1).float().mean() >= 0.95
 
 
+@pytest.mark.sweep(8)
 @each_confident
 @pytest.mark.parametrize("goal", [{}, {"goal": Targeted(2)}], ids=["untargeted", "targeted"])
 def test_witnesses_have_the_margin_that_is_asked_for(kind, set, goal) -> None:
@@ -108,6 +111,7 @@ def test_witnesses_have_the_margin_that_is_asked_for(kind, set, goal) -> None:
     assert (at[0.5] >= at[0.0]).float().mean() > 0.95
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize(("made", "set"), [*EXACT, (CWL0(), L0(INF))], ids=lambda v: type(v).__name__)
 def test_values_on_the_edge_of_the_box_are_no_trouble(made, set) -> None:
     """As most of a digit's are: a projection that loses the search there would not break them all."""
@@ -120,6 +124,7 @@ def test_values_on_the_edge_of_the_box_are_no_trouble(made, set) -> None:
     assert found.x.max() <= 1
 
 
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize("made", [CW(), CWLinf(), LBFGS(), EAD(), CWL0()], ids=lambda made: type(made).__name__)
 def test_no_example_depends_on_its_company(made) -> None:
     """Each has a constant, a step, a memory and an end of its own.
@@ -139,6 +144,7 @@ def test_no_example_depends_on_its_company(made) -> None:
         assert alone.gradients.item() == together.gradients[row]
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize(("made", "set"), [*EXACT[:2], (CWLinf(), Linf(INF)), (EAD(), L1(INF))])
 def test_a_finite_radius_breaks_what_lies_within(made, set) -> None:
     """The search is free to leave the set, and only a witness inside of it counts."""

@@ -24,6 +24,7 @@ def by_enumeration(gain, loss, left, together):
     return best, found
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("together", [1, 2])
 @pytest.mark.parametrize("features", [2, 3, 7, 20])
 @pytest.mark.parametrize("whole", [False, True], ids=["reals", "few values, many ties"])

@@ -31,6 +31,7 @@ def examples(model: Affine, n: int = 100) -> tuple[torch.Tensor, torch.Tensor]:
     return x, model(x).argmax(1)
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize(("made", "set", "most"), ASKED, ids=by_case)
 @pytest.mark.parametrize("classes", [2, 5])
 def test_the_distance_is_the_smallest(made, set, most, classes) -> None:

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from brinell.evasion import ZOO, attack
@@ -5,6 +6,7 @@ from brinell.threat import L2, REALS, Threat
 from models import affine, constant, generator, target
 
 
+@pytest.mark.slow
 def test_a_linear_model_is_broken_close_to_its_exact_distance() -> None:
     model = affine(8)
     x = torch.randn(6, 8, generator=generator())

@@ -29,6 +29,7 @@ from proofs.networks import UNIT, dense, examples, inside, normal, perceptron, r
 FAR = Box(-9.0, 9.0)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(seed=st.integers(0, 999), set=sets(), image=st.booleans(), pooled=st.booleans())
 def test_no_input_of_the_set_goes_below_it(seed: int, set, image: bool, pooled: bool) -> None:

@@ -95,6 +95,7 @@ def points(low: Tensor, high: Tensor, seed: int) -> Tensor:
     return torch.minimum(torch.maximum(between, low), high).unsqueeze(2)
 
 
+@pytest.mark.sweep(2)
 @NAMED
 @settings(max_examples=12)
 @given(seed=st.integers(0, 9999), centre=SCALES, width=SCALES, how=CHOICES)
