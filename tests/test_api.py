@@ -77,6 +77,7 @@ def test_arrays_lists_and_data_sets_are_the_same_examples():
     assert len(set(brackets)) == 1
 
 
+@pytest.mark.slow
 def test_normalisation_is_part_of_the_target():
     mean, std = 0.4, 0.2
     inner = network()
@@ -90,6 +91,7 @@ def test_normalisation_is_part_of_the_target():
     assert normed.bracket.unbroken == pytest.approx(plain.bracket.unbroken, abs=0.05)
 
 
+@pytest.mark.slow
 def test_goals_are_part_of_the_threat():
     target = brinell.target(NET)
     for goal in (Targeted(1), LEAST_LIKELY, brinell.LEAST_LIKELY):

@@ -230,7 +230,7 @@ def test_an_allowance_ends_a_stage_and_the_clock_ends_the_run():
     assert stopped.value.reason == "budget"
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_run_stopped_anywhere_turns_to_the_same_stages(tmp_path, workers):
     """Stopped after every fourth shard: each resumption decides from what is recorded."""

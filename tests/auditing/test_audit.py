@@ -39,6 +39,7 @@ def test_both_edges_fall_with_the_radius(run):
         assert values[0] > values[-1]
 
 
+@pytest.mark.slow
 def test_brackets_only_narrow_from_stage_to_stage():
     runs = [audited(plan=QUICK.model_copy(update={"stages": QUICK.stages[:count]})) for count in (1, 2, 4, 6)]
     for r in range(len(RADII)):
@@ -102,6 +103,7 @@ def test_the_number_of_workers_changes_no_row(run, tmp_path, workers):
     assert figures(tmp_path) == figures(run.path)
 
 
+@pytest.mark.slow
 def test_the_seed_decides_every_random_choice(tmp_path):
     for name, seed in (("one", 0), ("same", 0), ("other", 1)):
         audited(out=tmp_path / name, seed=seed, plan=ATTACKS)
@@ -372,12 +374,14 @@ def test_a_goal_that_does_not_fit_is_refused_before_anything_is_asked(tmp_path):
         audited(data=(x[y == 0], y[y == 0]), threat=threat(goal=Targeted(0)))
 
 
+@pytest.mark.slow
 def test_l2_has_a_bracket_too():
     run = audited(threat=threat(0.2, kind=L2), radii=[0.05, 0.2])
     assert 0 < run.at(0.2).certified <= run.at(0.2).unbroken < run.result.clean
     assert run.result.radii[0].set == "l2"
 
 
+@pytest.mark.slow
 def test_two_classes_are_enough():
     net = network(classes=2)
     run = audited(net, examples(net))

@@ -17,6 +17,7 @@ def pair():
     return audited(data=(X, Y)), audited(shifted, (X, Y))
 
 
+@pytest.mark.slow
 def test_identical_runs_do_not_differ(pair):
     for d in compare(pair[0], pair[0]):
         assert (d.gained, d.lost, d.p_value, d.worse_p_value) == (0, 0, 1.0, 1.0)

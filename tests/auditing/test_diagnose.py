@@ -95,7 +95,7 @@ DEFENCES = {
 }
 
 
-@pytest.mark.sweep(4)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DEFENCES)
 def test_a_planted_defence_is_seen_through(name: str) -> None:
     defend, seen = DEFENCES[name]
@@ -116,6 +116,7 @@ def test_an_honest_network_is_left_in_peace(threat: brinell.Threat) -> None:
     assert {"masked", "unbounded", "noise", "black-box", "incomplete", "eight-bit"} <= set(diagnosis.checks)
 
 
+@pytest.mark.slow
 def test_a_model_that_adapts_while_it_answers_is_told() -> None:
     assert "dynamic" in codes(of(Adapting(network())))
 
@@ -196,7 +197,7 @@ SHARED = {
 }
 
 
-@pytest.mark.sweep(5)
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize("name", SHARED)
 def test_a_published_robust_network_is_left_in_peace(name: str, shared: Path) -> None:
@@ -218,6 +219,7 @@ def test_a_published_robust_network_is_left_in_peace(name: str, shared: Path) ->
     assert "eight-bit" in diagnosis.checks
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("box", [0.1, 0.3, 1e-3, 1.0])
 @pytest.mark.parametrize("share", [0.05, 0.6, 1.0])
 def test_any_radius_that_fits_the_box_can_be_diagnosed(box, share):

@@ -52,7 +52,7 @@ def ruled(run: Audit, text: str) -> Outcome:
     return gate(run, [Requirement.parse(text)])[0].outcome
 
 
-@pytest.mark.sweep(4)
+@pytest.mark.sweep(8)
 @pytest.mark.parametrize("name", ENGINES)
 def test_an_edge_without_an_engine_is_not_asked_anywhere(tmp_path, name):
     run = audited(plan=planned(name), out=tmp_path, radii=RADII[:1])
@@ -122,7 +122,7 @@ class Hanging(nn.Module):
         return self.inner(x)
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [0, 3_000])
 def test_a_call_that_does_not_return_is_not_waited_for(tmp_path, asked):
     """In the preflight, and in a stage: the run is valid, says what was done, and goes on later."""

@@ -162,8 +162,7 @@ def test_stopping_from_a_callback_is_an_interruption(tmp_path):
     assert tables(tmp_path) == tables(tmp_path / "whole")
 
 
-@pytest.mark.sweep(3)
-@pytest.mark.parametrize("after", [1, 12, 45])
+@pytest.mark.parametrize("after", [1, pytest.param(12, marks=pytest.mark.slow), 45])
 def test_wherever_a_run_stops_it_goes_on_the_same(tmp_path, after):
     """Also where a stage that was left out, or that challenges proofs, lies before the place."""
     net = network()

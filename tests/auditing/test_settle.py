@@ -107,6 +107,7 @@ def test_a_model_that_is_no_trees_is_left_to_the_attacks():
     assert any("LogisticRegression is not among" in note for note in run.result.notes)
 
 
+@pytest.mark.slow
 def test_alone_it_gives_the_curve_over_every_radius():
     target, data = problem("forest")
     strike = alone(Stage(engine="ExactTrees"), target, Dataset.of(*data), Threat(Linf(float("inf"))))

@@ -35,6 +35,7 @@ def test_it_is_asked_once_and_its_distances_serve_every_radius(tmp_path: Path) -
     assert curve.distances[-1] > RADII[-1]
 
 
+@pytest.mark.slow
 def test_the_curve_is_in_the_file_and_on_the_page(tmp_path: Path) -> None:
     audit = audited(out=tmp_path / "run", plan=SMALLEST)
     curve = json.loads((tmp_path / "run" / "result.json").read_text())["curve"]

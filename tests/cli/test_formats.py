@@ -76,6 +76,7 @@ def test_a_table_with_a_class_the_model_lacks_is_refused(brinell, tmp_path):
     assert "no class 'plum'" in done.err
 
 
+@pytest.mark.slow
 def test_the_box_of_the_data_does_not_change_with_the_sample(brinell, tmp_path):
     skops.io.dump(fitted(LogisticRegression()), tmp_path / "model.skops")
     table(tmp_path / "data.csv")

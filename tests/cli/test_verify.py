@@ -219,6 +219,7 @@ def test_the_arithmetic_of_a_proof_is_told_beside_it(brinell, files):
         assert (record["verdict"], record["soundness"]) == ("unsat", "float32-any-order" if words else "real")
 
 
+@pytest.mark.slow
 def test_a_proof_that_rounding_may_undo_is_none_for_float32(brinell, files):
     done = brinell("verify", *files(1.0000001), "--soundness", "float32", "--timeout", "5", "--json")
     record = json.loads(done.out)

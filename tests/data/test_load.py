@@ -102,6 +102,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, name: str, monkeyp
         load(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_optional_packages_are_imported_when_used() -> None:
     code = "import sys, brinell.data; print([m for m in ('pyarrow', 'PIL', 'sklearn') if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -69,7 +69,7 @@ def test_an_attack_is_a_value(name) -> None:
             setattr(made, field.name, None)
 
 
-@pytest.mark.sweep(8)
+@pytest.mark.sweep(24)
 @each_attack_on_each_set
 @pytest.mark.parametrize("shape", [(6,), (3, 4), (2, 5, 5), (1, 2, 3, 2)], ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -375,6 +375,7 @@ def test_restarts_never_lose_what_was_broken(name, set) -> None:
     assert (third.queries >= first.queries).all()
 
 
+@pytest.mark.sweep(2)
 @each_attack
 def test_masked_gradients_stop_those_that_need_them_and_no_others(name) -> None:
     inner = affine(6)
@@ -418,7 +419,7 @@ def test_one_example_of_one_feature(name) -> None:
         assert set.resized(0.2).within(UNIT).contains(x, found.x).all()
 
 
-@pytest.mark.sweep(4)
+@pytest.mark.sweep(8)
 @each_attack
 def test_steps_cannot_be_measured_by_an_infinite_radius(name) -> None:
     model = relu_net((6,))

@@ -14,7 +14,7 @@ SETS = [Linf(math.inf), L2(math.inf), L1(math.inf), L0(math.inf)]
 PAIRS = [(name, set) for name in sorted(MINIMAL) for set in SETS if answers_for(name, set.name)]
 
 
-@pytest.mark.sweep(8)
+@pytest.mark.sweep(16)
 @pytest.mark.parametrize(("name", "set"), PAIRS, ids=[f"{name}-{set.name}" for name, set in PAIRS])
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_finite_radius_breaks_all_that_an_infinite_one_breaks_within_it(name, set, seed) -> None:

@@ -66,7 +66,7 @@ def p_value(one: Tensor, other: Tensor) -> float:
     return float(binomtest(alone, alone + other_alone).pvalue) if alone + other_alone else 1.0
 
 
-@pytest.mark.sweep(8)
+@pytest.mark.sweep(24)
 @each_attack_on_each_set
 @pytest.mark.parametrize(("unit", "box"), list(zip(POWERS, BOXES, strict=True)), ids=["unit", "features", "reals"])
 def test_powers_of_two_change_no_bit(name, ball, unit, box) -> None:

@@ -80,7 +80,7 @@ def test_what_is_read_is_what_runs(name):
     assert (ours.isfinite() == theirs.isfinite()).all()
 
 
-@pytest.mark.sweep(8)
+@pytest.mark.sweep(24)
 @NAMED
 @pytest.mark.parametrize("layers", [1, 2])
 def test_no_value_is_beyond_a_bound(name, layers):

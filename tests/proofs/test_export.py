@@ -135,7 +135,7 @@ MODULES = {
 }
 
 
-@pytest.mark.sweep(4)
+@pytest.mark.sweep(8)
 @pytest.mark.parametrize("make", MODULES.values(), ids=MODULES.keys())
 def test_the_graph_is_the_module_and_its_bounds_hold(make) -> None:
     module = seeded(make())
@@ -192,7 +192,7 @@ class Bad(nn.Module):
         return self.function(x)
 
 
-@pytest.mark.sweep(4)
+@pytest.mark.sweep(8)
 @pytest.mark.parametrize(
     ("function", "message"),
     [
@@ -239,6 +239,7 @@ def _raised(error: BaseException) -> Tensor:
     raise error
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("function", READERS.values(), ids=READERS.keys())
 def test_whatever_a_reader_raises_means_that_there_is_no_graph(function) -> None:
     with pytest.raises(Unsupported) as refusal:

@@ -30,7 +30,7 @@ def people(count: int, seed: int) -> torch.Tensor:
     return torch.cat((age, rest, work), 1)
 
 
-@pytest.mark.sweep(3)
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10**6), radius=st.sampled_from([0.0, 0.1, 0.5, 1.0, 2.0]))

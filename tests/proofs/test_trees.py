@@ -56,7 +56,7 @@ def brute(target, x0, y, set, aim=None):
     return nearest
 
 
-@pytest.mark.sweep(3)
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("classes", [2, 3])
 @each_set

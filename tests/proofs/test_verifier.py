@@ -61,7 +61,7 @@ def test_no_point_of_the_set_goes_below_the_bound(verifier, seed, set, network) 
     check(verifier, any_network(network, seed), set, seed)
 
 
-@pytest.mark.sweep(6)
+@pytest.mark.sweep(12)
 @pytest.mark.parametrize("name", [name for name in CASES if name not in ("gloro", "local")])
 @settings(max_examples=6)
 @given(seed=st.integers(0, 999), set=sets())
@@ -126,7 +126,7 @@ def test_an_input_that_is_not_a_number_proves_nothing_and_leaves_its_neighbours_
     torch.testing.assert_close(bounds[[0, 2]], well[[0, 2]], rtol=0, atol=1e-12)
 
 
-@pytest.mark.sweep(4)
+@pytest.mark.sweep(8)
 @pytest.mark.parametrize("name", ["ibp", "crown", "crown-ibp", "same", "alpha"])
 @pytest.mark.parametrize("kind", [Linf, L2])
 def test_chunks_change_nothing(name, kind) -> None:

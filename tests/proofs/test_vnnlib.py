@@ -167,6 +167,7 @@ def test_a_file_beyond_all_measure_is_refused_before_it_is_parsed(tmp_path, monk
         read_vnnlib(tmp_path / "p.vnnlib.gz")
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.skipif(not INSTANCES.is_dir(), reason="no shared data")
 def test_published_counterexamples_meet_their_properties():

@@ -28,6 +28,7 @@ def bounds(low, high, least=">=", most="<="):
     return f"(assert ({least} X_0 {low})) (assert ({most} X_0 {high}))"
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("row", ["(< Y_0 0)", "(> 0 Y_0)", "(and (< Y_0 0) (<= Y_0 1))", "(or (< Y_0 0) (> Y_0 1))"])
 def test_an_edge_is_no_witness_of_a_strict_comparison(row):
     assert answered(f"{bounds(-1, 1)} (assert {row})").verdict != "sat"
@@ -53,6 +54,7 @@ def test_a_witness_is_between_the_decimal_numbers_of_its_file(precision, low, hi
         assert not strict or Fraction(low) < exact < Fraction(high)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("low", "high", "least", "most"),
     [

@@ -32,6 +32,7 @@ class Awkward(nn.Module):
         return torch.softmax(y.view(x.shape[0], 2, -1).sum(2), dim=1)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.parametrize(
     ("net", "shape"),

@@ -103,7 +103,7 @@ def ask(door: str, target, x: torch.Tensor, y: torch.Tensor):
     return brinell.audit(target, (x, y), threat, PLANS[door], workers=1, accept=SEVERE, diagnose=False)
 
 
-@pytest.mark.sweep(8)
+@pytest.mark.sweep(24)
 @pytest.mark.parametrize(
     ("name", "place", "model", "data", "door"), CASES, ids=["-".join(map(str, c)).replace("torch.", "") for c in CASES]
 )
@@ -132,6 +132,7 @@ def test_every_verifier_bounds_an_operator_that_ends_a_network(name, precision) 
         assert (bounds <= scores + 1e-6).all()
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("door", ["check", *PLANS])
 @pytest.mark.parametrize("data", DTYPES, ids=str)
 @pytest.mark.parametrize("kind", [np.float32, np.float64])

@@ -132,7 +132,7 @@ DOORS = {
 }
 
 
-@pytest.mark.sweep(8)
+@pytest.mark.sweep(16)
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("how", HOW)
 def test_what_a_model_does_behind_its_caller_is_not_noticed(how, door) -> None:

@@ -84,6 +84,7 @@ def test_a_sound_is_the_one_its_spectrum_is_of():
     assert EAR.sound(EAR.spectrum(x), 1100).allclose(x, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_gradients_by_the_parameters_are_those_of_differences():
     added, x = FrequencyMasking(Ear(8000, 16)), sounds(2, 32)
     p = 0.2 * torch.randn(2, added.count((32,)), generator=generator(1), dtype=x.dtype)

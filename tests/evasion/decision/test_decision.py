@@ -140,7 +140,7 @@ def test_a_budget_is_spent_and_the_target_counts_the_same(made, queries) -> None
     assert hunt._target.meter.forwards == hunt.queries.sum()
 
 
-@pytest.mark.sweep(8)
+@pytest.mark.slow
 @each
 def test_trees_and_neighbours_are_broken_by_their_labels(made) -> None:
     sklearn = pytest.importorskip("sklearn")

@@ -124,7 +124,7 @@ def test_values_on_the_edge_of_the_box_are_no_trouble(made, set) -> None:
     assert found.x.max() <= 1
 
 
-@pytest.mark.sweep(5)
+@pytest.mark.slow
 @pytest.mark.parametrize("made", [CW(), CWLinf(), LBFGS(), EAD(), CWL0()], ids=lambda made: type(made).__name__)
 def test_no_example_depends_on_its_company(made) -> None:
     """Each has a constant, a step, a memory and an end of its own.

@@ -31,7 +31,7 @@ def examples(model: Affine, n: int = 100) -> tuple[torch.Tensor, torch.Tensor]:
     return x, model(x).argmax(1)
 
 
-@pytest.mark.sweep(4)
+@pytest.mark.sweep(8)
 @pytest.mark.parametrize(("made", "set", "most"), ASKED, ids=by_case)
 @pytest.mark.parametrize("classes", [2, 5])
 def test_the_distance_is_the_smallest(made, set, most, classes) -> None:
@@ -44,6 +44,7 @@ def test_the_distance_is_the_smallest(made, set, most, classes) -> None:
     assert ratio.median() <= most
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(("made", "set", "most"), ASKED, ids=by_case)
 def test_an_aim_is_reached(made, set, most) -> None:
     model = affine(8, 5)

@@ -25,6 +25,7 @@ def broken(made, asked, x, y) -> float:
     return torch.stack(found).float().mean().item()
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("made", "of_the_tree"),
     [
@@ -44,6 +45,7 @@ def test_they_are_broken_within_a_wide_radius(made, of_the_tree) -> None:
         assert broken(made, asked, x, y) >= share
 
 
+@pytest.mark.slow
 def test_where_scores_have_steps_a_move_that_stays_on_its_step_finds_little() -> None:
     x = torch.rand(200, 4, generator=torch.Generator().manual_seed(3))
     y = (x[:, 0] + x[:, 1] > 1).long()

@@ -23,6 +23,7 @@ def grown(depth: int | None = None, n: int = 300, kind=DecisionTreeClassifier) -
     return brinell.target(kind(max_depth=depth, random_state=0).fit(x, y)), torch.from_numpy(x)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("kind", [DecisionTreeClassifier, ExtraTreeClassifier])
 @pytest.mark.parametrize("depth", [1, 3, None])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -54,6 +55,7 @@ def test_the_fork_is_the_lowest_one_and_its_leaf_the_nearest() -> None:
     assert torch.equal(aimed.x, near.x)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("set", [Linf(0.05), L2(0.08)], ids=lambda s: s.name)
 def test_within_a_radius_it_finds_a_leaf_exactly_where_there_is_one(set) -> None:
     tree, x = grown()

@@ -63,7 +63,7 @@ def test_a_linear_oracle_is_learnt_and_its_substitute_fools_it() -> None:
     assert found.broken.sum() >= 0.9 * best.broken.sum()
 
 
-@pytest.mark.sweep(3)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "estimator",
     [

@@ -69,7 +69,7 @@ def test_on_a_linear_model_what_is_learnt_is_the_best_there_is(learner, set) -> 
     assert fooling(fitted.universal, model, held, threat).count >= 0.9 * most.count
 
 
-@pytest.mark.sweep(4)
+@pytest.mark.slow
 @each_learner
 @pytest.mark.parametrize("set", [L2(1.0), L1(4.0)], ids=lambda s: s.name)
 def test_digits_that_were_held_out_are_fooled_far_beyond_chance(learner, set) -> None:

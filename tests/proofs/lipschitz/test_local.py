@@ -165,6 +165,7 @@ def test_from_an_example_outside_the_box_no_gradient_inside_says_anything() -> N
         assert bound.item() <= truth + 1e-12
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(seed=st.integers(0, 999), kind=st.sampled_from([L1, L2]), image=st.booleans())
 def test_of_a_ball_crown_shows_all_that_constants_show(seed: int, kind, image: bool) -> None:

@@ -188,6 +188,7 @@ CASES = {
 WITHOUT_A_BOUND = {"elu", "sigmoid", "tanh", "softmax", "softmax of rows", "smallest", "global maximum", "cast"}
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("rows", [1, 3, "rows"])
 @pytest.mark.parametrize("name", CASES)
 def test_a_rule_computes_what_onnxruntime_does(name, rows, tmp_path):
