@@ -77,15 +77,16 @@ def test_a_stage_comes_to_its_turn_by_what_is_recorded_of_the_stages_before_it(i
     ("done", "findings", "misleading", "hidden"),
     [
         ([work(PROBE, 16, 0)], (), False, False),
-        ([work(PROBE, 16, 1)], (), False, False),
-        ([work(PROBE, 16, 1), work(PROBE, 16, 1, radius=0.05)], (), False, False),
-        ([work(PROBE, 8, 1), work(PROBE, 8, 1)], (), True, True),
-        ([work(PROBE, 16, 2)], (), True, True),
+        ([work(PROBE, 16, 3)], (), False, False),
+        ([work(PROBE, 2, 1)], (), False, False),
+        ([work(PROBE, 16, 3), work(PROBE, 16, 3, radius=0.05)], (), False, False),
+        ([work(PROBE, 8, 2), work(PROBE, 8, 2)], (), True, True),
+        ([work(PROBE, 16, 4)], (), True, True),
         ([work(PROBE, 16, 0)], ("masked",), True, True),
         ([work(PROBE, 16, 0), work(CALLED, 100, 50)], (), False, False),
     ],
 )
-def test_gradients_mislead_where_one_probe_breaks_two_at_one_radius(done, findings, misleading, hidden):
+def test_gradients_mislead_where_one_probe_breaks_a_quarter_at_one_radius(done, findings, misleading, hidden):
     found = gradients(PLAN, [work(1, 100, 50), *done], findings)
     assert found is not None
     assert (found.misleading, found.hidden) == (misleading, hidden)

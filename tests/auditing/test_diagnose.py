@@ -15,7 +15,7 @@ import brinell
 from brinell.auditing.diagnose import PASSES, diagnose
 from brinell.auditing.result import Diagnosis
 from brinell.data import Dataset, load
-from brinell.demo import digits_network
+from brinell.demo import digits_network, train_digits_network
 from brinell.errors import UsageError
 from brinell.evasion import PGD, margin
 from brinell.threat import LEAST_LIKELY, Access
@@ -140,7 +140,7 @@ def test_witnesses_that_do_not_survive_storage_are_told() -> None:
 
 
 def test_a_surrogate_that_says_nothing_of_the_target_is_told() -> None:
-    other = Of(lambda s: s.roll(1, 1), digits_network(1))
+    other = Of(lambda s: s.roll(1, 1), train_digits_network(1))
     assert "transfer" in codes(of(network(), surrogate=brinell.target(other)))
 
 

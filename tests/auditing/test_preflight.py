@@ -11,7 +11,7 @@ from auditing.runs import examples, network
 from brinell.auditing import accept, check
 from brinell.auditing.preflight import answered, seconds_per_row
 from brinell.data import Dataset, load
-from brinell.demo import digits_network
+from brinell.demo import train_digits_network
 from brinell.errors import CannotRun, Inconclusive, UsageError
 from brinell.targets import Backend
 from brinell.threat import Access
@@ -165,7 +165,7 @@ def test_nothing_severe_is_found_in_honest_estimators(estimator):
 
 
 def test_nothing_at_all_is_found_in_the_embedded_network():
-    assert check(brinell.target(digits_network(10)), load("digits")) == []
+    assert check(brinell.target(train_digits_network(10)), load("digits")) == []
 
 
 def test_nothing_severe_is_found_in_honest_networks():

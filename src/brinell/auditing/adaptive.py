@@ -19,9 +19,10 @@ from brinell.auditing.plan import Plan, Stage
 MISLEADING = frozenset({"zero-gradients", "masked", "unbounded", "noise", "black-box", "transfer-stronger"})
 """Codes of findings which say that a gradient does not tell what the model does."""
 
-TELLING = 2
-"""Examples a probe has to break at one radius before gradients are said to mislead. One in sixteen is what a short
-search misses on a network whose gradients are honest, and is reason enough to look further, but not to say so."""
+TELLING = 0.25
+"""The share of the examples it was asked about that a probe breaks at one radius, two at least, where gradients are
+said to mislead. One or two of the sixteen most fragile ones are what short attacks miss on networks with honest
+gradients: reason enough to look further, but not to say so."""
 
 
 @final
@@ -111,9 +112,11 @@ def reactions(plan: Plan, work: Sequence[Work]) -> list[Reaction]:
 def _telling(probes: Sequence[Work]) -> bool:
     """Whether one of them broke enough at one radius to say that gradients mislead."""
     broken: Counter[tuple[int, float]] = Counter()
+    asked: Counter[tuple[int, float]] = Counter()
     for w in probes:
         broken[w.stage, w.radius] += w.settled
-    return any(count >= TELLING for count in broken.values())
+        asked[w.stage, w.radius] += w.asked
+    return any(count >= max(2, TELLING * asked[probe]) for probe, count in broken.items())
 
 
 def _by_gradients(stage: Stage) -> bool:

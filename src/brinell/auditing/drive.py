@@ -6,6 +6,7 @@ computes, nothing has to be pickled, and a shard's numbers do not depend on how 
 
 import contextlib
 import inspect
+import math
 import queue
 import threading
 import time
@@ -57,6 +58,9 @@ TOO_WEAK = "what is said of votes holds in exact arithmetic"
 
 _SHORT = 5.0
 """Seconds that the stages before one are taken to have taken, at least: a multiple of less allows nothing."""
+
+_NEURONS = 2**15
+"""Of how many neurons, over all its examples, a proof that may be cut short is asked at once."""
 
 
 @final
@@ -237,8 +241,18 @@ class Driver:
                 yield name, Shard(items.tolist(), self.data.x[items], self.data.y[items], seed)
 
     def _size(self, phase: _Phase) -> int:
-        """How many examples a shard of this phase is about, at most."""
-        return self.plan.size(self.plan.stages[phase.stage])
+        """How many examples a shard of this phase is about, at most.
+
+        Of a proof that may be cut short as many as there are neurons for: a shard that is cut has settled nothing, and
+        on a small network one by one costs many times as much as all together.
+        """
+        stage = self.plan.stages[phase.stage]
+        if stage.within is None or stage.shard is not None or stage.row.kind == "attack":
+            return self.plan.size(stage)
+        if not isinstance(self._graph, Graph):
+            return self.plan.size(stage)
+        neurons = sum(math.prod(self._graph.nodes[i].shape) for i in self._graph.bent)
+        return max(4, min(self.plan.shard, _NEURONS // max(1, neurons)))
 
     def _most(self, phase: _Phase) -> int:
         """Shards of this phase, at most."""

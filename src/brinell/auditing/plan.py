@@ -189,13 +189,13 @@ def _always(engine: str, sets: tuple[str, ...], **settings: Any) -> Stage:
 
 _NORMS = ("linf", "l2", "l1")
 
-_FROM_VERTICES: dict[str, Any] = {"objective": "margin", "start": "vertices", "travel": 10, "falling": True}
+_FROM_VERTICES: dict[str, Any] = {"objective": "margin", "start": "vertices", "travel": 30, "falling": True}
 """Ascents whose first step is as long as the radius, and whose last is next to nothing."""
 
 _PROBES = (
     _probe("FAB", _NORMS, steps=20, targets=1, bias=0.3, backward=0.8, ascent=10),
     _probe("SigmaZero", ("l0",), steps=50),
-    _probe("PGD", ("linf",), steps=10, restarts=12, **_FROM_VERTICES),
+    _probe("PGD", ("linf",), steps=30, restarts=6, **_FROM_VERTICES),
     _probe("Square", queries=100),
 )
 """Minimal-norm attacks go another way than ascent does, steps between vertices cross what small ones do not see, and
@@ -207,15 +207,16 @@ _CALLED = (
     _called("SigmaZero", ("l0",), "paying", steps=300),
     _called("APGD", ("l1",), steps=60, restarts=3, shrinking=True),
     _called("PDPGD", ("l1",), steps=100),
-    _called("Square", (), queries=1000),
+    _called("Square", (), sample=16, queries=1000),
+    _called("Square", (), "paying", queries=1000),
     _called("Square", (), "paying", sample=48, queries=3000),
 )
 """What goes on: a family whose own probe broke enough, and, on any suspicion, those that a probe is too short for."""
 
 _COMPLETE = (
     Stage(engine="BranchAndBound", settings={"nodes": 30}, sample=8, within=1),
-    Stage(engine="BranchAndBound", settings={"nodes": 100}, when="paying", worth=0.25, shard=8, within=3),
-    Stage(engine="BranchAndBound", settings={"nodes": 1000}, when="paying", worth=0.25, shard=4, within=3),
+    Stage(engine="BranchAndBound", settings={"nodes": 100}, when="paying", worth=0.25, within=3),
+    Stage(engine="BranchAndBound", settings={"nodes": 1000}, when="paying", worth=0.25, within=3),
 )
 """Complete verification, deeper and deeper: what is cheaply decided first, and only while a part of it is."""
 
@@ -318,7 +319,7 @@ PRESETS = {
                 _blind("ExactTrees", nodes=1000),
                 _stage("Square", queries=5000),
                 _blind("ExactTrees", nodes=30_000),
-                Stage(engine="BranchAndBound", settings={"nodes": 5000}, when="paying", worth=0.1, shard=4, within=3),
+                Stage(engine="BranchAndBound", settings={"nodes": 5000}, when="paying", worth=0.1, within=3),
                 Stage(engine="PGD", settings={"steps": 50}, on="certified"),
             ),
         ),
