@@ -59,8 +59,8 @@ TOO_WEAK = "what is said of votes holds in exact arithmetic"
 _SHORT = 5.0
 """Seconds that the stages before one are taken to have taken, at least: a multiple of less allows nothing."""
 
-_NEURONS = 2**15
-"""Of how many neurons, over all its examples, a proof that may be cut short is asked at once."""
+_NEURONS = 2**17
+"""Of about how many neurons, over all its examples, a proof is asked at once."""
 
 
 @final
@@ -243,16 +243,16 @@ class Driver:
     def _size(self, phase: _Phase) -> int:
         """How many examples a shard of this phase is about, at most.
 
-        Of a proof that may be cut short as many as there are neurons for: a shard that is cut has settled nothing, and
-        on a small network one by one costs many times as much as all together.
+        A proof about a small network costs many times as much one by one as together. One that may be cut short, which
+        comes when few are open, is asked about fewer of a large network: a shard that is cut has settled nothing.
         """
         stage = self.plan.stages[phase.stage]
-        if stage.within is None or stage.shard is not None or stage.row.kind == "attack":
-            return self.plan.size(stage)
-        if not isinstance(self._graph, Graph):
-            return self.plan.size(stage)
+        usual = self.plan.size(stage)
+        if stage.row.kind != "proof" or stage.shard is not None or not isinstance(self._graph, Graph):
+            return usual
         neurons = sum(math.prod(self._graph.nodes[i].shape) for i in self._graph.bent)
-        return max(4, min(self.plan.shard, _NEURONS // max(1, neurons)))
+        fitting = _NEURONS // max(1, neurons)
+        return max(usual, min(self.plan.shard, fitting)) if stage.within is None else max(4, fitting)
 
     def _most(self, phase: _Phase) -> int:
         """Shards of this phase, at most."""
