@@ -195,11 +195,11 @@ _FROM_VERTICES: dict[str, Any] = {"objective": "margin", "start": "vertices", "t
 _PROBES = (
     _probe("FAB", _NORMS, steps=20, targets=1, bias=0.3, backward=0.8, ascent=10),
     _probe("SigmaZero", ("l0",), steps=50),
-    _probe("PGD", ("linf",), steps=30, restarts=6, **_FROM_VERTICES),
-    _probe("Square", queries=100),
+    _probe("Square", ("linf",), sample=8, queries=1000),
+    _probe("Square", ("l2",), queries=100),
 )
-"""Minimal-norm attacks go another way than ascent does, steps between vertices cross what small ones do not see, and
-black-box attacks need no gradient at all. With more of a draw home than FAB's paper has, twenty steps come home."""
+"""Minimal-norm attacks go another way than ascent does, and black-box attacks need no gradient at all. With more of a
+draw home than FAB's paper has, twenty steps come home. In linf only a long black-box search tells, and few examples."""
 
 _CALLED = (
     _called("FAB", _NORMS, "paying", worth=0.1, steps=40, targets=3, bias=0.3, backward=0.8, ascent=20),
@@ -207,11 +207,13 @@ _CALLED = (
     _called("SigmaZero", ("l0",), "paying", steps=300),
     _called("APGD", ("l1",), steps=60, restarts=3, shrinking=True),
     _called("PDPGD", ("l1",), steps=100),
-    _called("Square", (), sample=16, queries=1000),
+    _called("PGD", ("linf",), sample=16, steps=30, restarts=6, **_FROM_VERTICES),
+    _called("Square", ("l2",), sample=16, queries=1000),
     _called("Square", (), "paying", queries=1000),
     _called("Square", (), "paying", sample=48, queries=3000),
 )
-"""What goes on: a family whose own probe broke enough, and, on any suspicion, those that a probe is too short for."""
+"""What goes on: a family whose own probe broke enough, and, on any suspicion, those that a probe is too short for.
+Steps between vertices cross what small ones do not see."""
 
 _COMPLETE = (
     Stage(engine="BranchAndBound", settings={"nodes": 30}, sample=8, within=1),

@@ -58,6 +58,7 @@ def test_a_change_keeps_to_its_secants(seed: int, operator) -> None:
     a = normal(2, 5, *after.shape[1:], rng=rng)
     for middle in (_each, _alike):
         back, before, beyond = secants(operator, a, middle, value, low, high)
+        assert back.shape == (*a.shape[:2], *value.shape[1:]), "it may be added to what another way carries on"
         for _ in range(5):
             z = low + (high - low) * torch.rand(value.shape, generator=rng).double().round(decimals=1)
             move, change = (z - value).unsqueeze(1), (operator.forward(z) - after).unsqueeze(1)

@@ -106,7 +106,7 @@ def secants(operator: Bend, a: Coefficients, middle: Middle, value: Values, low:
 
     Nothing is carried on through what there is no rule for.
     """
-    nothing = torch.zeros_like(value).unsqueeze(1)
+    nothing = value.new_zeros((len(value), a.shape[1], *value.shape[1:]))
     return nothing, nothing, a
 
 
