@@ -166,7 +166,7 @@ def _points(graph: Graph, x0: Tensor, radius: float, spec: Tensor, rng: random.R
     yield x0 + radius * share[:60].sign()
     one = torch.linspace(-1, 1, 60, dtype=torch.float64).reshape(-1, *(1,) * (x0.dim() - 1))
     yield x0 + radius * one * share[:1].sign()
-    x = (x0 + radius * share[: 2 * len(spec)]).expand(2 * len(spec), *x0.shape[1:])
+    x = x0 + radius * share[torch.arange(2 * len(spec)) % len(share)]
     rows = spec.repeat(2, 1)
     for step in range(12):
         x = x.detach().requires_grad_()

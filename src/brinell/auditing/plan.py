@@ -189,31 +189,33 @@ def _always(engine: str, sets: tuple[str, ...], **settings: Any) -> Stage:
 
 _NORMS = ("linf", "l2", "l1")
 
-_FROM_VERTICES: dict[str, Any] = {"objective": "margin", "start": "vertices", "travel": 30, "falling": True}
+_FROM_VERTICES: dict[str, Any] = {"objective": "margin", "start": "vertices", "travel": 20, "falling": True}
 """Ascents whose first step is as long as the radius, and whose last is next to nothing."""
 
 _PROBES = (
     _probe("FAB", _NORMS, steps=20, targets=1, bias=0.3, backward=0.8, ascent=10),
     _probe("SigmaZero", ("l0",), steps=50),
+    _probe("PGD", ("linf",), sample=8, steps=20, restarts=6, **_FROM_VERTICES),
     _probe("Square", ("linf",), sample=8, queries=1000),
     _probe("Square", ("l2",), queries=100),
 )
-"""Minimal-norm attacks go another way than ascent does, and black-box attacks need no gradient at all. With more of a
-draw home than FAB's paper has, twenty steps come home. In linf only a long black-box search tells, and few examples."""
+"""Minimal-norm attacks go another way than ascent does, steps between vertices cross what small ones do not see, and
+black-box attacks need no gradient at all. With more of a draw home than FAB's paper has, twenty steps come home. What
+only a black-box search finds in linf takes it some hundred queries, and is among the few most fragile."""
 
 _CALLED = (
     _called("FAB", _NORMS, "paying", worth=0.1, steps=40, targets=3, bias=0.3, backward=0.8, ascent=20),
     _called("FAB", _NORMS, "paying", steps=30, targets=5, bias=0.3, backward=0.8, ascent=30),
+    _called("FAB", _NORMS, "paying", steps=60, targets=9, bias=0.3, backward=0.8, ascent=30),
     _called("SigmaZero", ("l0",), "paying", steps=300),
     _called("APGD", ("l1",), steps=60, restarts=3, shrinking=True),
     _called("PDPGD", ("l1",), steps=100),
     _called("PGD", ("linf",), sample=16, steps=30, restarts=6, **_FROM_VERTICES),
-    _called("Square", ("l2",), sample=16, queries=1000),
+    _called("Square", ("l2",), sample=8, queries=500),
     _called("Square", (), "paying", queries=1000),
     _called("Square", (), "paying", sample=48, queries=3000),
 )
-"""What goes on: a family whose own probe broke enough, and, on any suspicion, those that a probe is too short for.
-Steps between vertices cross what small ones do not see."""
+"""What goes on: a family whose own probe broke enough, and, on any suspicion, those that a probe is too short for."""
 
 _COMPLETE = (
     Stage(engine="BranchAndBound", settings={"nodes": 30}, sample=8, within=1),
