@@ -6,7 +6,6 @@ computes, nothing has to be pickled, and a shard's numbers do not depend on how 
 
 import contextlib
 import inspect
-import math
 import queue
 import threading
 import time
@@ -58,10 +57,6 @@ TOO_WEAK = "what is said of votes holds in exact arithmetic"
 
 _SHORT = 5.0
 """Seconds that the stages before one are taken to have taken, at least: a multiple of less allows nothing."""
-
-_NEURONS = 2**17
-"""Of about how many neurons, over all its examples, a proof is asked at once."""
-
 
 @final
 @dataclass(frozen=True)
@@ -241,18 +236,9 @@ class Driver:
                 yield name, Shard(items.tolist(), self.data.x[items], self.data.y[items], seed)
 
     def _size(self, phase: _Phase) -> int:
-        """How many examples a shard of this phase is about, at most.
-
-        A proof about a small network costs many times as much one by one as together. One that may be cut short, which
-        comes when few are open, is asked about fewer of a large network: a shard that is cut has settled nothing.
-        """
-        stage = self.plan.stages[phase.stage]
-        usual = self.plan.size(stage)
-        if stage.row.kind != "proof" or stage.shard is not None or not isinstance(self._graph, Graph):
-            return usual
-        neurons = sum(math.prod(self._graph.nodes[i].shape) for i in self._graph.bent)
-        fitting = _NEURONS // max(1, neurons)
-        return max(usual, min(self.plan.shard, fitting)) if stage.within is None else max(4, fitting)
+        """How many examples a shard of this phase is about, at most."""
+        neurons = self._graph.neurons if isinstance(self._graph, Graph) else None
+        return self.plan.size(self.plan.stages[phase.stage], neurons)
 
     def _most(self, phase: _Phase) -> int:
         """Shards of this phase, at most."""

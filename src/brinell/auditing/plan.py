@@ -15,6 +15,9 @@ from brinell.threat import Access
 
 _When = Literal["always", "suspicion", "paying"]
 
+_NEURONS = 2**17
+"""Of about how many neurons, over all its examples, a proof is asked at once."""
+
 
 class Stage(BaseModel):
     """One engine with its settings, asked about whatever is still open.
@@ -134,11 +137,20 @@ class Plan(BaseModel):
             raise UsageError(f"stage {twice} comes twice; leave one out, or give it other settings")
         return self
 
-    def size(self, stage: Stage) -> int:
-        """Examples a shard of this stage, at most."""
+    def size(self, stage: Stage, neurons: int | None = None) -> int:
+        """Examples a shard of this stage, at most.
+
+        A proof about a small network costs many times as much one by one as together. One that may be cut short, which
+        comes when few are open, is asked about fewer of a large network: a shard that is cut has settled nothing.
+        neurons: of the network that is asked about, where it was read as a graph.
+        """
         if stage.shard is not None:
             return stage.shard
-        return self.shard if stage.row.kind == "attack" else max(1, self.shard // 4)
+        usual = self.shard if stage.row.kind == "attack" else max(1, self.shard // 4)
+        if stage.row.kind != "proof" or neurons is None:
+            return usual
+        fitting = _NEURONS // max(1, neurons)
+        return max(usual, min(self.shard, fitting)) if stage.within is None else max(4, fitting)
 
     def demanding(self, soundness: str | Soundness) -> "Plan":
         """The same, where certificates count from this level on: real, float64 or float32."""

@@ -1,5 +1,6 @@
 """A network as a list of operators in the order they run: what every verifier reads, and no more."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -142,6 +143,11 @@ class Graph:
     def bent(self) -> frozenset[int]:
         """The nodes whose bounds a bend asks for."""
         return frozenset(self.nodes[i].inputs[0] for i in self.bends)
+
+    @property
+    def neurons(self) -> int:
+        """How many values a bend asks for."""
+        return sum(math.prod(self.nodes[i].shape) for i in self.bent)
 
     @cached_property
     def front(self) -> int:

@@ -27,6 +27,9 @@ from brinell.types import Inputs
 TOLERANCE = 1e-6
 """How far from feasible HiGHS lets a solution be, and from an integer."""
 
+DUAL_TOLERANCE = 1e-7
+"""How far from feasible HiGHS lets the multipliers of a bound be, in each variable, where the largest cost is one."""
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +37,10 @@ class MILP(Verifier):
     """Every row alone: the bound that HiGHS has proved in `seconds`, for small networks of ReLUs.
 
     HiGHS works within tolerances, so its bound may be too high by them: TOLERANCE times the width of every variable is
-    taken off. That is a margin, and no proof that HiGHS is right; `BranchAndBound` takes nothing from a solver on
-    trust. A set that is no box is asked about as its hull: the bound holds, and may be less than the minimum. inner:
-    the climb of each neuron inside, which leaves fewer integers; None leaves them as CROWN bounds them. memory: bytes,
-    about, that finding their limits may take.
+    taken off, and DUAL_TOLERANCE times the largest cost for each of them. That is a margin, and no proof that HiGHS is
+    right; `BranchAndBound` takes nothing from a solver on trust. A set that is no box is asked about as its hull: the
+    bound holds, and may be less than the minimum. inner: the climb of each neuron inside, which leaves fewer integers;
+    None leaves them as CROWN bounds them. memory: bytes, about, that finding their limits may take.
     """
 
     seconds: float = 60.0
@@ -90,8 +93,9 @@ def minimum(encoding: Encoding, row: Float64[Tensor, " classes"], seconds: float
     width = (high - low).where(high > low, 1.0)
     rows, ends, constant = rows * width, ends - rows @ low, float(cost @ low + row @ encoding.outputs.offset)
     size = rows.abs().amax(1).clamp(min=torch.finfo(rows.dtype).tiny)
+    price = float((cost * width).abs().amax()) or 1.0
     solved = milp(
-        (cost * width).numpy(),
+        (cost * width / price).numpy(),
         integrality=np.repeat([0, 1], [total, integers]),
         bounds=Bounds(np.zeros(len(width)), ((high - low) / width).numpy()),
         constraints=LinearConstraint((rows / size.unsqueeze(1)).numpy(), -np.inf, (ends / size).numpy()),
@@ -101,5 +105,5 @@ def minimum(encoding: Encoding, row: Float64[Tensor, " classes"], seconds: float
     x = None if solved.x is None else (low + width * torch.from_numpy(solved.x).double())[: total - integers]
     if proved is None:
         return Least(-torch.inf, x)
-    slack = TOLERANCE * float((high - low).sum())
-    return Least(float(proved) + constant - slack, x)
+    slack = TOLERANCE * float((high - low).sum()) + DUAL_TOLERANCE * len(width) * price
+    return Least(float(proved) * price + constant - slack, x)
