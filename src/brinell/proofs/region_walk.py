@@ -5,7 +5,7 @@ on no solver.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -33,6 +33,9 @@ BELOW = 1 - 2.0**-30
 
 BEYOND = (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 """How far beyond the boundary, where it is a tie, a witness is sought: as shares of its distance."""
+
+AHEAD = (1e-7, 1e-6, 1e-5, 1e-4)
+"""By how much all that leads has to lead there, where farther along the same line nothing does."""
 
 
 @final
@@ -90,7 +93,7 @@ class RegionWalk(Exact[Graph]):
                 continue
             ways = _ways(model.classes, int(label), None if aim is None else int(aim))
             walked = self._walked(model, one, set, ways, checkpoint)
-            for point in (beyond for found in walked.points for beyond in _beyond(one, found, set)):
+            for point in _candidates(one, walked.found, set):
                 asked[row] += 1
                 if met((ask or model)(point).to(point.device), label, aim):
                     x[row], distance[row] = point[0], float(set.distance(one, point))
@@ -104,7 +107,7 @@ class RegionWalk(Exact[Graph]):
     def _walked(
         self, graph: Graph, x0: Inputs, set: PerturbationSet, ways: list[Leads], checkpoint: Checkpoint
     ) -> "_Walked":
-        found: list[tuple[float, np.ndarray]] = []
+        found: list[_Found] = []
         regions: list[Region] = []
         nearest, end, widest = math.inf, math.inf, set.box.width * x0[0].numel()
         for distance, region in walk(graph, x0, set, checkpoint):
@@ -116,9 +119,21 @@ class RegionWalk(Exact[Graph]):
                 if _plane(region, leads, 0.0, x0, set) < nearest:
                     x, bound = set.nearest_in(x0, *region.within(leads))
                     if bound <= widest and x is not None:
-                        found.append((bound, x))
+                        found.append(_Found(bound, x, region, leads))
                         nearest = min(nearest, bound)
-        return _Walked(regions, [x for _, x in sorted(found, key=lambda pair: pair[0])], min(nearest, end), end, widest)
+        found.sort(key=lambda one: one.bound)
+        return _Walked(regions, found, min(nearest, end), end, widest)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """The point of a region that is nearest among those where all of `leads` are at least zero."""
+
+    bound: float
+    x: np.ndarray
+    region: Region
+    leads: Leads
 
 
 @final
@@ -129,7 +144,7 @@ class _Walked:
     distance in the box is larger, so what is farther does not exist."""
 
     regions: list[Region]
-    points: list[np.ndarray]
+    found: list[_Found]
     nearest: float
     end: float
     widest: float
@@ -168,6 +183,19 @@ def _plane(region: Region, leads: Leads, slack: np.ndarray | float, x0: Inputs, 
     short = -(slopes @ x0.flatten().double().cpu().numpy() + constants)
     far = [set.to_plane(torch.from_numpy(w), float(by)) for w, by in zip(slopes, short, strict=True) if by > 0]
     return max(far, default=0.0) * (1 - 1e-9)
+
+
+def _candidates(x0: Inputs, found: list[_Found], set: PerturbationSet) -> Iterator[Inputs]:
+    """Points to show to the model: each that was found, farther along its line, and where its region leads by more.
+
+    The line to a corner of a region may leave the region there at once.
+    """
+    for one in found:
+        yield from _beyond(x0, one.x, set)
+        for ahead in AHEAD:
+            x, _ = set.nearest_in(x0, *one.region.within(one.leads, -ahead * np.ones(len(one.leads))))
+            if x is not None:
+                yield from _beyond(x0, x, set)[:1]
 
 
 def _beyond(x0: Inputs, point: np.ndarray, set: PerturbationSet) -> list[Inputs]:
