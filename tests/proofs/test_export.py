@@ -293,3 +293,20 @@ def test_an_output_that_is_never_a_number_is_refused() -> None:
     network = graph(build.nodes)
     with pytest.raises(Unsupported, match="never a finite number"):
         _check(network, Bad(lambda x: network(x).float()), torch.rand(1, 2), UNIT)
+
+
+class Cut(nn.Module):
+    """Of its values none is left, and an operator is asked about them."""
+
+    def __init__(self, operator: nn.Module) -> None:
+        super().__init__()
+        self.operator, self.bias = operator, nn.Parameter(torch.tensor([1.0, 0.0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(self.operator(x[:, :0]), torch.zeros(2, 0), self.bias)
+
+
+@pytest.mark.parametrize("operator", [nn.Identity(), nn.ReLU(), nn.GELU(), nn.Softmax(-1)], ids=str)
+def test_values_of_which_none_is_left_are_refused(operator: nn.Module) -> None:
+    with pytest.raises(Unsupported, match="holds nothing"):
+        trace(Cut(operator), torch.rand(1, 4))

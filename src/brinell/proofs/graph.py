@@ -187,11 +187,16 @@ def _cast(operator: Affine | Bend | None, dtype: torch.dtype) -> Affine | Bend |
 
 
 def graph(nodes: Sequence[Node]) -> Graph:
-    """A graph of the nodes that the last one depends on, in their order. For importers."""
+    """A graph of the nodes that the last one depends on, in their order. For importers.
+
+    Raises Unsupported where one of them holds nothing: a slice that left no values has no bounds to take.
+    """
     needed = {len(nodes) - 1}
     for i in range(len(nodes) - 1, 0, -1):
         if i in needed:
             needed.update(nodes[i].inputs)
     kept = sorted(needed | {0})
+    if (none := next((nodes[i].shape for i in kept if 0 in nodes[i].shape), None)) is not None:
+        raise Unsupported(f"a value of shape {none}, which holds nothing")
     place = {old: new for new, old in enumerate(kept)}
     return Graph(tuple(Node(nodes[i].operator, tuple(place[j] for j in nodes[i].inputs), nodes[i].shape) for i in kept))
