@@ -58,6 +58,7 @@ TOO_WEAK = "what is said of votes holds in exact arithmetic"
 _SHORT = 5.0
 """Seconds that the stages before one are taken to have taken, at least: a multiple of less allows nothing."""
 
+
 @final
 @dataclass(frozen=True)
 class Question:
