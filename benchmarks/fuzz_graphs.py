@@ -200,13 +200,24 @@ def _decided(network: Network, rng: random.Random, seed: int, count: Count) -> N
             count.graphs["not to be compared"] += 1
             return
         count.graphs[answer.verdict] += 1
-        beyond = x[y >= limit][:20]  # asked about alone, the model may round them otherwise
-        if answer.verdict == "unsat" and any(float(network.run(one)[0, 0]) >= limit for one in beyond.unsqueeze(1)):
+        if answer.verdict == "unsat" and _reached(network, x[y >= limit][:20], limit):
             count.false.append(f"seed {seed}: unsat beyond {limit:g}, and {float(y.max()):g} is reached")
         if answer.witness is not None:
             inside = (answer.witness.x >= low).all() and (answer.witness.x <= high).all()
             if not inside or Fraction(float(answer.witness.y[0])) < Fraction(limit):
                 count.false.append(f"seed {seed}: sat, by a point that is no witness")
+
+
+def _reached(network: Network, beyond: Tensor, limit: float) -> bool:
+    """Whether one of these inputs refutes a proof in exact arithmetic.
+
+    The model may round an input asked about alone otherwise than among others, and an output that is constant to either
+    side of its value.
+    """
+    exact = network.graph(beyond.reshape(-1, *network.graph.nodes[0].shape))[:, 0]
+    alone = [float(network.run(one)[0, 0]) for one in beyond.unsqueeze(1)]
+    rounded = torch.finfo(network.precision).eps * (1 + abs(limit))
+    return bool((exact > limit + 1e-9 * (1 + abs(limit))).any()) or max(alone, default=-torch.inf) > limit + 8 * rounded
 
 
 def _size(graph: Graph) -> int:
