@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from benchmarks.figure import SHARED, Figure, Skipped, cifar, clock, cnn_a, resnet_2b, right, shared_images, small_cnn
 from benchmarks.networks import shared
 from brinell.proofs import CROWN, IBP, AlphaCROWN, Climb, Graph, Verifier, margins, trace
-from brinell.proofs.operators import Interval
-from brinell.proofs.problem import Problem
-from brinell.proofs.relaxation import relax
-from brinell.proofs.verifier import Spec, nothing
+from brinell.proofs.network.operators import Interval
+from brinell.proofs.query.problem import Problem
+from brinell.proofs.query.verifier import Spec, nothing
+from brinell.proofs.relaxation.network import relax
 from brinell.threat import Box, Linf
 
 STEPS = 20

@@ -40,7 +40,7 @@ from brinell.proofs import (
     margins,
     trace,
 )
-from brinell.proofs.operators import Convolution, Linear, Operator
+from brinell.proofs.network.operators import Convolution, Linear, Operator
 from brinell.threat import L1, L2, Box, Linf, PerturbationSet
 from brinell.types import Inputs, Labels
 

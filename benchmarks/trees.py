@@ -14,7 +14,7 @@ import brinell
 from benchmarks.figure import Figure
 from brinell.evasion import HopSkipJump, RayS
 from brinell.proofs import ExactTrees, forest_of
-from brinell.proofs.forest import cells
+from brinell.proofs.exact.forest import cells
 from brinell.targets import Target
 from brinell.threat import Linf, Threat
 

@@ -14,7 +14,7 @@ from brinell.data import Dataset
 from brinell.errors import CannotRun
 from brinell.evidence import Certificate, Soundness, Witness
 from brinell.proofs import ExactTrees, Forest, forest_of
-from brinell.proofs.forest import Tree
+from brinell.proofs.exact.forest import Tree
 from brinell.threat import LEAST_LIKELY, Access, Box, Linf, Threat
 from brinell.threat.goal import met
 

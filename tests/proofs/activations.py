@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from brinell.proofs import Graph
-from brinell.proofs.aten import RULES
-from brinell.proofs.builder import Builder
-from brinell.proofs.graph import graph
+from brinell.proofs.network.aten import RULES
+from brinell.proofs.network.builder import Builder
+from brinell.proofs.network.graph import graph
 
 aten = torch.ops.aten
 

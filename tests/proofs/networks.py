@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from brinell.proofs import Graph
-from brinell.proofs.builder import Builder, Value
-from brinell.proofs.graph import graph
-from brinell.proofs.operators import (
+from brinell.proofs.network.builder import Builder, Value
+from brinell.proofs.network.graph import graph
+from brinell.proofs.network.operators import (
     GELU,
     Convolution,
     Linear,

@@ -22,11 +22,11 @@ from brinell.proofs import (
     monotone,
     trace,
 )
-from brinell.proofs.aten import RULES
-from brinell.proofs.builder import Builder, Value
-from brinell.proofs.graph import graph
 from brinell.proofs.lipschitz.constants import constants
-from brinell.proofs.operators import Linear
+from brinell.proofs.network.aten import RULES
+from brinell.proofs.network.builder import Builder, Value
+from brinell.proofs.network.graph import graph
+from brinell.proofs.network.operators import Linear
 from brinell.threat import Box, Linf
 from proofs.activations import FEW, WIDE, cases, dense, knots, network, value
 from targets.onnx.files import model, saved, twin

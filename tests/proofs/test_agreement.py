@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from brinell.proofs import BranchAndBound, Case, Climb, Property, linear_regions
-from brinell.proofs.encoding import encode
-from brinell.proofs.inputs import InputSplit
-from brinell.proofs.milp import minimum
-from brinell.proofs.polytopes import Regions
-from brinell.proofs.problem import Problem
-from brinell.proofs.relaxation import relax
-from brinell.proofs.verifier import nothing
-from brinell.proofs.witness import Search
+from brinell.proofs.branching.encoding import encode
+from brinell.proofs.numerics.polytopes import Regions
+from brinell.proofs.property.input_splits import InputSplit
+from brinell.proofs.property.witness import Search
+from brinell.proofs.query.problem import Problem
+from brinell.proofs.query.verifier import nothing
+from brinell.proofs.relaxation.network import relax
+from brinell.proofs.verifiers.milp import minimum
 from brinell.threat import Box, Linf
 from proofs.networks import perceptron
 

@@ -11,11 +11,11 @@ from torch import nn
 import brinell
 from brinell.auditing import Plan, Stage
 from brinell.proofs import CROWN, IBP, MILP, RegionWalk, Verifier, certified, margins, trace
-from brinell.proofs.builder import Builder
-from brinell.proofs.graph import Graph, graph
-from brinell.proofs.operators import Linear
-from brinell.proofs.problem import solve
-from brinell.proofs.verifier import nothing
+from brinell.proofs.network.builder import Builder
+from brinell.proofs.network.graph import Graph, graph
+from brinell.proofs.network.operators import Linear
+from brinell.proofs.query.problem import solve
+from brinell.proofs.query.verifier import nothing
 from brinell.threat import Linf, Threat
 from proofs.networks import UNIT
 from proofs.test_verifier import CASES

@@ -13,7 +13,7 @@ from brinell.errors import out_of_memory
 from brinell.evidence import Soundness
 from brinell.proofs import Answer, Watch, deployed, read_vnnlib
 from brinell.proofs import decide as search
-from brinell.proofs.vnnlib import answer_text
+from brinell.proofs.property.vnnlib import answer_text
 
 
 def decide(

@@ -5,7 +5,7 @@ from typing import final
 
 import torch
 
-from brinell.proofs.operators import Bend, Choices, Interval, Linearised, Neurons, RowChoices, Slope, Values
+from brinell.proofs.network.operators import Bend, Choices, Interval, Linearised, Neurons, RowChoices, Slope, Values
 
 
 @final

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brinell.proofs.lipschitz import norms
-from brinell.proofs.operators import Convolution
+from brinell.proofs.network.operators import Convolution
 from proofs.networks import normal
 
 HOW = st.fixed_dictionaries(

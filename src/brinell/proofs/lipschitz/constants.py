@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from brinell.proofs.graph import Graph
 from brinell.proofs.lipschitz import norms
 from brinell.proofs.lipschitz.gains import absolute, gain, spread
-from brinell.proofs.operators import Affine, Coefficients, Convolution, Linear, Scale, Values
-from brinell.proofs.rounding import share
-from brinell.proofs.substitution import substitute, written
+from brinell.proofs.network.graph import Graph
+from brinell.proofs.network.operators import Affine, Coefficients, Convolution, Linear, Scale, Values
+from brinell.proofs.numerics.rounding import share
+from brinell.proofs.query.substitution import substitute, written
 
 SMALL = 2**22
 """Values of a matrix that is written out, to take a chain of affine operators as the one that they are."""

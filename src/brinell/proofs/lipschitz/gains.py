@@ -8,9 +8,9 @@ from functools import singledispatch
 import torch
 from torch.nn import functional
 
-from brinell.proofs.graph import Unsupported
 from brinell.proofs.lipschitz import norms
-from brinell.proofs.operators import (
+from brinell.proofs.network.graph import Unsupported
+from brinell.proofs.network.operators import (
     ELU,
     GELU,
     Affine,

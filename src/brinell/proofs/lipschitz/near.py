@@ -4,13 +4,13 @@ from math import inf
 
 import torch
 
-from brinell.proofs.graph import Graph, Unsupported
 from brinell.proofs.lipschitz import norms
 from brinell.proofs.lipschitz.constants import Constants, constants
-from brinell.proofs.operators import Interval
-from brinell.proofs.problem import Problem
-from brinell.proofs.rounding import share
-from brinell.proofs.verifier import Margins
+from brinell.proofs.network.graph import Graph, Unsupported
+from brinell.proofs.network.operators import Interval
+from brinell.proofs.numerics.rounding import share
+from brinell.proofs.query.problem import Problem
+from brinell.proofs.query.verifier import Margins
 from brinell.threat.sets import over_features
 
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from brinell.proofs.operators import Convolution
+from brinell.proofs.network.operators import Convolution
 
 UNIT = torch.finfo(torch.float64).eps / 2
 """What one rounding takes or adds, as a share."""

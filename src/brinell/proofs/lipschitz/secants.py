@@ -17,14 +17,24 @@ from typing import final
 import torch
 from torch.nn import functional
 
-from brinell.proofs.graph import Unsupported
 from brinell.proofs.lipschitz.constants import Constants
 from brinell.proofs.lipschitz.gains import slopes
 from brinell.proofs.lipschitz.near import fall, held, known
-from brinell.proofs.operators import Affine, Bend, Coefficients, Curve, Interval, MaxPool, ReLU, Values, magnitude
-from brinell.proofs.problem import Problem
-from brinell.proofs.rounding import share
-from brinell.proofs.verifier import Margins
+from brinell.proofs.network.graph import Unsupported
+from brinell.proofs.network.operators import (
+    Affine,
+    Bend,
+    Coefficients,
+    Curve,
+    Interval,
+    MaxPool,
+    ReLU,
+    Values,
+    magnitude,
+)
+from brinell.proofs.numerics.rounding import share
+from brinell.proofs.query.problem import Problem
+from brinell.proofs.query.verifier import Margins
 from brinell.threat.sets import over_features
 
 

@@ -1,0 +1,1 @@
+"""Branch and bound: subproblems, how they are split, leaves as linear programmes."""

@@ -1,0 +1,1 @@
+"""The nearest adversarial input, exactly: of trees and of networks of ReLUs."""

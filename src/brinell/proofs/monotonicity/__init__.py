@@ -1,0 +1,1 @@
+"""Whether a score may fall where a feature rises."""

@@ -1,0 +1,1 @@
+"""Rounding error, polytopes and small linear programmes."""

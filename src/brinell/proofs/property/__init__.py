@@ -1,0 +1,1 @@
+"""Properties decided: a witness or a proof."""

@@ -1,0 +1,183 @@
+"""The search for an input that violates a property: what is found on the graph is shown to the model as it runs."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from brinell.proofs.network.graph import Graph
+from brinell.proofs.numerics.simplex import Forms, excess
+from brinell.proofs.property.property import Property
+
+Run = Callable[[Float64[Tensor, "rows inputs"]], Float64[Tensor, "rows outputs"]]
+"""The model as it is deployed, on rows of inputs that its own precision can hold; all in flat order."""
+
+_AT_ONCE = 256
+"""Points that the model is run on at once."""
+
+_SHOWN = 4
+"""Points replayed of those that violate the property on the graph: the worst ones."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Witness:
+    """An input in the box of a case, and the outputs of the model there, which satisfy all rows of the case."""
+
+    x: Float64[Tensor, " inputs"]
+    y: Float64[Tensor, " outputs"]
+
+
+@final
+class Search:
+    """margins: the graph of `property.margins`, with the outputs that each case looks at. precision: of the inputs."""
+
+    def __init__(
+        self,
+        goal: Property,
+        margins: Graph,
+        places: tuple[Int64[Tensor, " rows"], ...],
+        run: Run,
+        precision: torch.dtype,
+    ) -> None:
+        self.property = goal
+        self._run = run
+        self._ask(margins, places)
+        limits = [case.inputs(precision) for case in goal.cases]
+        self.low, self.high, there = (torch.stack(ends) for ends in zip(*limits, strict=True))
+        self.possible = there.all(1)
+        self.precision = precision
+
+    def proving(self, margins: Graph, places: tuple[Int64[Tensor, " rows"], ...]) -> "Search":
+        """The same search, by the margins of a property that demands more."""
+        other = copy.copy(self)
+        other._ask(margins, places)
+        return other
+
+    def _ask(self, margins: Graph, places: tuple[Int64[Tensor, " rows"], ...]) -> None:
+        self.graph = margins
+        most = max(map(len, places))
+        # A case with fewer rows names its first again.
+        self.rows = torch.stack([torch.cat((p, p[:1].expand(most - len(p)))) for p in places])
+
+    def worst(self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"]) -> Float64[Tensor, " points"]:
+        """The largest margin among a case's rows: not positive where the point violates the property."""
+        margins = self.graph(x.reshape(len(x), *self.graph.nodes[0].shape))
+        return margins.gather(1, self.rows[case]).amax(1)
+
+    def look(self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"]) -> Witness | None:
+        """A witness among points near the case's box, moved into it, if the model itself agrees."""
+        x = self._held(x, case)
+        margin = self.worst(x, case)
+        for i in margin.argsort()[:_SHOWN].tolist():
+            if not margin[i] <= 1e-4 * (1 + margin[i].abs()):
+                break
+            if (found := self._witness(x[i : i + 1], int(case[i]))) is not None:
+                return found
+        return None
+
+    def show(self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"]) -> Witness | None:
+        """A witness among the points, whatever the graph says of them: rounding may part the model from it."""
+        x = self._held(x, case)
+        for part in torch.arange(len(x)).split(_AT_ONCE):
+            y = self._run(x[part])
+            for place in case[part].unique().tolist():
+                own, said = (case[part] == place).nonzero().squeeze(1), self.property.cases[place]
+                met = y[own].isfinite().all(1) & (y[own] @ said.weights.T + said.offsets <= 0).all(1)
+                for i in part[own[met]].tolist():
+                    found = self._witness(x[i : i + 1], place)
+                    if found is not None:
+                        return found
+        return None
+
+    def _witness(self, x: Float64[Tensor, "1 inputs"], case: int) -> Witness | None:
+        """The point, if the model violates the property there when it is asked about it alone."""
+        low, high = self.low[case], self.high[case]
+        if not (self.possible[case] and (x >= low).all() and (x <= high).all()):
+            return None
+        y = self._run(x)[0]
+        return Witness(x[0], y) if self.property.cases[case].violated(y) else None
+
+    def descend(
+        self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"], steps: int, first: float = 0.25
+    ) -> Float64[Tensor, "points inputs"]:
+        """The best points of a descent on the worst margin, by signs; steps of `first` widths, down to a hundredth."""
+        low, high = self.low[case], self.high[case]
+        best, least = x, torch.full((len(x),), torch.inf, dtype=torch.float64)
+        for taken in range(steps + 1):
+            x = x.detach().requires_grad_()
+            with torch.enable_grad():
+                margin = self.worst(x, case)
+                (slope,) = torch.autograd.grad(margin.sum(), x)
+            better = margin.detach() < least
+            best = torch.where(better.unsqueeze(1), x.detach(), best)
+            least = torch.where(better, margin.detach(), least)
+            step = first * 0.01 ** (taken / max(1, steps))
+            x = (x.detach() - step * (high - low) * slope.sign()).clamp(low, high)
+        return best
+
+    def solve(
+        self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"], steps: int, first: float = 0.25
+    ) -> Float64[Tensor, "points inputs"]:
+        """Where steps by linear programmes lead that lower the worst margin: rows are taken to be linear nearby.
+
+        So it goes down also between rows that pull in different directions, where signs of a slope go to and fro.
+        first: how far nearby is at first, in widths of the box; then half as far after a step that lowers nothing, and
+        half as far again after one that does.
+        """
+        low, high = self.low[case], self.high[case]
+        reach, now = (high - low) * first, self.worst(x, case)
+        for _ in range(steps):
+            rows = self._linear(x, case)
+            _, _, tried = excess(rows, torch.maximum(low, x - reach), torch.minimum(high, x + reach))
+            margin = self.worst(tried, case)
+            lower = margin < now
+            x, now = torch.where(lower.unsqueeze(1), tried, x), torch.where(lower, margin, now)
+            reach = torch.where(lower.unsqueeze(1), 1.5 * reach, reach / 2)
+        return x
+
+    def _linear(self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"]) -> Forms:
+        """The rows of each point's case, as they are around the point."""
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            rows = self.graph(x.reshape(len(x), *self.graph.nodes[0].shape)).gather(1, self.rows[case])
+            slopes = [torch.autograd.grad(row.sum(), x, retain_graph=True)[0] for row in rows.unbind(1)]
+        slope = torch.stack(slopes, 1)
+        return Forms(slope, rows.detach() - (slope @ x.detach().unsqueeze(2)).squeeze(2))
+
+    def diversify(
+        self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"], steps: int, rng: torch.Generator
+    ) -> Float64[Tensor, "points inputs"]:
+        """Points whose margins have moved far, each in a random direction of all margins: starts in other valleys.
+
+        Output diversified initialisation (Tashiro et al. 2020, arXiv:2003.06878, section 3), by signs, a quarter of
+        the box a step.
+        """
+        low, high = self.low[case], self.high[case]
+        direction = torch.randn(len(x), self.graph.classes, generator=rng, dtype=torch.float64)
+        for _ in range(steps):
+            x = x.detach().requires_grad_()
+            with torch.enable_grad():
+                aim = (self.graph(x.reshape(len(x), *self.graph.nodes[0].shape)) * direction).sum()
+                (slope,) = torch.autograd.grad(aim, x)
+            x = (x.detach() + (high - low) / 4 * slope.sign()).clamp(low, high)
+        return x
+
+    def scatter(
+        self, points: int, rng: torch.Generator, edges: bool = False
+    ) -> tuple[Float64[Tensor, "points inputs"], Int64[Tensor, " points"]]:
+        """As many random points of each case's box, the first its centre. edges: half of all values are limits."""
+        case = torch.arange(len(self.low)).repeat_interleave(points)
+        share = torch.rand(len(case), self.low.shape[1], generator=rng, dtype=torch.float64)
+        if edges:
+            share = (2 * share - 0.5).clamp(0, 1)
+        share[::points] = 0.5
+        return self.low[case] + share * (self.high[case] - self.low[case]), case
+
+    def _held(self, x: Tensor, case: Tensor) -> Tensor:
+        """As the model holds them; those of a box with a number of that precision stay inside."""
+        return x.to(self.precision).double().clamp(self.low[case], self.high[case])

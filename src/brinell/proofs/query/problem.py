@@ -1,0 +1,156 @@
+"""A question put to a verifier, made ready: float64, on the CPU, in chunks that fit the memory."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from brinell.errors import UsageError
+from brinell.proofs.network.graph import Graph
+from brinell.proofs.network.operators import Constants, Interval, Windows
+from brinell.proofs.numerics.simplex import Forms, least
+from brinell.proofs.query.substitution import Functional, written
+from brinell.proofs.query.verifier import Checkpoint, Margins, Spec
+from brinell.threat import Box, PerturbationSet
+from brinell.threat.sets import least_over_box
+from brinell.types import Inputs
+
+_COPIES = 6
+"""Tensors the size of the widest functional that are alive at one time during a substitution."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """The examples of one chunk. memory: bytes that functionals may take at one time, about.
+
+    part: a box within the set, one an example, that alone is asked about; None is the whole set. never: of that box,
+    only where none of these forms of its inputs, in flat order, is positive.
+    """
+
+    graph: Graph
+    x0: Float[Tensor, " batch *shape"]
+    set: PerturbationSet
+    spec: Float[Tensor, " batch rows classes"]
+    memory: int
+    checkpoint: Checkpoint
+    part: Interval | None = None
+    never: Forms | None = None
+
+    def least(self, a: Functional) -> Constants:
+        """A lower bound on <a, x> over the inputs allowed, or over their hull where that is as good and cheaper."""
+        if self.never is not None:
+            slopes = written(a).flatten(2)
+            asked = Forms(slopes, slopes.new_zeros(slopes.shape[:2]))
+            return least(asked, self.never, *(end.flatten(1) for end in self.hull))
+        return least_over_box(*self.hull, written(a)) if self.is_box else self.set.minimum(self.x0, written(a))
+
+    def least_ahead(self, a: Functional) -> Constants:
+        """The same of the node at the front, up to rounding."""
+        return _least(self.front[1], a) if self.is_box and self.never is None else self.least(a)
+
+    @cached_property
+    def front(self) -> tuple[int, Interval]:
+        """(the last node where what is allowed is a box still, that box): bounds need go no further back.
+
+        The input and its hull where it is no box there.
+        """
+        box = self.hull
+        if not self.is_box or self.never is not None:
+            return 0, box
+        for i in range(1, self.graph.front + 1):
+            box = self.graph.operator(i).interval(box)
+        return self.graph.front, box
+
+    @cached_property
+    def hull(self) -> Interval:
+        """The lowest and the highest value of each input."""
+        return self.set.hull(self.x0) if self.part is None else self.part
+
+    @cached_property
+    def is_box(self) -> bool:
+        """Whether the set is its own hull, or looks like it: then intervals lose nothing at the first layer."""
+        if self.part is not None or self.set.rectangular:
+            return True
+        ones = torch.ones_like(self.x0).unsqueeze(1)
+        body = self.set.minimum(self.x0, ones)
+        return bool(torch.allclose(body, least_over_box(*self.hull, ones), rtol=1e-9, equal_nan=True))
+
+    def rows(self, width: int) -> int:
+        """How many functionals of `width` values an example may be carried at one time."""
+        return max(1, self.memory // (self.x0.element_size() * _COPIES * width * max(1, len(self.x0))))
+
+    def asking(self, spec: Float[Tensor, " batch rows classes"]) -> "Problem":
+        """Another question of the same examples."""
+        return replace(self, spec=spec)
+
+    def cast(self, dtype: torch.dtype) -> "Problem":
+        """The same question in this precision: `rounding` says what that is worth."""
+        if dtype is self.x0.dtype:
+            return self
+        part = None if self.part is None else (self.part[0].to(dtype), self.part[1].to(dtype))
+        return replace(self, graph=self.graph.cast(dtype), x0=self.x0.to(dtype), spec=self.spec.to(dtype), part=part)
+
+    def only(self, chosen: Tensor) -> "Problem":
+        """The same question of some of the examples."""
+        part = (self.hull[0][chosen], self.hull[1][chosen]) if self.is_box else None
+        never = None if self.never is None else self.never.only(chosen)
+        return replace(self, x0=self.x0[chosen], spec=self.spec[chosen], part=part, never=never)
+
+
+def solve(
+    solver: Callable[[Problem], Margins],
+    graph: Graph,
+    x0: Inputs,
+    set: PerturbationSet,
+    spec: Spec,
+    memory: int,
+    checkpoint: Checkpoint,
+) -> Margins:
+    """The solver's bounds, chunk after chunk; -inf wherever they are not finite."""
+    if x0.shape[1:] != graph.nodes[0].shape:
+        raise UsageError(f"an example has shape {tuple(x0.shape[1:])}; the graph was traced for {graph.nodes[0].shape}")
+    if spec.shape[0] != len(x0) or spec.shape[2] != graph.classes:
+        raise UsageError(
+            f"spec has shape {tuple(spec.shape)}; it must be (examples, rows, classes): "
+            f"({len(x0)}, rows, {graph.classes})"
+        )
+    region = set.within(_as_held(set.box, x0))
+    x0_cpu, spec_cpu = x0.to("cpu", torch.float64), spec.to("cpu", torch.float64)
+    bounds = torch.full(spec.shape[:2], -torch.inf, dtype=torch.float64)
+    for part in _chunks(len(x0), max(1, memory // (8 * _COPIES * graph.width * spec.shape[1]))):
+        checkpoint()
+        bounds[part] = solver(Problem(graph, x0_cpu[part], region, spec_cpu[part], memory, checkpoint))
+    return bounds.where(bounds.isfinite(), -torch.inf).to(x0.device)
+
+
+def sound(intervals: list[Interval], bounds: Margins) -> Margins:
+    """-inf for an example with an interval that is crossed or not a number: it proves nothing."""
+    kept = torch.ones(len(bounds), dtype=torch.bool)
+    for low, high in intervals:
+        kept &= (low <= high).flatten(1).all(1)
+    return bounds.where(kept.unsqueeze(1), -torch.inf)
+
+
+def _least(box: Interval, a: Functional) -> Constants:
+    """min <a, x> over the box: at its centre, less the half-widths. It takes half the time of its two ends."""
+    centre, half = ((box[1] + sign * box[0]).unsqueeze(1) / 2 for sign in (1, -1))
+    if isinstance(a, Windows):
+        return a.on(centre) - a.of(a.values.abs()).on(half)
+    rows = a.flatten(2)
+    return (rows @ centre.flatten(2).mT - rows.abs() @ half.flatten(2).mT).squeeze(2)
+
+
+def _as_held(box: Box, x0: Inputs) -> Box:
+    """The box in the numbers that inputs of x0's precision can hold, which is what its limits mean."""
+    low, high = (limit.double().flatten().tolist() for limit in box.limits(x0))
+    return Box.of((low if len(low) > 1 else low[0], high if len(high) > 1 else high[0]))
+
+
+def _chunks(total: int, size: int) -> Iterator[slice]:
+    for start in range(0, total, size):
+        yield slice(start, min(start + size, total))

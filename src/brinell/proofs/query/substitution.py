@@ -1,0 +1,65 @@
+"""Backward substitution: a linear functional of one node, rewritten as one of the nodes it depends on."""
+
+import math
+from collections.abc import Mapping
+
+from brinell.proofs.network.graph import Graph
+from brinell.proofs.network.operators import Coefficients, Constants, Linearised, Local, Windows, is_small
+
+Functional = Coefficients | Windows
+
+
+def substitute(
+    graph: Graph, node: int, a: Functional, pieces: Mapping[int, Linearised], front: int = 0
+) -> tuple[dict[int, Functional], Constants]:
+    """(a_i for each node i that has no piece, c) with <a, node> >= the sum of <a_i, node i> + c.
+
+    front: nodes up to there are not looked through.
+
+    Each node is rewritten once, after all that depend on it: what its readers send is added up first
+    (Xu et al. 2020, arXiv:2002.12920, algorithm 1).
+    """
+    held: dict[int, Functional] = {node: a}
+    constant: Constants = (a.values if isinstance(a, Windows) else a).new_zeros(1, 1)
+    for i in range(node, front, -1):
+        if i not in held or i not in pieces:
+            continue
+        parts, offset = _step(pieces[i], held.pop(i))
+        constant = constant + offset
+        for parent, part in zip(graph.nodes[i].inputs, parts, strict=True):
+            held[parent] = _sum(held[parent], part) if parent in held else part
+    return held, constant
+
+
+def widest(graph: Graph, node: int, pieces: Mapping[int, Linearised]) -> int:
+    """How many values a functional of one neuron of `node` grows to, at most, on its way back to the input."""
+    shape = graph.nodes[node].shape
+    sizes: dict[int, tuple[int, int] | None] = {node: (1, 1) if len(shape) == 3 else None}  # None: written out
+    most = 0
+    for i in range(node, -1, -1):
+        if i not in sizes:
+            continue
+        size, shape, piece = sizes[i], graph.nodes[i].shape, pieces.get(i)
+        most = max(most, math.prod(shape if size is None else (shape[0], *size)))
+        back = None
+        if size is not None and isinstance(piece, Local) and is_small(size, shape[1:]):
+            back = piece.reach(size)
+        for parent in graph.nodes[i].inputs:
+            known = sizes.get(parent, back)
+            sizes[parent] = (max(known[0], back[0]), max(known[1], back[1])) if known and back else None
+    return most
+
+
+def _step(piece: Linearised, a: Functional) -> tuple[tuple[Functional, ...], Constants]:
+    if isinstance(a, Windows) and isinstance(piece, Local) and a.small():
+        return piece.backward_windows(a)
+    return piece.backward(written(a))
+
+
+def _sum(a: Functional, b: Functional) -> Functional:
+    return a.plus(b) if isinstance(a, Windows) and isinstance(b, Windows) else written(a) + written(b)
+
+
+def written(a: Functional) -> Coefficients:
+    """Every coefficient."""
+    return a.dense() if isinstance(a, Windows) else a

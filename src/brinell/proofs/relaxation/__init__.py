@@ -1,0 +1,1 @@
+"""Linear relaxations of a whole network, and their optimisation."""

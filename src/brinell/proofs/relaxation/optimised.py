@@ -1,0 +1,254 @@
+"""What a linear bound leaves open, and gradient ascent on it: every choice is sound, so it may stop at any step.
+
+Slopes: Xu et al. 2021 (alpha-CROWN), arXiv:2011.13824. Multipliers of split neurons: Wang et al. 2021
+(beta-CROWN), arXiv:2103.06624.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import final
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from brinell.proofs.network.graph import Graph
+from brinell.proofs.network.operators import (
+    Bend,
+    Coefficients,
+    Constants,
+    Interval,
+    Linearised,
+    ReLU,
+    RowChoices,
+    Values,
+    magnitude,
+)
+from brinell.proofs.numerics.rounding import Precision, check_precision, share, trusted
+from brinell.proofs.query.problem import Problem
+from brinell.proofs.query.verifier import Margins
+from brinell.proofs.relaxation.ascent import Parameter, rise
+from brinell.proofs.relaxation.network import bound
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Climb:
+    """Adam's settings. steps: gradient evaluations. patience: after so many of them an example is given up whose
+    bounds, rising twice as fast as they did, would still not be positive at the end; None gives up none.
+
+    slope_rate: length of the first step of a slope, which is in [0, 1]. multiplier_rate: the same of a multiplier,
+    in the units of a score by a neuron. Both fall by `decay` a step. precision: of the climb; the bound of where it
+    led is computed in float64 whatever it was.
+    """
+
+    steps: int
+    slope_rate: float = 0.25
+    multiplier_rate: float = 0.1
+    decay: float = 0.98
+    patience: int | None = None
+    precision: Precision = "float64"
+
+    def __post_init__(self) -> None:
+        check_precision(self.precision)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Hold:
+    """Neurons held on one side of zero. side: 1 where at or above, -1 where at or below, 0 where free.
+
+    multipliers: the price of each, >= 0, for each row.
+    """
+
+    side: Values
+    multipliers: Float[Tensor, " batch rows ..."]
+
+    def only(self, chosen: Tensor) -> "Hold":
+        """Some of the examples."""
+        return Hold(self.side[chosen], self.multipliers[chosen])
+
+    def plus(self, other: "Hold") -> "Hold":
+        """The examples of both."""
+        return Hold(torch.cat((self.side, other.side)), torch.cat((self.multipliers, other.multipliers)))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Bent:
+    """The state of one bend: the limits of its input, the choice of its lower bound, and what is held, if anything."""
+
+    low: Values
+    high: Values
+    slopes: RowChoices
+    hold: Hold | None = None
+
+    def piece(self, operator: Bend) -> Linearised:
+        """The linear bound in this state."""
+        piece = operator.relax(self.low, self.high, self.slopes)
+        return piece if self.hold is None else Held(piece, self.hold.side.unsqueeze(1) * self.hold.multipliers)
+
+    def only(self, chosen: Tensor) -> "Bent":
+        """The state of some of the examples."""
+        hold = None if self.hold is None else self.hold.only(chosen)
+        return Bent(self.low[chosen], self.high[chosen], self.slopes[chosen], hold)
+
+    def cast(self, dtype: torch.dtype) -> "Bent":
+        """The same in this precision."""
+        hold = None
+        if self.hold is not None:
+            hold = Hold(self.hold.side.to(dtype), self.hold.multipliers.to(dtype))
+        return Bent(self.low.to(dtype), self.high.to(dtype), self.slopes.to(dtype), hold)
+
+    def where(self, examples: Tensor, rows: Tensor, other: "Bent") -> "Bent":
+        """The slopes and multipliers of the other in these rows of these examples, which are all that it has."""
+        chosen = rows.any(1).nonzero().squeeze(1)
+        examples, rows = examples[chosen], rows[chosen]
+        slopes = _moved(self.slopes, examples, rows, other.slopes[chosen])
+        if self.hold is None or other.hold is None:
+            return replace(self, slopes=slopes)
+        multipliers = _moved(self.hold.multipliers, examples, rows, other.hold.multipliers[chosen])
+        return replace(self, slopes=slopes, hold=replace(self.hold, multipliers=multipliers))
+
+    def plus(self, other: "Bent") -> "Bent":
+        """The states of the examples of both."""
+        low, high = torch.cat((self.low, other.low)), torch.cat((self.high, other.high))
+        hold = None if self.hold is None or other.hold is None else self.hold.plus(other.hold)
+        return Bent(low, high, torch.cat((self.slopes, other.slopes)), hold)
+
+
+State = dict[int, Bent]
+"""One entry a bend, by its place in the graph."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Held(Linearised):
+    """A bend whose input z is held: multiplier * side * z is never negative there, so it may be taken off.
+
+    What remains is a lower bound for every multiplier >= 0 (Wang et al. 2021, theorem 3.1).
+    """
+
+    piece: Linearised
+    push: Coefficients
+
+    def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
+        (back,), constant = self.piece.backward(a)
+        return (back - self.push,), constant
+
+
+def first(graph: Graph, intervals: list[Interval], rows: int) -> State:
+    """Nothing held, and CROWN's slopes: the same for each of `rows` rows, but free to part."""
+    state: State = {}
+    for i in graph.bends:
+        low, high = intervals[graph.nodes[i].inputs[0]]
+        slopes = graph.bend(i).choices(low, high, "adaptive").unsqueeze(1)
+        state[i] = Bent(low, high, slopes.repeat_interleave(rows, 1))
+    return state
+
+
+def holding(graph: Graph, state: State) -> State:
+    """The same, ready to hold neurons of ReLUs: none is held yet."""
+    return {
+        i: replace(bent, hold=Hold(torch.zeros_like(bent.low), torch.zeros_like(bent.low).unsqueeze(1)))
+        if isinstance(graph.bend(i), ReLU)
+        else bent
+        for i, bent in state.items()
+    }
+
+
+def pieces(graph: Graph, state: State) -> dict[int, Linearised]:
+    """The linear bounds of all nodes."""
+    return {**graph.affine, **{i: bent.piece(graph.bend(i)) for i, bent in state.items()}}
+
+
+def ascend(
+    problem: Problem, state: State, climb: Climb, errors: Mapping[int, Values] | None = None
+) -> tuple[Margins, Int64[Tensor, " left"], State]:
+    """(the best bound of each row, the examples with a row that is not positive, their state there).
+
+    An example that was given up is not among those left. errors: of functionals of the nodes that bends read
+    (`rounding.at_nodes`). With them, what the rounding of prices may take is taken off; that of slopes is left in.
+    """
+    reached, left, top = _climbed(problem.cast(trusted(climb.precision)), state, climb)
+    bounds = reached
+    if climb.precision != "float64":
+        bounds = bound(problem, problem.graph.output, problem.spec, pieces(problem.graph, top))
+    if errors is not None:
+        bounds = bounds - owed(problem.graph, top, errors)
+    going = torch.zeros(len(bounds), dtype=torch.bool).index_fill(0, left, True)
+    left = ((going | (reached > 0).all(1)) & ~(bounds > 0).all(1)).nonzero().squeeze(1)
+    return bounds, left, {i: bent.only(left) for i, bent in top.items()}
+
+
+def owed(graph: Graph, state: State, errors: Mapping[int, Values]) -> Constants:
+    """How far the prices of a state may carry a bound by their rounding, beyond what `shortfall` holds.
+
+    A price is one more coefficient before its neuron, and is substituted back like any other.
+    """
+    lost: Constants = torch.zeros(1, 1, dtype=torch.float64)
+    for i, bent in state.items():
+        if bent.hold is not None:
+            added = share(8, torch.float64) * magnitude((bent.low, bent.high))
+            off = bent.hold.side.abs() * (errors[graph.nodes[i].inputs[0]] + added)
+            lost = lost + (bent.hold.multipliers.double() * off.unsqueeze(1)).flatten(2).sum(2)
+    return lost * (1 + 2 * len(graph.bends))  # as `shortfall` has it
+
+
+def _climbed(problem: Problem, state: State, climb: Climb) -> tuple[Margins, Int64[Tensor, " left"], State]:
+    """(the best bound of each row, the examples left, the state of all where each row was best), as precise as the
+    problem is.
+    """
+    bounds = torch.full(problem.spec.shape[:2], -torch.inf, dtype=torch.float64)
+    left, top = torch.arange(len(bounds)), state
+    state = {i: bent.cast(problem.spec.dtype) for i, bent in state.items()}
+    slopes = {i: Parameter(bent.slopes, 1.0, climb.slope_rate) for i, bent in state.items()}
+    multipliers = {
+        i: Parameter(bent.hold.multipliers, torch.inf, climb.multiplier_rate)
+        for i, bent in state.items()
+        if bent.hold is not None
+    }
+    parameters = [*slopes.values(), *multipliers.values()]
+    for taken in range(climb.steps + 1):
+        problem.checkpoint()
+        state = {i: _at(bent, slopes[i], multipliers.get(i)) for i, bent in state.items()}
+        with torch.enable_grad():
+            now = bound(problem, problem.graph.output, problem.spec, pieces(problem.graph, state))
+            better = now.detach() > bounds[left]
+            bounds[left] = torch.where(better, now.detach().double(), bounds[left])
+            unproved = bounds[left] <= 0
+            aim = now.where(unproved, 0.0).sum()
+        if taken == 0:
+            start = bounds.clone()
+        else:
+            top = {i: bent.where(left, better, state[i]) for i, bent in top.items()}
+        if taken < climb.steps and aim.requires_grad:
+            gradients = torch.autograd.grad(aim, [p.values for p in parameters], allow_unused=True)
+            rise(parameters, gradients, taken, climb.decay)
+        staying = unproved.any(1)
+        if taken and taken == climb.patience:
+            rise_a_step = (bounds[left] - start[left]) / taken
+            staying &= (bounds[left] + 2 * (climb.steps - taken) * rise_a_step > 0).all(1)
+        staying = staying.nonzero().squeeze(1)
+        if len(staying) < len(left):
+            left, problem = left[staying], problem.only(staying)
+            state = {i: bent.only(staying) for i, bent in state.items()}
+            for parameter in parameters:
+                parameter.only(staying)
+        if not len(left):
+            break
+    return bounds, left, top
+
+
+def _at(bent: Bent, slopes: Parameter, multipliers: Parameter | None) -> Bent:
+    """The state at the parameters' values, ready to be differentiated by them."""
+    slopes.values = slopes.values.detach().requires_grad_()
+    if bent.hold is None or multipliers is None:
+        return replace(bent, slopes=slopes.values)
+    multipliers.values = multipliers.values.detach().requires_grad_()
+    return replace(bent, slopes=slopes.values, hold=replace(bent.hold, multipliers=multipliers.values))
+
+
+def _moved(values: Tensor, examples: Tensor, rows: Tensor, others: Tensor) -> Tensor:
+    rows = rows.reshape(*rows.shape, *(1,) * (values.dim() - 2))
+    return values.index_copy(0, examples, torch.where(rows, others.detach().to(values.dtype), values[examples]))
