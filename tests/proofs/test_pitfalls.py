@@ -18,7 +18,7 @@ from brinell.proofs.query.problem import solve
 from brinell.proofs.query.verifier import nothing
 from brinell.threat import Linf, Threat
 from proofs.networks import UNIT
-from proofs.test_verifier import CASES
+from proofs.query.test_verifier import CASES
 
 VERIFIERS = pytest.mark.parametrize("verifier", [*CASES.values(), MILP()], ids=[*CASES, "milp"])
 SPEC = margins(torch.tensor([0]), 2)

@@ -15,7 +15,7 @@ from brinell.proofs.relaxation.network import relax
 from brinell.proofs.verifiers.milp import minimum
 from brinell.threat import Linf
 from proofs.networks import UNIT, examples, perceptron, residual
-from proofs.test_branch import exact
+from proofs.verifiers.test_beta_crown import exact
 
 
 def encoded(net, x0, set):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from brinell.errors import CannotRun
 from brinell.proofs import deployed, parse_vnnlib, read_vnnlib
 
-SHARED = Path(os.environ.get("BRINELL_SHARED", Path(__file__).parents[2].parent / "shared"))
+SHARED = Path(os.environ.get("BRINELL_SHARED", Path(__file__).parents[3].parent / "shared"))
 INSTANCES = SHARED / "data" / "vnncomp"
 
 INPUTS, OUTPUTS = 2, 3

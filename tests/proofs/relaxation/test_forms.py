@@ -14,7 +14,7 @@ from brinell.proofs.query.verifier import Verifier
 from brinell.proofs.relaxation.forms import lost
 from brinell.threat import Box, Linf
 from proofs.networks import normal
-from proofs.test_arithmetic import VERIFIERS
+from proofs.relaxation.test_arithmetic import VERIFIERS
 
 HALF = 2.0**-4
 FAR = Box(-1e3, 1e3)

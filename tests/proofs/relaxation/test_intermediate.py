@@ -16,7 +16,7 @@ from brinell.proofs.relaxation.network import relax
 from brinell.proofs.relaxation.optimised import ascend, first, holding
 from brinell.threat import Linf
 from proofs.networks import UNIT, examples, inside, perceptron, residual
-from proofs.test_branch import exact
+from proofs.verifiers.test_beta_crown import exact
 
 
 def asked(net, set, seed):
