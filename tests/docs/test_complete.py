@@ -34,6 +34,14 @@ def test_links_within_the_project_lead_somewhere(page: Path) -> None:
             assert (page.parent / link).exists(), f"{page.name} links to {link}"
 
 
+def test_the_files_that_a_page_names_are_there() -> None:
+    named = re.findall(r"`([a-z_0-9]+(?:/[a-z_0-9]+)+(?:\.py)?)`", (ROOT / "docs/papers.md").read_text())
+    assert len(named) > 30
+    assert [name for name in named if not (ROOT / "src/brinell" / name).exists()] == []
+    folders = {path.parent.name for path in (ROOT / "src/brinell/proofs").glob("*/__init__.py")}
+    assert folders == {name.split("/")[1] for name in named if name.startswith("proofs/")}
+
+
 def test_the_tables_of_the_site_hold_every_row() -> None:
     made = tables.on_page_markdown("".join(f"<!-- table: {name} -->\n" for name in tables.TABLES))
     assert "<!--" not in made
