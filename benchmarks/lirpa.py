@@ -76,7 +76,7 @@ def _compared(name: str, net: nn.Module, x: Tensor, y: Tensor, radius: float) ->
         return lambda: verifier(graph, x, set, spec)
 
     climb = Climb(steps=STEPS, slope_rate=_RATE)
-    climbing, inside = AlphaCROWN(climb=climb), [limits[i] for i in sorted(graph.bent)]
+    climbing, inside = AlphaCROWN(climb=climb), [limits[i] for i in sorted(graph.pre_activations)]
     whole = AlphaCROWN(climb=climb, inside=climb)
     figures = [
         *(_passes(name, net, graph, x, spec, set, images) for images in _MANY),

@@ -36,9 +36,9 @@ from brinell.proofs import (
     LocalLipschitz,
     Verifier,
     Zonotope,
-    graded,
     margins,
     trace,
+    with_soundness,
 )
 from brinell.proofs.network.operators import Convolution, Linear, Operator
 from brinell.threat import L1, L2, Box, Linf, PerturbationSet
@@ -132,7 +132,7 @@ def _hunted(case: Case, name: str) -> dict[str, int]:
                 break
             set, spec = case.set.resized(share * case.set.radius), margins(y[open_], graph.classes)
             bounds = verifier(graph, x[open_], set, spec)
-            grades = graded(verifier, graph, x[open_], set, spec, bounds)
+            grades = with_soundness(verifier, graph, x[open_], set, spec, bounds)
             regions += [(set, int(open_[i]), bound, level) for i, (bound, level) in enumerate(grades) if bound > 0]
             open_ = open_[~(bounds > 0).all(1)]
     counts.update(level.value for _, _, _, level in regions)

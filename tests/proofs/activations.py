@@ -1,4 +1,5 @@
-"""Activations with settings in and far out of their usual ranges, by PyTorch's operator, and where each may bend."""
+"""Activations with settings in and far out of their usual ranges, by PyTorch's operator, and where each may
+nonlinearity."""
 
 import itertools
 

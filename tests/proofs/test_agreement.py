@@ -33,7 +33,7 @@ def case_of(seed):
 def minimum_by_integers(network, low, high, row):
     problem = Problem(network, low[None], Linf(1.0), row.reshape(1, 1, -1), 2**24, nothing, (low[None], high[None]))
     intervals = relax(problem, "adaptive", substituted=True).intervals
-    encoding = encode(network, intervals[0], {i: intervals[network.nodes[i].inputs[0]] for i in network.bends})
+    encoding = encode(network, intervals[0], {i: intervals[network.nodes[i].inputs[0]] for i in network.nonlinearities})
     return minimum(encoding, row, 60.0)
 
 

@@ -16,7 +16,7 @@ WEIGHTS = {"w": normal(3, 1, 3, 3), "b": normal(3), "g": normal(2, 12)}
 def sound():
     nodes = [
         helper.make_node("Conv", ["x", "w", "b"], ["c"], name="slide", pads=[1, 1, 1, 1], strides=[2, 2]),
-        helper.make_node("Relu", ["c"], ["r"], name="bend"),
+        helper.make_node("Relu", ["c"], ["r"], name="nonlinearity"),
         helper.make_node("Flatten", ["r"], ["f"], name="flat"),
         helper.make_node("Gemm", ["f", "g"], ["y"], name="head", transB=1),
     ]
@@ -72,7 +72,7 @@ def of_text(made):
 
 
 def with_an_operator_nobody_knows(made):
-    made.graph.node[1].op_type = "Bend"
+    made.graph.node[1].op_type = "Nonlinearity"
 
 
 def with_an_operator_that_has_no_rule(made):
@@ -85,7 +85,7 @@ def with_a_weight_that_is_no_number(made):
 
 DAMAGES = {
     without_a_weight: "w",
-    with_a_circle: "bend|cycl",
+    with_a_circle: "nonlinearity|cycl",
     with_a_name_twice: "r",
     with_a_weight_of_another_shape: "slide",
     with_a_weight_cut_short: "g",
@@ -96,8 +96,8 @@ DAMAGES = {
     of_a_batch_beyond_all_memory: "at most 268435456 values",
     of_an_empty_batch: "at least 1 long",
     of_text: "string",
-    with_an_operator_nobody_knows: "Bend",
-    with_an_operator_that_has_no_rule: r"no rule for the ONNX operator Sin \(bend\)",
+    with_an_operator_nobody_knows: "Nonlinearity",
+    with_an_operator_that_has_no_rule: r"no rule for the ONNX operator Sin \(nonlinearity\)",
     with_a_weight_that_is_no_number: r"slide \(Conv\).* holds NaN",
 }
 

@@ -13,7 +13,7 @@ from brinell.auditing.ledger import Item
 from brinell.evasion import Attack, Clean, Hunt, margin
 from brinell.evasion.attack import run as run_attack
 from brinell.evidence import Certificate, Evidence, Failure, Witness
-from brinell.proofs import Graph, Verifier, graded, margins
+from brinell.proofs import Graph, Verifier, margins, with_soundness
 from brinell.targets import Target, TargetError
 from brinell.threat import Access, Threat
 from brinell.types import Inputs, Labels, Logits, Scores
@@ -202,7 +202,7 @@ def proving(verifier: Verifier, graph: Graph, label: str) -> Engine:
         aims = threat.goal.aims(shard.y, target.scores(shard.x))
         spec = margins(shard.y, graph.classes, aims)
         bounds = verifier(graph, shard.x, threat.set, spec, checkpoint)
-        grades = graded(verifier, graph, shard.x, threat.set, spec, bounds, checkpoint)
+        grades = with_soundness(verifier, graph, shard.x, threat.set, spec, bounds, checkpoint)
         proved = [
             Certificate(item, label, threat.set.radius, bound, soundness)
             for item, (bound, soundness) in zip(shard.items, grades, strict=True)

@@ -36,8 +36,8 @@ from brinell.proofs.query.verifier import certified as certified
 from brinell.proofs.query.verifier import margins as margins
 from brinell.proofs.query.verifier import nothing as nothing
 from brinell.proofs.query.watch import Watch as Watch
-from brinell.proofs.relaxation.arithmetic import graded as graded
-from brinell.proofs.relaxation.arithmetic import shortfall as shortfall
+from brinell.proofs.relaxation.arithmetic import rounding_error as rounding_error
+from brinell.proofs.relaxation.arithmetic import with_soundness as with_soundness
 from brinell.proofs.relaxation.optimised import Climb as Climb
 from brinell.proofs.verifiers.alpha_crown import AlphaCROWN as AlphaCROWN
 from brinell.proofs.verifiers.beta_crown import BranchAndBound as BranchAndBound

@@ -25,7 +25,7 @@ def cut_of(seed, width, neurons=8):
     part = regions.low, regions.high
     problem = Problem(network, low + width / 2, Linf(1.0), spec, 2**22, nothing, part)
     relaxed = relax(problem, "adaptive", substituted=True)
-    noted = {i: Noted(relaxed.pieces[i]) for i in network.bends}
+    noted = {i: Noted(relaxed.pieces[i]) for i in network.nonlinearities}
     substitute(network, network.output, spec, {**relaxed.pieces, **noted})
     regions = Regions(
         *part, regions.case, regions.bound, regions.rows, regions.held, dict(enumerate(relaxed.intervals))

@@ -21,7 +21,7 @@ from proofs.verifiers.test_beta_crown import exact
 def encoded(net, x0, set):
     problem = Problem(net, x0, set, torch.zeros(1, 1, net.classes), 2**24, nothing)
     intervals = relax(problem, "adaptive", substituted=True).intervals
-    return encode(net, intervals[0], {i: intervals[net.nodes[i].inputs[0]] for i in net.bends}), intervals
+    return encode(net, intervals[0], {i: intervals[net.nodes[i].inputs[0]] for i in net.nonlinearities}), intervals
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -50,7 +50,7 @@ def test_an_encoding_holds_the_network(network):
         for i in range(1, len(network.nodes)):
             values.append(network.operator(i).forward(*(values[j] for j in network.nodes[i].inputs)))
         undecided = []
-        for i in network.bends:
+        for i in network.nonlinearities:
             before = intervals[network.nodes[i].inputs[0]]
             undecided.append(values[i][(before[0] < 0) & (before[1] > 0)])
         v = torch.cat((x.flatten(), *undecided))

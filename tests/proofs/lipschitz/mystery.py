@@ -5,12 +5,21 @@ from typing import final
 
 import torch
 
-from brinell.proofs.network.operators import Bend, Choices, Interval, Linearised, Neurons, RowChoices, Slope, Values
+from brinell.proofs.network.operators import (
+    Choices,
+    Interval,
+    Linearised,
+    Neurons,
+    Nonlinearity,
+    RowChoices,
+    Slope,
+    Values,
+)
 
 
 @final
 @dataclass(frozen=True)
-class Mystery(Bend):
+class Mystery(Nonlinearity):
     """x^3."""
 
     def forward(self, *inputs: Values) -> Values:

@@ -40,14 +40,14 @@ def test_a_substitution_in_float32_errs_by_no_more_than_it_may(seed: int, set, n
         inputs = [intervals[j] for j in node.inputs]
         errors.append(at_node(net, i, inputs, [errors[j] for j in node.inputs], torch.float32))
         operator = coarse.graph.operator(i)
-        if i in net.bends:
+        if i in net.nonlinearities:
             low, high = outward(inputs[0], torch.float32)
             pieces[i] = operator.relax(low, high, operator.choices(low, high, "adaptive").unsqueeze(1))
             precise[i] = in_float64(pieces[i])
         else:
             pieces[i], precise[i] = operator, net.operator(i)
     rng = torch.Generator().manual_seed(seed)
-    for i in (net.bends[-1] - 1, net.output):
+    for i in (net.nonlinearities[-1] - 1, net.output):
         a = torch.randn(2, 5, *net.nodes[i].shape, generator=rng)
         off = bound(coarse, i, a, pieces).double() - bound(fine, i, a.double(), precise)
         may = (a.double().abs() * errors[i].unsqueeze(1)).flatten(2).sum(2)
@@ -68,13 +68,13 @@ def test_prices_of_neurons_that_are_held_err_by_no_more_than_they_may(seed: int,
         inputs, before = [intervals[j] for j in node.inputs], [errors[j] for j in node.inputs]
         errors.append(at_node(net, i, inputs, before, torch.float32))
     state = {}
-    for i, bent in first(net, intervals, 2).items():
-        low, high = outward((bent.low, bent.high), torch.float32)
-        side = torch.randint(-1, 2, low.shape, generator=rng).double() * (net.bends.index(i) < 2)
-        price = 1000 * torch.rand(bent.slopes.shape, generator=rng).float().double()
-        state[i] = replace(bent, low=low.double(), high=high.double(), hold=Hold(side, price))
+    for i, layer in first(net, intervals, 2).items():
+        low, high = outward((layer.low, layer.high), torch.float32)
+        side = torch.randint(-1, 2, low.shape, generator=rng).double() * (net.nonlinearities.index(i) < 2)
+        price = 1000 * torch.rand(layer.slopes.shape, generator=rng).float().double()
+        state[i] = replace(layer, low=low.double(), high=high.double(), hold=Hold(side, price))
     coarse = problem.cast(torch.float32)
-    lines = pieces(coarse.graph, {i: bent.cast(torch.float32) for i, bent in state.items()})
+    lines = pieces(coarse.graph, {i: layer.cast(torch.float32) for i, layer in state.items()})
     precise = {
         i: net.operator(i) if i not in state else Held(in_float64(line.piece), line.push.double())
         for i, line in lines.items()
@@ -95,7 +95,7 @@ def test_limits_found_in_float32_are_nearly_those_found_in_float64(kind, image) 
     fine, coarse = (relax(problem, "adaptive", True, dtype).intervals for dtype in (torch.float64, torch.float32))
     for here, there in zip(fine, coarse, strict=True):
         torch.testing.assert_close(here, there, rtol=0, atol=2e-3)
-    first = min(net.bent - net.single)
+    first = min(net.pre_activations - net.single)
     assert (coarse[first][0] <= fine[first][0] + 1e-12).all()
     assert (coarse[first][1] >= fine[first][1] - 1e-12).all()
     assert (coarse[first][0] < fine[first][0]).any()

@@ -207,7 +207,7 @@ def test_what_is_left_to_cut_holds_every_unsafe_input(seed, points):
 def test_what_is_known_is_found_anew_once_nothing_is_undecided():
     """Only of the region that has nothing left to cut: of the other one all is kept."""
     network = perceptron((2, 3, 1), 0)
-    node = network.nodes[network.bends[0]].inputs[0]
+    node = network.nodes[network.nonlinearities[0]].inputs[0]
     low, high = torch.tensor([[1.0, -2.0, 1.0], [1.0, -2.0, -1.0]]).double(), torch.full((2, 3), 3.0).double()
     high[:, 1] = -1.0
     intervals = [(low, high)] * len(network.nodes)

@@ -26,19 +26,19 @@ def test_the_widest_functional_of_a_neuron_of_an_image_is_its_window() -> None:
     net = residual(0)
     problem = Problem(net, examples(net, 1, 0), Linf(0.1), margins(torch.tensor([0]), 3), 2**20, nothing)
     pieces = relax(problem, "adaptive", True).pieces
-    first = net.bends[0] - 1
+    first = net.nonlinearities[0] - 1
     assert widest(net, first, pieces) == max(4, 2 * 3 * 3)  # one value of 4 channels, then a 3x3 window of 2
     assert widest(net, net.output, pieces) == net.width
 
 
 def test_a_bound_over_a_box_need_not_go_back_further_than_to_a_box() -> None:
     net, x = residual(3), examples(residual(3), 2, 0)
-    assert net.front == 1  # the normalisation, which two branches read
+    assert net.first_box_node == 1  # the normalisation, which two branches read
     assert net.nodes[1].operator is not None
     for set in (Linf(0.1, UNIT), L2(0.5, UNIT)):
         problem = Problem(net, x, set, margins(torch.tensor([0, 1]), 3), 2**20, nothing)
         pieces = relax(problem, "adaptive", True).pieces
-        assert problem.front[0] == (1 if set.rectangular else 0)
+        assert problem.first_box_node[0] == (1 if set.rectangular else 0)
         held, constant = substitute(net, net.output, problem.spec, pieces)
         expected = set.minimum(x, held[0]) + constant
         torch.testing.assert_close(bound(problem, net.output, problem.spec, pieces), expected, rtol=0, atol=1e-12)
@@ -49,11 +49,11 @@ def test_no_box_is_carried_past_a_second_reader_or_a_mixture() -> None:
     x = build.scale(build.reshape(build.input((8,)), (2, 2, 2)), 2.0, torch.zeros(()))
     flat = build.reshape(convolve(build, x, 2, 1, rng), (8,))
     dense(build, flat, 3, rng)
-    assert graph(build.nodes).front == 2
+    assert graph(build.nodes).first_box_node == 2
     build = Builder()
     x = build.input((4,))
     dense(build, build.total((1, build.scale(x, 2.0, torch.zeros(()))), (1, x)), 3, rng)
-    assert graph(build.nodes).front == 0
+    assert graph(build.nodes).first_box_node == 0
 
 
 def test_an_example_has_the_limits_that_it_has_alone() -> None:
@@ -77,6 +77,6 @@ def test_the_last_bends_are_those_that_the_output_sees() -> None:
     late = build.relu(dense(build, early, 4, rng))
     dense(build, build.total((1, late), (1, dense(build, early, 4, rng))), 3, rng)
     net = graph(build.nodes)
-    assert net.last == {early.place, late.place} == set(net.bends)
+    assert net.last == {early.place, late.place} == set(net.nonlinearities)
     assert set(sum(net.done, ())) == set(range(net.output)) - net.last
     assert all(j < i for i, gone in enumerate(net.done) for j in gone)

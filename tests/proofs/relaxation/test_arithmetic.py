@@ -23,14 +23,14 @@ from brinell.proofs import (
     LocalLipschitz,
     Zonotope,
     certified,
-    graded,
     margins,
-    shortfall,
+    rounding_error,
     trace,
+    with_soundness,
 )
 from brinell.proofs.network.builder import Builder
 from brinell.proofs.network.graph import Graph, Node, graph
-from brinell.proofs.network.operators import Bend, Linear, ReLU
+from brinell.proofs.network.operators import Linear, Nonlinearity, ReLU
 from brinell.threat import L2, Box, Linf
 from proofs.networks import UNIT, examples, inside, normal, perceptron, residual
 
@@ -86,7 +86,7 @@ def test_no_order_of_summation_goes_below_what_is_left_of_a_bound(level, kind, w
     for seed in range(4):
         net, set = perceptron(widths, seed), kind(0.05, UNIT)
         x0, spec = examples(net, 4, seed), margins(torch.arange(4) % widths[-1], widths[-1])
-        lost = shortfall(net, x0, set, spec, level)
+        lost = rounding_error(net, x0, set, spec, level)
         points = inside(set, x0, 6, generator)
         exact = torch.einsum("nrc,knc->knr", spec, net(points.flatten(0, 1)).reshape(len(points), 4, -1))
         for _ in range(4):
@@ -107,7 +107,7 @@ def test_convolutions_pools_and_shortcuts_in_floats_stay_within_it(level, maximu
     for seed in range(5):
         net, set = residual(seed, maximum), Linf(0.05, UNIT)
         x0, spec = examples(net, 3, seed), margins(torch.arange(3), 3)
-        lost = shortfall(net, x0, set, spec, level)
+        lost = rounding_error(net, x0, set, spec, level)
         points = inside(set, x0, 10, generator).flatten(0, 1)
         values = [points.to(dtype)]
         for i in range(1, len(net.nodes)):
@@ -118,7 +118,7 @@ def test_convolutions_pools_and_shortcuts_in_floats_stay_within_it(level, maximu
         assert lost.max() < (1e-2 if level is Soundness.FLOAT32 else 1e-9)
 
 
-def test_intervals_in_float64_less_their_shortfall_lie_below_intervals_in_fractions() -> None:
+def test_intervals_in_float64_less_their_rounding_error_lie_below_intervals_in_fractions() -> None:
     """A 2-2-2 network and a square, in exact rational arithmetic."""
     for seed in range(50):
         net = perceptron((2, 2, 2), seed)
@@ -144,7 +144,7 @@ def test_intervals_in_float64_less_their_shortfall_lie_below_intervals_in_fracti
         constant = Fraction(float(last.bias[0])) - Fraction(float(last.bias[1]))
         exact = sum((w * (a if w > 0 else b) for w, (a, b) in zip(row, ends, strict=True)), constant)
         bound = IBP()(net, x0, set, spec).item()
-        left = bound - shortfall(net, x0, set, spec, Soundness.FLOAT64).item()
+        left = bound - rounding_error(net, x0, set, spec, Soundness.FLOAT64).item()
         assert Fraction(left) <= exact
         assert float(exact - Fraction(left)) < 1e-12
 
@@ -164,8 +164,8 @@ def test_a_certificate_that_float32_contradicts_is_refused_for_float32() -> None
     for verifier in (v for v in VERIFIERS if not isinstance(v, GloRo)):
         bounds = verifier(found, x0, set, spec)
         assert certified(bounds).all(), "in exact arithmetic it holds"
-        assert graded(verifier, found, x0, set, spec, bounds)[0][1] is Soundness.FLOAT64
-        assert not certified(bounds - shortfall(found, x0, set, spec, Soundness.FLOAT32)).any()
+        assert with_soundness(verifier, found, x0, set, spec, bounds)[0][1] is Soundness.FLOAT64
+        assert not certified(bounds - rounding_error(found, x0, set, spec, Soundness.FLOAT32)).any()
     assert net.float()(x0).argmax() == 1, "in float32 it does not"
 
 
@@ -176,7 +176,7 @@ def test_a_batch_normalisation_whose_parts_cancel_is_seen_through() -> None:
     torch.manual_seed(0)
     x0 = 4096 + torch.rand(50, 2, 1)
     found, spec = trace(net, x0), margins(torch.zeros(50, dtype=torch.int64), 2)
-    lost = shortfall(found, x0, Linf(0.001), spec, Soundness.FLOAT32)
+    lost = rounding_error(found, x0, Linf(0.001), spec, Soundness.FLOAT32)
     scale = net[1].weight / (net[1].running_var + net[1].eps).sqrt()
     folded = x0.flatten(1) * scale + (net[1].bias - net[1].running_mean * scale)
     for scores in (net(x0), net[2](folded)):
@@ -197,25 +197,25 @@ def test_of_weights_that_are_no_numbers_or_overflow_nothing_is_known(level, valu
     nodes[layer] = Node(Linear(weight, sick.bias), nodes[layer].inputs, nodes[layer].shape)
     found, x0, spec = Graph(tuple(nodes)), examples(net, 2, 0), margins(torch.tensor([0, 1]), 3)
     if value == 1e200 and level is Soundness.FLOAT64:
-        assert (shortfall(found, x0, Linf(0.1, UNIT), spec, level) > 1e180).all()
+        assert (rounding_error(found, x0, Linf(0.1, UNIT), spec, level) > 1e180).all()
         return
     for intermediate in ("interval", "crown"):
-        assert (shortfall(found, x0, Linf(0.1, UNIT), spec, level, intermediate) == torch.inf).all()
+        assert (rounding_error(found, x0, Linf(0.1, UNIT), spec, level, intermediate) == torch.inf).all()
 
 
 def test_an_input_that_is_no_number_leaves_its_neighbours_alone() -> None:
     net = perceptron((4, 6, 3), 0)
     x0, spec, set = examples(net, 3, 0), margins(torch.tensor([0, 1, 2]), 3), Linf(0.02, UNIT)
-    well = shortfall(net, x0, set, spec, Soundness.FLOAT32)
+    well = rounding_error(net, x0, set, spec, Soundness.FLOAT32)
     x0[1, 2] = torch.nan
-    lost = shortfall(net, x0, set, spec, Soundness.FLOAT32)
+    lost = rounding_error(net, x0, set, spec, Soundness.FLOAT32)
     assert (lost[1] == torch.inf).all()
     assert torch.equal(lost[[0, 2]], well[[0, 2]])
 
 
 @final
 @dataclass(frozen=True)
-class Unruled(Bend):
+class Unruled(Nonlinearity):
     """A ReLU of which nobody said what rounding does to it."""
 
     inner = ReLU()
@@ -246,8 +246,8 @@ def test_an_operator_without_a_rule_for_rounding_gives_certificates_in_exact_ari
     net, x0, spec, set = graph(build.nodes), torch.rand(3, 2), margins(torch.zeros(3).long(), 2), Linf(0.01)
     bounds = CROWN()(net, x0, set, spec)
     assert certified(bounds).all()
-    assert (shortfall(net, x0, set, spec, Soundness.FLOAT64) == torch.inf).all()
-    assert {level for _, level in graded(CROWN(), net, x0, set, spec, bounds)} == {Soundness.REAL}
+    assert (rounding_error(net, x0, set, spec, Soundness.FLOAT64) == torch.inf).all()
+    assert {level for _, level in with_soundness(CROWN(), net, x0, set, spec, bounds)} == {Soundness.REAL}
 
 
 def test_a_grade_is_no_stronger_than_its_verifier_and_leaves_what_is_left_of_the_bound() -> None:
@@ -255,18 +255,18 @@ def test_a_grade_is_no_stronger_than_its_verifier_and_leaves_what_is_left_of_the
     x0 = examples(net, 20, 0)
     spec = margins(net(x0).argmax(1), 3)
     bounds = CROWN()(net, x0, set, spec)
-    grades = graded(CROWN(), net, x0, set, spec, bounds)
-    lost = shortfall(net, x0, set, spec, Soundness.FLOAT32, "interval")
+    grades = with_soundness(CROWN(), net, x0, set, spec, bounds)
+    lost = rounding_error(net, x0, set, spec, Soundness.FLOAT32, "interval")
     for (bound, level), row, cost in zip(grades, bounds, lost, strict=True):
         assert bound == ((row - cost).min() if level is Soundness.FLOAT32 else row.min())
         assert (level is Soundness.FLOAT32) == bool((row > cost).all())
     assert Soundness.FLOAT32 in {level for _, level in grades}
-    assert {level for _, level in graded(MILP(), net, x0, set, spec, bounds)} == {Soundness.REAL}
+    assert {level for _, level in with_soundness(MILP(), net, x0, set, spec, bounds)} == {Soundness.REAL}
 
 
 def test_in_exact_arithmetic_nothing_is_lost_and_another_level_is_refused() -> None:
     net = perceptron((4, 6, 3), 0)
     x0, spec = examples(net, 2, 0), margins(torch.tensor([0, 1]), 3)
-    assert (shortfall(net, x0, Linf(0.1), spec, Soundness.REAL) == 0).all()
+    assert (rounding_error(net, x0, Linf(0.1), spec, Soundness.REAL) == 0).all()
     with pytest.raises(UsageError, match="soundness is 'float16'"):
-        shortfall(net, x0, Linf(0.1), spec, "float16")
+        rounding_error(net, x0, Linf(0.1), spec, "float16")

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 import torch
 
-from brinell.proofs import IBP, ForwardCROWN, GloRo, Zonotope, margins, shortfall
+from brinell.proofs import IBP, ForwardCROWN, GloRo, Zonotope, margins, rounding_error
 from brinell.proofs.network.builder import Builder
 from brinell.proofs.network.graph import Graph, graph
 from brinell.proofs.network.operators import Linear
@@ -62,7 +62,7 @@ def test_what_is_left_of_any_bound_in_float64_lies_below_it_too(verifier: Verifi
     spec, set = margins(torch.tensor([0]), 2), Linf(HALF, FAR)
     for seed in range(15):
         net, x0 = cancelling(seed), torch.rand(1, 3, generator=torch.Generator().manual_seed(seed)).double()
-        left = verifier(net, x0, set, spec) - shortfall(net, x0, set, spec, "float64")
+        left = verifier(net, x0, set, spec) - rounding_error(net, x0, set, spec, "float64")
         truth = exact(net, x0)
         assert Fraction(left.item()) <= truth
         if not isinstance(verifier, IBP | GloRo):  # which bound more than a chain of two affine layers

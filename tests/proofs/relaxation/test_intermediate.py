@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from brinell.proofs import BranchAndBound, Climb, certified, margins
 from brinell.proofs.branching.intermediate import Branching
 from brinell.proofs.branching.queue import Queue
-from brinell.proofs.branching.subproblems import Shelf
+from brinell.proofs.branching.subproblems import DomainStore
 from brinell.proofs.query.problem import Problem
 from brinell.proofs.query.verifier import nothing
 from brinell.proofs.relaxation.intermediate import Given, refined
@@ -54,13 +54,13 @@ def test_what_is_given_holds_where_it_is_true(seed):
     """Limits over the inputs whose row is not positive and whose first neuron is held hold for such inputs."""
     net, set = perceptron((3, 8, 8, 3), seed), Linf(0.5, UNIT)
     problem, known = asked(net, set, seed)
-    side = {i: torch.zeros_like(known[net.nodes[i].inputs[0]][0]) for i in net.bends}
-    side[net.bends[0]][0, 0] = 1.0
+    side = {i: torch.zeros_like(known[net.nodes[i].inputs[0]][0]) for i in net.nonlinearities}
+    side[net.nonlinearities[0]][0, 0] = 1.0
     least = float(BranchAndBound(nodes=0)(net, problem.x0, set, problem.spec))
     better = refined(problem, known, Climb(steps=10), Given(side, problem.spec[0, 0], least))
     x = inside(set, problem.x0, 500, torch.Generator().manual_seed(seed)).flatten(0, 1)
     found = values(net, x)
-    kept = (found[-1] @ problem.spec[0, 0] <= 0) & (found[net.nodes[net.bends[0]].inputs[0]][:, 0] >= 0)
+    kept = (found[-1] @ problem.spec[0, 0] <= 0) & (found[net.nodes[net.nonlinearities[0]].inputs[0]][:, 0] >= 0)
     for each, (low, high) in zip(found, better, strict=True):
         assert ((each >= low - 1e-9) & (each <= high + 1e-9))[kept].all()
 
@@ -113,7 +113,7 @@ def test_branched_limits_hold_everywhere_and_are_no_wider(seed, nodes):
 
 
 def layers(net):
-    return {i for i in net.bent if i not in net.straight}
+    return {i for i in net.pre_activations if i not in net.affine_prefix}
 
 
 def test_with_all_cases_the_limits_of_neurons_are_met():
@@ -136,7 +136,10 @@ def test_layers_that_gain_nothing_are_given_up():
     """Where the first layer is known, what climbs is exact, and no case shows more."""
     net, set = perceptron((3, 8, 8, 3), 4), Linf(0.001, UNIT)
     problem, known = asked(net, set, 0)
-    known[net.nodes[net.bends[1]].inputs[0]] = (torch.full((1, 8), -1.0).double(), torch.full((1, 8), 1.0).double())
+    known[net.nodes[net.nonlinearities[1]].inputs[0]] = (
+        torch.full((1, 8), -1.0).double(),
+        torch.full((1, 8), 1.0).double(),
+    )
     branching = Branching(layers(net), 8)
     branching.refined(problem, [(low.clone(), high.clone()) for low, high in known], Climb(steps=5))
     assert not branching.layers
@@ -149,16 +152,16 @@ def test_cases_come_off_the_shelf_as_they_were_put_there():
     intervals = relax(problem, "adaptive", substituted=True).intervals
     _, left, state = ascend(problem, first(net, intervals, 1), Climb(steps=3))
     state = holding(net, state)
-    shelf = Shelf(net, [(low[left], high[left]) for low, high in intervals])
-    cases = shelf.put(torch.arange(len(left)), torch.zeros(len(left)).double(), state)
-    taken = shelf.take(cases.only(torch.tensor([1, 0])).plus(cases.only(torch.tensor([1]))))
-    for i, bent in state.items():
-        again = bent.only(torch.tensor([1, 0, 1]))
-        unknown = net.bend(i).unknown(again.low, again.high)
+    store = DomainStore(net, [(low[left], high[left]) for low, high in intervals])
+    cases = store.put(torch.arange(len(left)), torch.zeros(len(left)).double(), state)
+    taken = store.take(cases.only(torch.tensor([1, 0])).plus(cases.only(torch.tensor([1]))))
+    for i, layer in state.items():
+        again = layer.only(torch.tensor([1, 0, 1]))
+        unknown = net.nonlinearity(i).unknown(again.low, again.high)
         assert (taken[i].low <= again.low).all()
         torch.testing.assert_close(taken[i].low, again.low, rtol=1e-6, atol=1e-30)
         assert (taken[i].high >= again.high).all()
-        if bent.hold is not None:
+        if layer.hold is not None:
             torch.testing.assert_close(
                 taken[i].slopes.squeeze(1)[unknown].float(), again.slopes.squeeze(1)[unknown].float()
             )
@@ -167,9 +170,9 @@ def test_cases_come_off_the_shelf_as_they_were_put_there():
 def test_a_queue_knows_its_least_and_its_rest():
     net, set = perceptron((3, 8, 3), 1), Linf(0.5, UNIT)
     _, intervals = asked(net, set, 0)
-    shelf = Shelf(net, intervals)
+    store = DomainStore(net, intervals)
     state = holding(net, first(net, intervals, 1))
-    one = shelf.put(torch.tensor([0]), torch.tensor([-2.0]).double(), state)
+    one = store.put(torch.tensor([0]), torch.tensor([-2.0]).double(), state)
     queue = Queue(2)
     assert queue.least == torch.inf
     for bound in (3.0, -1.0, 2.0):

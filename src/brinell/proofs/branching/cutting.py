@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from brinell.proofs.branching.splits import Noted
-from brinell.proofs.network.operators import Affine, Bend, Interval, ReLU, Values
+from brinell.proofs.network.operators import Affine, Interval, Nonlinearity, ReLU, Values
 from brinell.proofs.numerics.polytopes import Regions
 from brinell.proofs.numerics.rounding import at_nodes
 from brinell.proofs.numerics.simplex import Forms
@@ -48,8 +48,8 @@ def choose(
 ) -> Cut:
     """The cut that takes most away from the sum of the rows, each of this weight; of no error, the widest axis.
 
-    noted: the coefficients each bend was given on the way back. Only neurons are held whose inputs are linear in the
-    region, so that both sides of them are.
+    noted: the coefficients each nonlinearity was given on the way back. Only neurons are held whose inputs are linear
+    in the region, so that both sides of them are.
     """
     graph, by_axis = problem.graph, shares(problem, intervals)
     low, high = (end.flatten(1) for end in problem.hull)
@@ -58,13 +58,13 @@ def choose(
     for i, note in noted.items():
         source = graph.nodes[i].inputs[0]
         least, most = (end.flatten(1) for end in intervals[source])
-        if isinstance(graph.bend(i), ReLU):
+        if isinstance(graph.nonlinearity(i), ReLU):
             size = (note.seen[0].abs().flatten(2) * weight.unsqueeze(2)).sum(1)
             width = (most - least).clamp(min=1e-300)
             gap = size * torch.where((least < 0) & (most > 0), -least * most / width, 0.0)
             axes += (by_axis[source].abs() @ (gap / width).unsqueeze(2)).squeeze(2) / 2
             neurons[source] = _WORTH * gap.where(linear, 0.0)
-        linear = linear & ~graph.bend(i).unknown(least, most).any(1, keepdim=True)
+        linear = linear & ~graph.nonlinearity(i).unknown(least, most).any(1, keepdim=True)
     return _best(axes, neurons, low, high)
 
 
@@ -120,7 +120,7 @@ def _held(problem: Problem, intervals: list[Interval], regions: Regions, node: i
 
 
 def shares(problem: Problem, intervals: list[Interval]) -> dict[int, Float64[Tensor, "regions inputs values"]]:
-    """For each node below a bend, how far each axis, over its whole width, moves it in the linear model."""
+    """For each node below a nonlinearity, how far each axis, over its whole width, moves it in the linear model."""
     graph = problem.graph
     low, high = problem.hull
     count, inputs = len(low), low[0].numel()
@@ -131,14 +131,19 @@ def shares(problem: Problem, intervals: list[Interval]) -> dict[int, Float64[Ten
             still = operator.forward(*(torch.zeros_like(moved[j][:1]) for j in sources))
             moved.append(operator.forward(*(moved[j] for j in sources)) - still)
         else:
-            moved.append(_turned(graph.bend(i), intervals[sources[0]], moved[sources[0]], inputs))
-    return {graph.nodes[i].inputs[0]: moved[graph.nodes[i].inputs[0]].reshape(count, inputs, -1) for i in graph.bends}
+            moved.append(_turned(graph.nonlinearity(i), intervals[sources[0]], moved[sources[0]], inputs))
+    return {
+        graph.nodes[i].inputs[0]: moved[graph.nodes[i].inputs[0]].reshape(count, inputs, -1)
+        for i in graph.nonlinearities
+    }
 
 
-def _turned(bend: Bend, interval: Interval, moved: Values, inputs: int) -> Values:
-    """By the chord of a ReLU; by another bend as if each axis moved alone."""
+def _turned(nonlinearity: Nonlinearity, interval: Interval, moved: Values, inputs: int) -> Values:
+    """By the chord of a ReLU; by another nonlinearity as if each axis moved alone."""
     low, high = interval
-    if not isinstance(bend, ReLU):
-        return bend.carried(low.repeat_interleave(inputs, 0), high.repeat_interleave(inputs, 0), moved.abs(), 0.0, 0.0)
+    if not isinstance(nonlinearity, ReLU):
+        return nonlinearity.carried(
+            low.repeat_interleave(inputs, 0), high.repeat_interleave(inputs, 0), moved.abs(), 0.0, 0.0
+        )
     chord = ((high.clamp(min=0) - low.clamp(min=0)) / (high - low).clamp(min=1e-300)).where(high > low, 0.0)
     return moved * chord.repeat_interleave(inputs, 0)

@@ -82,14 +82,14 @@ class Encoding:
 def encode(
     graph: Graph, hull: Interval, limits: Mapping[int, Interval], side: Mapping[int, Tensor] | None = None
 ) -> Encoding:
-    """Of one example, the batch of which all arguments keep. limits: of the input of each bend; side: 1 where that is
-    held at or above zero, and its limits say so too, -1 where at or below, else 0.
+    """Of one example, the batch of which all arguments keep. limits: of the input of each nonlinearity; side: 1 where
+    that is held at or above zero, and its limits say so too, -1 where at or below, else 0.
 
-    Raises Unsupported where a bend is no ReLU, or the network is too large to be written out.
+    Raises Unsupported where a nonlinearity is no ReLU, or the network is too large to be written out.
     """
-    for i in graph.bends:
-        if not isinstance(graph.bend(i), ReLU):
-            raise Unsupported(f"{type(graph.bend(i)).__name__} cannot be written for a solver; only ReLU can")
+    for i in graph.nonlinearities:
+        if not isinstance(graph.nonlinearity(i), ReLU):
+            raise Unsupported(f"{type(graph.nonlinearity(i)).__name__} cannot be written for a solver; only ReLU can")
     free = {i: ((low < 0) & (high > 0)).flatten() for i, (low, high) in limits.items()}
     inputs = hull[0].numel()
     total = inputs + sum(int(some.sum()) for some in free.values())

@@ -69,4 +69,4 @@ class Branching:
 
 def effort(graph: Graph, intervals: list[Interval], climb: Climb) -> int:
     """How many functionals climb a step when all examples are refined, about."""
-    return 2 * (climb.steps + 1) * sum(int(graph.unknown(i, intervals[i]).sum()) for i in graph.bent)
+    return 2 * (climb.steps + 1) * sum(int(graph.unknown(i, intervals[i]).sum()) for i in graph.pre_activations)

@@ -14,7 +14,7 @@ from torch import Tensor
 from brinell.proofs.network.operators import Coefficients, Constants, Linearised
 from brinell.proofs.query.problem import Problem
 from brinell.proofs.query.substitution import substitute
-from brinell.proofs.relaxation.optimised import Bent, State, pieces
+from brinell.proofs.relaxation.optimised import LayerState, State, pieces
 
 _TRIFLE = 1e-9
 
@@ -22,38 +22,38 @@ _TRIFLE = 1e-9
 @final
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """For each case the bend and the neuron, by flat position, to split."""
+    """For each case the nonlinearity and the neuron, by flat position, to split."""
 
-    bend: Int64[Tensor, " cases"]
+    nonlinearity: Int64[Tensor, " cases"]
     neuron: Int64[Tensor, " cases"]
 
 
 def choose(problem: Problem, state: State) -> Choice:
     """The neuron of highest score. Every case has one whose side is not known."""
     scores = _scores(problem, state)
-    bends, counts = list(scores), [score.shape[1] for score in scores.values()]
+    nonlinearities, counts = list(scores), [score.shape[1] for score in scores.values()]
     place = torch.cat(list(scores.values()), 1).argmax(1)
     ends = torch.tensor(counts).cumsum(0)
     which = torch.bucketize(place, ends, right=True)
-    return Choice(torch.tensor(bends)[which], place - (ends - torch.tensor(counts))[which])
+    return Choice(torch.tensor(nonlinearities)[which], place - (ends - torch.tensor(counts))[which])
 
 
 def split(state: State, choice: Choice) -> tuple[Int64[Tensor, " halves"], State]:
     """(the case each half is of, the halves): those with the neuron at or above zero, then those with it below."""
     parent = torch.arange(len(choice.neuron)).repeat(2)
-    return parent, {i: _half(bent, i, choice, 1.0).plus(_half(bent, i, choice, -1.0)) for i, bent in state.items()}
+    return parent, {i: _half(layer, i, choice, 1.0).plus(_half(layer, i, choice, -1.0)) for i, layer in state.items()}
 
 
-def _half(bent: Bent, bend: int, choice: Choice, side: float) -> Bent:
-    if bent.hold is None:
-        return bent
-    cases = (choice.bend == bend).nonzero().squeeze(1)
-    sides = torch.zeros_like(bent.low).flatten(1)
+def _half(layer: LayerState, nonlinearity: int, choice: Choice, side: float) -> LayerState:
+    if layer.hold is None:
+        return layer
+    cases = (choice.nonlinearity == nonlinearity).nonzero().squeeze(1)
+    sides = torch.zeros_like(layer.low).flatten(1)
     sides[cases, choice.neuron[cases]] = side
-    sides = sides.reshape(bent.low.shape)
-    low = torch.where(sides > 0, bent.low.clamp(min=0), bent.low)
-    high = torch.where(sides < 0, bent.high.clamp(max=0), bent.high)
-    return replace(bent, low=low, high=high, hold=replace(bent.hold, side=bent.hold.side + sides))
+    sides = sides.reshape(layer.low.shape)
+    low = torch.where(sides > 0, layer.low.clamp(min=0), layer.low)
+    high = torch.where(sides < 0, layer.high.clamp(max=0), layer.high)
+    return replace(layer, low=low, high=high, hold=replace(layer.hold, side=layer.hold.side + sides))
 
 
 def _scores(problem: Problem, state: State) -> dict[int, Float[Tensor, " cases neurons"]]:
@@ -62,7 +62,7 @@ def _scores(problem: Problem, state: State) -> dict[int, Float[Tensor, " cases n
     A trifle is added, so that a neuron of positive coefficient is still split where there is no other.
     """
     graph, linear = problem.graph, pieces(problem.graph, state)
-    noted = {i: Noted(linear[i]) for i, bent in state.items() if bent.hold is not None}
+    noted = {i: Noted(linear[i]) for i, layer in state.items() if layer.hold is not None}
     substitute(graph, graph.output, problem.spec, {**linear, **noted})
     scores = {}
     for i, note in noted.items():

@@ -11,13 +11,13 @@ from torch import Tensor
 from brinell.proofs.network.graph import Graph
 from brinell.proofs.network.operators import Interval, ReLU, Values
 from brinell.proofs.numerics.rounding import at_nodes, outward
-from brinell.proofs.relaxation.optimised import Bent, Hold, State
+from brinell.proofs.relaxation.optimised import Hold, LayerState, State
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Rest:
-    """One bend of some cases: its free neurons, or all its choices where it holds none."""
+    """One nonlinearity of some cases: its free neurons, or all its choices where it holds none."""
 
     low: Tensor
     high: Tensor
@@ -39,20 +39,22 @@ class Rest:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Cases:
+class Subproblems:
     """Parts of the rows' regions that are still to be proved. owner: the row each belongs to."""
 
     owner: Int64[Tensor, " cases"]
     bound: Float64[Tensor, " cases"]
     rest: Mapping[int, Rest]
 
-    def only(self, chosen: Tensor) -> "Cases":
+    def only(self, chosen: Tensor) -> "Subproblems":
         """Some of them."""
-        return Cases(self.owner[chosen], self.bound[chosen], {i: rest.only(chosen) for i, rest in self.rest.items()})
+        return Subproblems(
+            self.owner[chosen], self.bound[chosen], {i: rest.only(chosen) for i, rest in self.rest.items()}
+        )
 
-    def plus(self, other: "Cases") -> "Cases":
+    def plus(self, other: "Subproblems") -> "Subproblems":
         """Both."""
-        return Cases(
+        return Subproblems(
             torch.cat((self.owner, other.owner)),
             torch.cat((self.bound, other.bound)),
             {i: rest.plus(other.rest[i]) for i, rest in self.rest.items()},
@@ -60,7 +62,7 @@ class Cases:
 
 
 @final
-class Shelf:
+class DomainStore:
     """Puts cases away and takes them out again. intervals: of all nodes, for each row, as they hold at the root.
 
     What is put away is rounded to float32: limits outward, slopes and multipliers as it comes, since any will do.
@@ -68,20 +70,20 @@ class Shelf:
 
     def __init__(self, graph: Graph, intervals: Sequence[Interval]) -> None:
         self._graph, self._intervals = graph, intervals
-        self._limits = {i: intervals[graph.nodes[i].inputs[0]] for i in graph.bends}
+        self._limits = {i: intervals[graph.nodes[i].inputs[0]] for i in graph.nonlinearities}
         self._free = {
-            i: graph.bend(i).unknown(low, high).flatten(1).any(0).nonzero().squeeze(1)
+            i: graph.nonlinearity(i).unknown(low, high).flatten(1).any(0).nonzero().squeeze(1)
             for i, (low, high) in self._limits.items()
         }
         self._errors = at_nodes(graph, intervals)
-        self._held = {i: isinstance(graph.bend(i), ReLU) for i in graph.bends}
+        self._held = {i: isinstance(graph.nonlinearity(i), ReLU) for i in graph.nonlinearities}
 
     @property
     def size(self) -> int:
         """Bytes a case, about."""
         return sum(17 * len(places) for places in self._free.values()) + 16
 
-    def whole(self, cases: Cases) -> Bool[Tensor, " cases"]:
+    def whole(self, cases: Subproblems) -> Bool[Tensor, " cases"]:
         """Whether no neuron is left to split."""
         open_ = [
             ((rest.low < 0) & (rest.high > 0) & (rest.side == 0)).any(1)
@@ -93,41 +95,45 @@ class Shelf:
     def intervals(self, owner: Tensor, state: State) -> list[Interval]:
         """The intervals of all nodes in this state."""
         intervals = [(low[owner], high[owner]) for low, high in self._intervals]
-        for i, bent in state.items():
-            intervals[self._graph.nodes[i].inputs[0]] = bent.low, bent.high
+        for i, layer in state.items():
+            intervals[self._graph.nodes[i].inputs[0]] = layer.low, layer.high
         return intervals
 
     def errors(self, owner: Tensor) -> dict[int, Values]:
-        """How far a bound of what each bend reads may be off by its rounding, of the rows of these cases."""
-        return {i: self._errors[i][owner] for i in self._graph.bent}
+        """How far a bound of what each nonlinearity reads may be off by its rounding, of the rows of these cases."""
+        return {i: self._errors[i][owner] for i in self._graph.pre_activations}
 
-    def put(self, owner: Tensor, bound: Tensor, state: State) -> Cases:
+    def put(self, owner: Tensor, bound: Tensor, state: State) -> Subproblems:
         """The cases in this state."""
-        return Cases(owner, bound, {i: self._put(i, bent) for i, bent in state.items()})
+        return Subproblems(owner, bound, {i: self._put(i, layer) for i, layer in state.items()})
 
-    def take(self, cases: Cases) -> State:
+    def take(self, cases: Subproblems) -> State:
         """The state of the cases."""
         return {i: self._take(i, rest, cases.owner) for i, rest in cases.rest.items()}
 
-    def _put(self, i: int, bent: Bent) -> Rest:
+    def _put(self, i: int, layer: LayerState) -> Rest:
         free = self._free[i]
-        low, high = outward((bent.low.flatten(1)[:, free], bent.high.flatten(1)[:, free]), torch.float32)
-        if bent.hold is None:
-            return Rest(low, high, bent.slopes.float(), low[:, :0], low[:, :0])
-        slopes, multipliers = (values.flatten(2)[:, 0, free].float() for values in (bent.slopes, bent.hold.multipliers))
-        return Rest(low, high, slopes, bent.hold.side.flatten(1)[:, free].to(torch.int8), multipliers)
+        low, high = outward((layer.low.flatten(1)[:, free], layer.high.flatten(1)[:, free]), torch.float32)
+        if layer.hold is None:
+            return Rest(low, high, layer.slopes.float(), low[:, :0], low[:, :0])
+        slopes, multipliers = (
+            values.flatten(2)[:, 0, free].float() for values in (layer.slopes, layer.hold.multipliers)
+        )
+        return Rest(low, high, slopes, layer.hold.side.flatten(1)[:, free].to(torch.int8), multipliers)
 
-    def _take(self, i: int, rest: Rest, owner: Tensor) -> Bent:
+    def _take(self, i: int, rest: Rest, owner: Tensor) -> LayerState:
         low, high = (end[owner] for end in self._limits[i])
         shape, free = low.shape, self._free[i]
 
-        def spread(values: Tensor, over: Tensor) -> Tensor:
+        def abs_forward(values: Tensor, over: Tensor) -> Tensor:
             return over.flatten(1).index_copy(1, free, values.double()).reshape(shape)
 
-        low, high = torch.maximum(low, spread(rest.low, low)), torch.minimum(high, spread(rest.high, high))
+        low, high = torch.maximum(low, abs_forward(rest.low, low)), torch.minimum(high, abs_forward(rest.high, high))
         if not self._held[i]:
-            return Bent(low, high, rest.slopes.double())
+            return LayerState(low, high, rest.slopes.double())
         zeros = torch.zeros_like(low)
-        side, slopes, multipliers = (spread(values, zeros) for values in (rest.side, rest.slopes, rest.multipliers))
+        side, slopes, multipliers = (
+            abs_forward(values, zeros) for values in (rest.side, rest.slopes, rest.multipliers)
+        )
         low, high = low.where(side <= 0, low.clamp(min=0)), high.where(side >= 0, high.clamp(max=0))
-        return Bent(low, high, slopes.unsqueeze(1), Hold(side, multipliers.unsqueeze(1)))
+        return LayerState(low, high, slopes.unsqueeze(1), Hold(side, multipliers.unsqueeze(1)))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from brinell.proofs.branching.queue import Queue
 from brinell.proofs.branching.splits import choose, split
-from brinell.proofs.branching.subproblems import Cases, Shelf
+from brinell.proofs.branching.subproblems import DomainStore, Subproblems
 from brinell.proofs.network.operators import Interval
 from brinell.proofs.query.problem import Problem
 from brinell.proofs.query.watch import Watch
@@ -44,36 +44,36 @@ class Tree:
     most: float = torch.inf
 
     def __post_init__(self) -> None:
-        self.shelf = Shelf(self.problem.graph, self.intervals)
+        self.store = DomainStore(self.problem.graph, self.intervals)
         rows = len(self.problem.x0)
         self.least: Float[Tensor, " rows"] = torch.full((rows,), torch.inf, dtype=torch.float64)
         self.spent: Int64[Tensor, " rows"] = torch.zeros(rows, dtype=torch.int64)
         self.hopeless: Mask = torch.zeros(rows, dtype=torch.bool)
         self.work = 0
 
-    def plant(self) -> Cases:
+    def plant(self) -> Subproblems:
         """The rows themselves, but for those that are positive or cannot be split: these are done with."""
         graph = self.problem.graph
         bounds, left, state = ascend(self.problem, first(graph, self.intervals, 1), self.root)
         state = holding(graph, state)
         self.work += len(bounds) * (self.root.steps + 1)
         self.least = bounds[:, 0].clone()
-        if all(bent.hold is None for bent in state.values()):
-            return self.shelf.put(left[:0], bounds[:0, 0], {i: bent.only(left[:0]) for i, bent in state.items()})
-        cases = self.shelf.put(left, bounds[left, 0], state)
+        if all(layer.hold is None for layer in state.values()):
+            return self.store.put(left[:0], bounds[:0, 0], {i: layer.only(left[:0]) for i, layer in state.items()})
+        cases = self.store.put(left, bounds[left, 0], state)
         cases = cases.only(cases.bound.isfinite().nonzero().squeeze(1))
         self.least[cases.owner] = torch.inf
         return cases
 
-    def state(self, cases: Cases) -> tuple[Problem, State]:
+    def state(self, cases: Subproblems) -> tuple[Problem, State]:
         """What is asked of the cases, and how they stand."""
-        return self.problem.only(cases.owner), self.shelf.take(cases)
+        return self.problem.only(cases.owner), self.store.take(cases)
 
     def grow(
         self,
-        cases: Cases,
+        cases: Subproblems,
         nodes: int,
-        settle: Callable[["Tree", Cases], Cases],
+        settle: Callable[["Tree", Subproblems], Subproblems],
         *,
         size: int | None = None,
         enough: float = torch.inf,
@@ -86,7 +86,7 @@ class Tree:
         """
         watch = watch or Watch()
         half = self.problem.rows(self.problem.graph.width) * len(self.least) // 2
-        queue: Queue[Cases] = Queue(size or max(1, half))
+        queue: Queue[Subproblems] = Queue(size or max(1, half))
         queue.put(cases)
         enough += self.work
         while (batch := queue.take()) is not None:
@@ -96,25 +96,25 @@ class Tree:
                 queue.put(batch)
                 open_: Tensor = queue.rest().owner.unique()
                 return open_
-            lost = self.spent[batch.owner] >= (nodes if len(queue) * self.shelf.size < _SHELF else 0)
+            lost = self.spent[batch.owner] >= (nodes if len(queue) * self.store.size < _SHELF else 0)
             self.close(batch.owner[lost], batch.bound[lost])
             batch = settle(self, batch.only((~lost).nonzero().squeeze(1)))
             if len(batch.owner):
                 queue.put(self._halves(batch))
         return cases.owner[:0]
 
-    def _halves(self, batch: Cases) -> Cases:
+    def _halves(self, batch: Subproblems) -> Subproblems:
         """What is open of both halves of each case."""
         asked, state = self.state(batch)
         parent, state = split(state, choose(asked, state))
         owner = batch.owner[parent]
-        found, left, state = ascend(asked.only(parent), state, self.leaf, self.shelf.errors(owner))
+        found, left, state = ascend(asked.only(parent), state, self.leaf, self.store.errors(owner))
         bound = torch.maximum(found[:, 0], batch.bound[parent])
         self.work += len(owner) * (self.leaf.steps + 1)
         self.spent += torch.bincount(owner, minlength=len(self.spent))
         closed = torch.ones(len(owner), dtype=torch.bool).index_fill(0, left, False)
         self.close(owner[closed], bound[closed])
-        return self.shelf.put(owner[left], bound[left], state)
+        return self.store.put(owner[left], bound[left], state)
 
     def close(self, owner: Tensor, bound: Tensor) -> None:
         """Be done with cases of these bounds."""
@@ -125,8 +125,8 @@ class Tree:
         self.spent[owner] = _NEVER
         self.hopeless[owner] = shown
 
-    def undivided(self, cases: Cases) -> Cases:
+    def undivided(self, cases: Subproblems) -> Subproblems:
         """Those with a neuron left to split. The others are done with as they are."""
-        whole = self.shelf.whole(cases)
+        whole = self.store.whole(cases)
         self.close(cases.owner[whole], cases.bound[whole])
         return cases.only((~whole).nonzero().squeeze(1))

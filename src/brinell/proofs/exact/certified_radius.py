@@ -17,7 +17,7 @@ from brinell.evidence import Soundness
 from brinell.proofs.exact.exact import Exact, Nearest
 from brinell.proofs.network.graph import Graph
 from brinell.proofs.query.verifier import Checkpoint, Spec, Verifier, margins, nothing
-from brinell.proofs.relaxation.arithmetic import graded
+from brinell.proofs.relaxation.arithmetic import with_soundness
 from brinell.proofs.verifiers.alpha_crown import AlphaCROWN
 from brinell.threat import PerturbationSet
 from brinell.types import Inputs, Labels, Logits, Mask, Scores
@@ -74,7 +74,7 @@ class CertifiedRadius(Exact[Graph]):
                 checkpoint()
                 here = rows[ladder.rung[rows] == rung]
                 around = model, x0[here], set.resized(ladder.radius(rung)), spec[here]
-                grades = graded(self.verifier, *around, self.verifier(*around, checkpoint), checkpoint)
+                grades = with_soundness(self.verifier, *around, self.verifier(*around, checkpoint), checkpoint)
                 ladder.note(here, [(bound if level.covers(self.soundness) else 0.0, level) for bound, level in grades])
         return Nearest(
             x=x0,

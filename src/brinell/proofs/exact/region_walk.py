@@ -20,7 +20,7 @@ from brinell.proofs.exact.regions import Region, walk
 from brinell.proofs.network.graph import Graph
 from brinell.proofs.network.operators import ReLU
 from brinell.proofs.query.verifier import Checkpoint, nothing
-from brinell.proofs.relaxation.arithmetic import shortfall
+from brinell.proofs.relaxation.arithmetic import rounding_error
 from brinell.threat import PerturbationSet
 from brinell.threat.goal import met
 from brinell.types import Inputs, Labels, Logits
@@ -62,9 +62,13 @@ class RegionWalk(Exact[Graph]):
         inputs = math.prod(model.nodes[0].shape)
         if inputs > self.inputs:
             return f"the network has {inputs} inputs; RegionWalk walks up to {self.inputs}"
-        bends = {type(model.bend(i)).__name__ for i in model.bends if not isinstance(model.bend(i), ReLU)}
-        said = f"{', '.join(sorted(bends))} has no linear pieces to walk; RegionWalk reads ReLUs alone"
-        return said if bends else None
+        nonlinearities = {
+            type(model.nonlinearity(i)).__name__
+            for i in model.nonlinearities
+            if not isinstance(model.nonlinearity(i), ReLU)
+        }
+        said = f"{', '.join(sorted(nonlinearities))} has no linear pieces to walk; RegionWalk reads ReLUs alone"
+        return said if nonlinearities else None
 
     def __call__(
         self,
@@ -159,7 +163,7 @@ def _allowing(graph: Graph, x0: Inputs, set: PerturbationSet, ways: list[Leads],
     reached = walked.end
     for leads in ways:
         rows = torch.from_numpy(leads).unsqueeze(0)
-        slack = shortfall(graph, x0, near, rows, Soundness.FLOAT32, "interval")[0]
+        slack = rounding_error(graph, x0, near, rows, Soundness.FLOAT32, "interval")[0]
         allowed = slack.where(slack.isfinite(), 0.0).cpu().numpy()
         for region in walked.regions:
             if _plane(region, leads, allowed, x0, set) < reached:

@@ -74,7 +74,7 @@ class Region:
 def region(graph: Graph, point: Inputs, toward: Inputs, low: Floats, high: Floats) -> Region:
     """The region just behind `point`, (1, *shape), in the direction `toward`, with the sides of a box as faces.
 
-    Raises Unsupported where the network has a bend that is no ReLU.
+    Raises Unsupported where the network has a nonlinearity that is no ReLU.
     """
     inputs = point[0].numel()
     x = point.double()

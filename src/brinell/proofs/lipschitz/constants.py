@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from brinell.proofs.lipschitz import norms
-from brinell.proofs.lipschitz.gains import absolute, gain, spread
+from brinell.proofs.lipschitz.gains import abs_forward, absolute, gain
 from brinell.proofs.network.graph import Graph
 from brinell.proofs.network.operators import Affine, Coefficients, Convolution, Linear, Scale, Values
 from brinell.proofs.numerics.rounding import share
@@ -30,8 +30,8 @@ class Constants:
     """How fast the scores can move, anywhere.
 
     lengths: an l2 constant of each node. reaches: one of each of its values. spreads: what moving every input by up to
-    one can change each value by, a constant for linf. last: the scores as functionals of what the last bends make.
-    sizes: what the absolute values of their terms add up to. All rounding is on the safe side.
+    one can change each value by, a constant for linf. last: the scores as functionals of what the last nonlinearities
+    make. sizes: what the absolute values of their terms add up to. All rounding is on the safe side.
     """
 
     graph: Graph
@@ -62,7 +62,7 @@ class Constants:
     def _of(
         self, last: dict[int, Coefficients], sizes: dict[int, Coefficients]
     ) -> dict[float, Float64[Tensor, "batch rows"]]:
-        """Of functionals of the nodes that the last bends make: their lengths in the dual norms."""
+        """Of functionals of the nodes that the last nonlinearities make: their lengths in the dual norms."""
         off = share(sum(operator.terms for operator in self._affine) + self.graph.classes + 8, torch.float64)
         l2, linf = [], []
         for i, a in last.items():
@@ -101,12 +101,12 @@ def _found(graph: Graph, steps: int) -> Constants:
         operator = graph.operator(i)
         inputs, before = [lengths[j] for j in node.inputs], graph.nodes[node.inputs[0]].shape
         lengths[i] = gain(operator, inputs, before, node.shape, steps)
-        if i in affine and i in graph.bent:
+        if i in affine and i in graph.pre_activations:
             lengths[i] = min(lengths[i], _at_once(graph, i, affine, lengths, steps))
         if isinstance(operator, Scale):
             lengths[i] = min(lengths[i], _folded(graph, i, lengths, steps))
-        spreads[i] = spread(operator, *(spreads[j] for j in node.inputs))
-        reaches[i] = spread(operator, *(reaches[j] for j in node.inputs)).clamp(max=lengths[i])
+        spreads[i] = abs_forward(operator, *(spreads[j] for j in node.inputs))
+        reaches[i] = abs_forward(operator, *(reaches[j] for j in node.inputs)).clamp(max=lengths[i])
         if isinstance(operator, Linear | Convolution):
             reaches[i] = torch.minimum(reaches[i], _rows(operator, before) * inputs[0])
         lengths[i] *= _outward(graph)
@@ -123,7 +123,7 @@ def _outward(graph: Graph) -> float:
 def _taken_together(
     graph: Graph, node: int, unit: Coefficients, affine: dict[int, Affine]
 ) -> tuple[dict[int, Coefficients], dict[int, Coefficients]]:
-    """(functionals of a node by the bends behind it; what the absolute values of their terms come to)."""
+    """(functionals of a node by the nonlinearities behind it; what the absolute values of their terms come to)."""
     both = [
         substitute(graph, node, unit, pieces)[0] for pieces in (affine, {i: absolute(o) for i, o in affine.items()})
     ]
@@ -131,7 +131,7 @@ def _taken_together(
 
 
 def _at_once(graph: Graph, node: int, affine: dict[int, Affine], lengths: dict[int, float], steps: int) -> float:
-    """The constant of an affine node from the bends before it, whatever lies between taken as one matrix."""
+    """The constant of an affine node from the nonlinearities before it, whatever lies between taken as one matrix."""
     size = torch.Size(graph.nodes[node].shape).numel()
     sources = _sources(graph, node, affine)
     if any(min(size, width) > NARROW or size * width > SMALL for width in sources.values()):

@@ -128,35 +128,35 @@ def _(operator: Curve, inputs: Sequence[float], before: Shape, after: Shape, ste
 
 
 @singledispatch
-def spread(operator: Operator, *inputs: Values) -> Values:
+def abs_forward(operator: Operator, *inputs: Values) -> Values:
     """How far each value of the output can move, given how far each value of the inputs can."""
     raise unknown(operator)
 
 
-@spread.register
+@abs_forward.register
 def _(operator: Affine, *inputs: Values) -> Values:
     return absolute(operator).forward(*inputs)
 
 
-@spread.register
+@abs_forward.register
 def _(operator: ReLU, *inputs: Values) -> Values:
     return inputs[0]
 
 
-@spread.register
+@abs_forward.register
 def _(operator: MaxPool, *inputs: Values) -> Values:
     return operator.forward(*inputs)
 
 
-@spread.register(Sigmoid)
-@spread.register(Tanh)
-@spread.register(Erf)
-@spread.register(ELU)
-@spread.register(SiLU)
-@spread.register(GELU)
-@spread.register(TanhGELU)
-@spread.register(Mish)
-@spread.register(HardSwish)
+@abs_forward.register(Sigmoid)
+@abs_forward.register(Tanh)
+@abs_forward.register(Erf)
+@abs_forward.register(ELU)
+@abs_forward.register(SiLU)
+@abs_forward.register(GELU)
+@abs_forward.register(TanhGELU)
+@abs_forward.register(Mish)
+@abs_forward.register(HardSwish)
 def _(operator: Curve, *inputs: Values) -> Values:
     return _steepest(operator) * inputs[0]
 

@@ -37,14 +37,15 @@ def fall(problem: Problem, constants: Constants) -> Margins:
 
 
 def near(problem: Problem) -> dict[int, Interval]:
-    """Limits of the nodes that bends read: each value moves so far from the example's own. None without constants."""
+    """Limits of the nodes that nonlinearities read: each value moves so far from the example's own. None without
+    constants."""
     everywhere = known(problem.graph)
     if everywhere is None:
         return {}
     values = problem.graph.values(problem.x0)
     length, change = (problem.set.extent(problem.x0, norm) for norm in (2, inf))
     found = {}
-    for i in problem.graph.bent:
+    for i in problem.graph.pre_activations:
         by_length = everywhere.reaches[i] * over_features(length, values[i])
         by_change = everywhere.spreads[i] * over_features(change, values[i])
         moves = torch.minimum(by_length, by_change).nan_to_num(inf)

@@ -1,11 +1,11 @@
 """Margins from secants: how an example's neighbours may differ from it, layer by layer, from the scores back.
 
-What a bend makes of a change of its input is the change times a slope, that of the secant from the example's own value.
-It lies between two limits: 1 or 0 where a ReLU cannot switch, near them where it hardly can. A slope within the limits
-is carried on, back to the input, where it meets the set itself; what the secant may be off it is paid for at once, by
-how far the values there can move. Wherever a Lipschitz constant says more than going on would, it ends there: at the
-scores that is the bound of GloRo, and at the input, where no neuron switches, it is exact. A local Lipschitz bound of
-each margin, where Huang et al. 2021, arXiv:2111.01395, bound each layer.
+What a nonlinearity makes of a change of its input is the change times a slope, that of the secant from the example's
+own value. It lies between two limits: 1 or 0 where a ReLU cannot switch, near them where it hardly can. A slope within
+the limits is carried on, back to the input, where it meets the set itself; what the secant may be off it is paid for at
+once, by how far the values there can move. Wherever a Lipschitz constant says more than going on would, it ends there:
+at the scores that is the bound of GloRo, and at the input, where no neuron switches, it is exact. A local Lipschitz
+bound of each margin, where Huang et al. 2021, arXiv:2111.01395, bound each layer.
 """
 
 from collections.abc import Callable
@@ -23,11 +23,11 @@ from brinell.proofs.lipschitz.near import fall, held, known
 from brinell.proofs.network.graph import Unsupported
 from brinell.proofs.network.operators import (
     Affine,
-    Bend,
     Coefficients,
     Curve,
     Interval,
     MaxPool,
+    Nonlinearity,
     ReLU,
     Values,
     magnitude,
@@ -111,8 +111,8 @@ Parts = tuple[Coefficients, Coefficients, Coefficients]
 
 
 @singledispatch
-def secants(operator: Bend, a: Coefficients, middle: Middle, value: Values, low: Values, high: Values) -> Parts:
-    """A functional of what a bend makes of changes. Its input lies between low and high, as does the example's own.
+def secants(operator: Nonlinearity, a: Coefficients, middle: Middle, value: Values, low: Values, high: Values) -> Parts:
+    """A functional of what a nonlinearity makes of changes, its input between low and high, as the example's own is.
 
     Nothing is carried on through what there is no rule for.
     """
@@ -135,7 +135,7 @@ def _(operator: Curve, a: Coefficients, middle: Middle, value: Values, low: Valu
     try:
         least, most = slopes(operator, low, high)
     except Unsupported:
-        return secants.dispatch(Bend)(operator, a, middle, value, low, high)
+        return secants.dispatch(Nonlinearity)(operator, a, middle, value, low, high)
     known = least.isfinite() & most.isfinite()
     back, before, _ = _split(a, middle, least.where(known, 0.0), most.where(known, 0.0))
     return back, before, a * ~known.unsqueeze(1)

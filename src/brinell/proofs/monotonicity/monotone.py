@@ -2,8 +2,8 @@
 
 A score rises along a feature wherever its slope there is not negative, so a box is proved part by part. What the
 network's values change by, for a change of the feature, is itself a network: the same affine layers without offsets,
-and in each bend's place a factor between the least and the greatest slope that the bend has in the part. Its bounds
-are those of CROWN, of products in the place of ReLUs. Parts that they leave open are cut in two.
+and in each nonlinearity's place a factor between the least and the greatest slope that the nonlinearity has in the
+part. Its bounds are those of CROWN, of products in the place of ReLUs. Parts that they leave open are cut in two.
 """
 
 from collections.abc import Mapping
@@ -23,12 +23,12 @@ from brinell.proofs.network.graph import Graph
 from brinell.proofs.network.operators import (
     Affine,
     Band,
-    Bend,
     Coefficients,
     Constants,
     Curve,
     Interval,
     Linearised,
+    Nonlinearity,
     ReLU,
     Values,
     inner,
@@ -223,7 +223,7 @@ class _Question:
         direction[:, self.feature] = 1.0
         direction = direction.reshape(shape)
         pieces = changes(problem, relaxed, direction)
-        noted = {i: Noted(pieces[i]) for i in self.network.bends}
+        noted = {i: Noted(pieces[i]) for i in self.network.nonlinearities}
         bound = least(self.network, self.network.output, spec, {**pieces, **noted}, direction).amin(1)
         bound = bound.where(bound.isfinite(), -torch.inf)
         error = _uncertain(problem, relaxed, noted)
@@ -246,7 +246,8 @@ class _Question:
 def changes(problem: Problem, relaxed: Relaxation, direction: Values) -> dict[int, Linearised]:
     """For each node but the input, linear bounds of what it changes by, by what its inputs change by.
 
-    All for a unit of the direction, anywhere within the problem's set: the mean value theorem, bend by bend.
+    All for a unit of the direction, anywhere within the problem's set: the mean value theorem, nonlinearity by
+    nonlinearity.
     """
     graph = problem.graph
     moves: list[Interval] = [(direction, direction)]
@@ -280,8 +281,8 @@ class _Still(Linearised):
         return parts, torch.zeros_like(constant)
 
 
-def _factors(operator: Affine | Bend, interval: Interval) -> Interval:
-    """The least and the greatest slope of a bend between two limits of its input."""
+def _factors(operator: Affine | Nonlinearity, interval: Interval) -> Interval:
+    """The least and the greatest slope of a nonlinearity between two limits of its input."""
     low, high = interval
     if isinstance(operator, ReLU):
         return (low >= 0).double(), (high > 0).double()

@@ -10,12 +10,12 @@ from torch import Tensor
 from brinell.proofs.network.graph import Node, Unsupported
 from brinell.proofs.network.operators import (
     Affine,
-    Bend,
     Concatenate,
     Exp,
     Expand,
     Linear,
     Log,
+    Nonlinearity,
     Permute,
     Power,
     Product,
@@ -49,7 +49,7 @@ class Builder:
         self.nodes.append(Node(None, (), tuple(shape)))
         return Value(0, tuple(shape))
 
-    def add(self, operator: Affine | Bend, *inputs: Value) -> Value:
+    def add(self, operator: Affine | Nonlinearity, *inputs: Value) -> Value:
         """Append a node; its shape is found by running it on zeros."""
         zeros = (torch.zeros(1, *value.shape, dtype=torch.float64) for value in inputs)
         shape = tuple(operator.forward(*zeros).shape[1:])

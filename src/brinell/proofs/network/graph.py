@@ -11,10 +11,10 @@ import torch
 from brinell.errors import CannotRun
 from brinell.proofs.network.operators import (
     Affine,
-    Bend,
     Erf,
     Interval,
     Neurons,
+    Nonlinearity,
     Permute,
     Reshape,
     Scale,
@@ -38,7 +38,7 @@ class Node:
     inputs: positions in `Graph.nodes`, all before this one. shape: that of one example, without the batch.
     """
 
-    operator: Affine | Bend | None
+    operator: Affine | Nonlinearity | None
     inputs: tuple[int, ...]
     shape: tuple[int, ...]
 
@@ -83,22 +83,22 @@ class Graph:
     def _casts(self) -> dict[torch.dtype, "Graph"]:
         return {torch.float64: self}
 
-    def operator(self, i: int) -> Affine | Bend:
+    def operator(self, i: int) -> Affine | Nonlinearity:
         """The operator of any node but the input."""
         operator = self.nodes[i].operator
         assert operator is not None
         return operator
 
-    def bend(self, i: int) -> Bend:
-        """The operator of a node that is known to be a bend."""
+    def nonlinearity(self, i: int) -> Nonlinearity:
+        """The operator of a node that is known to be a nonlinearity."""
         operator = self.nodes[i].operator
-        assert isinstance(operator, Bend)
+        assert isinstance(operator, Nonlinearity)
         return operator
 
     def unknown(self, i: int, interval: Interval) -> Neurons:
-        """The neurons of node i whose bounds some bend needs better than `interval`."""
-        readers = (self.nodes[j].operator for j in self.bends if i in self.nodes[j].inputs)
-        return torch.stack([reader.unknown(*interval) for reader in readers if isinstance(reader, Bend)]).any(0)
+        """The neurons of node i whose bounds some nonlinearity needs better than `interval`."""
+        readers = (self.nodes[j].operator for j in self.nonlinearities if i in self.nodes[j].inputs)
+        return torch.stack([reader.unknown(*interval) for reader in readers if isinstance(reader, Nonlinearity)]).any(0)
 
     @property
     def output(self) -> int:
@@ -116,12 +116,12 @@ class Graph:
 
     @cached_property
     def last(self) -> frozenset[int]:
-        """The bends that the output reads through affine operators alone."""
+        """The nonlinearities that the output reads through affine operators alone."""
         seen = {self.output}
         for i in range(self.output, 0, -1):
             if i in seen and i in self.affine:
                 seen.update(self.nodes[i].inputs)
-        return frozenset(seen.intersection(self.bends))
+        return frozenset(seen.intersection(self.nonlinearities))
 
     @cached_property
     def done(self) -> tuple[tuple[int, ...], ...]:
@@ -135,32 +135,32 @@ class Graph:
         return {i: node.operator for i, node in enumerate(self.nodes) if isinstance(node.operator, Affine)}
 
     @cached_property
-    def bends(self) -> tuple[int, ...]:
+    def nonlinearities(self) -> tuple[int, ...]:
         """The nodes that are not affine in their input."""
-        return tuple(i for i, node in enumerate(self.nodes) if isinstance(node.operator, Bend))
+        return tuple(i for i, node in enumerate(self.nodes) if isinstance(node.operator, Nonlinearity))
 
     @cached_property
-    def bent(self) -> frozenset[int]:
-        """The nodes whose bounds a bend asks for."""
-        return frozenset(self.nodes[i].inputs[0] for i in self.bends)
+    def pre_activations(self) -> frozenset[int]:
+        """The nodes whose bounds a nonlinearity asks for."""
+        return frozenset(self.nodes[i].inputs[0] for i in self.nonlinearities)
 
     @property
     def neurons(self) -> int:
-        """How many values a bend asks for."""
-        return sum(math.prod(self.nodes[i].shape) for i in self.bent)
+        """How many values a nonlinearity asks for."""
+        return sum(math.prod(self.nodes[i].shape) for i in self.pre_activations)
 
     @cached_property
-    def front(self) -> int:
+    def first_box_node(self) -> int:
         """The last node up to which all that is done to the input is done value by value: a box is a box there."""
-        front = 0
-        while [i for i, node in enumerate(self.nodes) if front in node.inputs] == [front + 1]:
-            if not isinstance(self.nodes[front + 1].operator, Scale | Reshape | Permute):
+        first_box_node = 0
+        while [i for i, node in enumerate(self.nodes) if first_box_node in node.inputs] == [first_box_node + 1]:
+            if not isinstance(self.nodes[first_box_node + 1].operator, Scale | Reshape | Permute):
                 break
-            front += 1
-        return front
+            first_box_node += 1
+        return first_box_node
 
     @cached_property
-    def straight(self) -> frozenset[int]:
+    def affine_prefix(self) -> frozenset[int]:
         """The nodes that are affine in the network's input."""
         found = {0}
         for i, node in enumerate(self.nodes[1:], 1):
@@ -172,14 +172,14 @@ class Graph:
     def single(self) -> frozenset[int]:
         """Those of them whose interval is exact over a box: at most one operator on the way mixes values."""
         mixed = {0: 0}
-        for i in sorted(self.straight - {0}):
+        for i in sorted(self.affine_prefix - {0}):
             operator = self.nodes[i].operator
             mixes = isinstance(operator, Affine) and operator.mixes and operator.summands != 1
             mixed[i] = max(mixed[j] for j in self.nodes[i].inputs) + mixes
         return frozenset(i for i, count in mixed.items() if count <= 1)
 
 
-def _cast(operator: Affine | Bend | None, dtype: torch.dtype) -> Affine | Bend | None:
+def _cast(operator: Affine | Nonlinearity | None, dtype: torch.dtype) -> Affine | Nonlinearity | None:
     if operator is None:
         return None
     values = {field.name: getattr(operator, field.name) for field in fields(operator)}

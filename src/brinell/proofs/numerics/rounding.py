@@ -13,7 +13,7 @@ from torch import Tensor
 
 from brinell.errors import UsageError
 from brinell.proofs.network.graph import Graph
-from brinell.proofs.network.operators import Affine, Bend, Interval, Values
+from brinell.proofs.network.operators import Affine, Interval, Nonlinearity, Values
 from brinell.proofs.network.operators import magnitude as magnitude
 
 Precision = Literal["float64", "float32"]
@@ -52,7 +52,7 @@ def at_node(graph: Graph, i: int, inputs: Sequence[Interval], errors: Sequence[V
     if isinstance(operator, Affine):
         carried = [(1 + step) * e + step * magnitude(x) for e, x in zip(errors, inputs, strict=True)]
         offset = operator.forward(*(torch.zeros_like(e[:1]) for e in carried))
-        return operator.spread(*carried) + constant * offset.abs()
+        return operator.abs_forward(*carried) + constant * offset.abs()
     ((low, high),), (error,) = inputs, errors
     return operator.carried(low, high, error, step, constant)
 
@@ -66,12 +66,14 @@ def at_nodes(graph: Graph, intervals: Sequence[Interval]) -> list[Values]:
     return errors
 
 
-def rounds(operator: Affine | Bend) -> bool:
+def rounds(operator: Affine | Nonlinearity) -> bool:
     """Whether floats compute its value with any rounding, as they do not what moves or compares."""
     return operator.summands != 0 if isinstance(operator, Affine) else not operator.exact
 
 
-def at_value(operator: Affine | Bend, inputs: Sequence[Interval], errors: Sequence[Values] | None = None) -> Values:
+def at_value(
+    operator: Affine | Nonlinearity, inputs: Sequence[Interval], errors: Sequence[Values] | None = None
+) -> Values:
     """E with: the value, or the interval, that float64 computes of inputs off by `errors` is off by at most E.
 
     Without errors the inputs are what they are, and E is what this one operator rounds.
@@ -80,7 +82,7 @@ def at_value(operator: Affine | Bend, inputs: Sequence[Interval], errors: Sequen
     sizes = [magnitude(x) + e for x, e in zip(inputs, before, strict=True)]
     if isinstance(operator, Affine):
         new = made(operator, sizes, torch.float64)
-        return new if errors is None else spread(operator, before)[0] + new
+        return new if errors is None else abs_forward(operator, before)[0] + new
     few = 0.0 if operator.exact else share(_MORE, torch.float64)
     return operator.carried(inputs[0][0] - before[0], inputs[0][1] + before[0], before[0], few, few)
 
@@ -90,7 +92,7 @@ def made(operator: Affine, sizes: Sequence[Values], dtype: torch.dtype) -> Value
     if operator.summands == 0:
         return torch.zeros_like(operator.forward(*sizes))
     terms = (operator.summands or sum(size[0].numel() for size in sizes)) + _MORE
-    linear, offset = spread(operator, sizes)
+    linear, offset = abs_forward(operator, sizes)
     largest = torch.stack([size.flatten(1).amax(1) for size in sizes]).amax(0)
     lost = 2 * terms * torch.finfo(dtype).tiny * (1 + largest).reshape(-1, *(1,) * (linear.dim() - 1))
     total = linear + offset.abs()
@@ -98,17 +100,17 @@ def made(operator: Affine, sizes: Sequence[Values], dtype: torch.dtype) -> Value
     return rounded.where(total + rounded < torch.finfo(dtype).max / 2, torch.inf)
 
 
-def spread(operator: Affine, sizes: Sequence[Values]) -> tuple[Values, Tensor]:
+def abs_forward(operator: Affine, sizes: Sequence[Values]) -> tuple[Values, Tensor]:
     """(|W| sizes, the offset, one for all examples) of an affine operator."""
-    return operator.spread(*sizes), operator.forward(*(torch.zeros_like(size[:1]) for size in sizes))
+    return operator.abs_forward(*sizes), operator.forward(*(torch.zeros_like(size[:1]) for size in sizes))
 
 
-def is_kept(operator: Affine | Bend) -> bool:
+def is_kept(operator: Affine | Nonlinearity) -> bool:
     """Whether `kept` knows the operator well enough."""
     return operator.summands is not None if isinstance(operator, Affine) else operator.exact
 
 
-def kept(operator: Affine | Bend, inputs: Sequence[Interval]) -> Interval:
+def kept(operator: Affine | Nonlinearity, inputs: Sequence[Interval]) -> Interval:
     """The operator's interval, no narrower than exact arithmetic has it, in the precision of the inputs.
 
     A sum of n products is off by a share of what it would come to without signs, |W| |x| + |b|. That share of the
@@ -120,7 +122,7 @@ def kept(operator: Affine | Bend, inputs: Sequence[Interval]) -> Interval:
     middles = [(high + low).mul_(0.5) for low, high in inputs]
     halves = [(x[1] - middle).add_(middle.abs(), alpha=off) for x, middle in zip(inputs, middles, strict=True)]
     # The spread is a sum as well, and may come out too small.
-    middle, half = operator.forward(*middles), operator.spread(*halves, share=2 * off)
+    middle, half = operator.forward(*middles), operator.abs_forward(*halves, share=2 * off)
     middle.add_(half)
     return half.mul_(-2).add_(middle), middle
 

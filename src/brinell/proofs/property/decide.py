@@ -22,7 +22,7 @@ from brinell.proofs.query.deadline import Deadline, OutOfTime
 from brinell.proofs.query.problem import Problem
 from brinell.proofs.query.verifier import Checkpoint
 from brinell.proofs.query.watch import Watch
-from brinell.proofs.relaxation.arithmetic import shortfall_over
+from brinell.proofs.relaxation.arithmetic import rounding_error_over
 from brinell.proofs.relaxation.optimised import Climb
 from brinell.proofs.verifiers.beta_crown import BranchAndBound
 from brinell.targets.agreement import agreement
@@ -149,9 +149,11 @@ def _allowing(network: Graph, search: Search, level: Soundness, checkpoint: Chec
     for place, case in enumerate(goal.cases):
         checkpoint()
         box = tuple(end.reshape(1, *network.nodes[0].shape) for end in (case.low, case.high))
-        lost = shortfall_over(network, (box[0], box[1]), case.weights.unsqueeze(0), level, checkpoint=checkpoint)[0]
+        lost = rounding_error_over(network, (box[0], box[1]), case.weights.unsqueeze(0), level, checkpoint=checkpoint)[
+            0
+        ]
         one = torch.eye(highest.classes, dtype=torch.float64)[place].reshape(1, 1, -1)
-        lost = lost + shortfall_over(highest, (box[0], box[1]), one, Soundness.FLOAT64, checkpoint=checkpoint)[0]
+        lost = lost + rounding_error_over(highest, (box[0], box[1]), one, Soundness.FLOAT64, checkpoint=checkpoint)[0]
         kept = lost.isfinite()
         if not kept.any():
             return None

@@ -88,12 +88,12 @@ class InputSplit:
 
 
 def _rows(problem: Problem, relaxed: Relaxation) -> tuple[Forms, dict[int, Noted], Mask]:
-    """(below each row, whatever rounding did, a form; what each bend was given on the way to it; whether they mean it).
+    """(a form below each row, rounding allowed for; what each nonlinearity was given on the way; whether they mean it).
 
     They do not where an interval is crossed or something is not a number: there they are zeros, which clip nothing.
     """
     graph = problem.graph
-    noted = {i: Noted(relaxed.pieces[i]) for i in graph.bends}
+    noted = {i: Noted(relaxed.pieces[i]) for i in graph.nonlinearities}
     held, constant = substitute(graph, graph.output, problem.spec, {**relaxed.pieces, **noted})
     weights = written(held[0]) if 0 in held else torch.zeros_like(problem.x0).unsqueeze(1)
     error = at_nodes(graph, relaxed.intervals)[graph.output].unsqueeze(1)
@@ -112,10 +112,10 @@ def _lasting(graph: Graph, intervals: list[Interval]) -> dict[int, Interval]:
     region's own rows are not exact, and it would never be proved.
     """
     undecided = torch.zeros(len(intervals[0][0]), dtype=torch.bool)
-    for i in graph.bent:
+    for i in graph.pre_activations:
         undecided |= graph.unknown(i, intervals[i]).flatten(1).any(1)
     known = {}
-    for i in graph.bent:
+    for i in graph.pre_activations:
         low, high = intervals[i]
         kept = undecided.reshape(-1, *(1 for _ in low.shape[1:]))
         known[i] = low.where(kept, -torch.inf), high.where(kept, torch.inf)

@@ -51,10 +51,10 @@ class Problem:
 
     def least_ahead(self, a: Functional) -> Constants:
         """The same of the node at the front, up to rounding."""
-        return _least(self.front[1], a) if self.is_box and self.never is None else self.least(a)
+        return _least(self.first_box_node[1], a) if self.is_box and self.never is None else self.least(a)
 
     @cached_property
-    def front(self) -> tuple[int, Interval]:
+    def first_box_node(self) -> tuple[int, Interval]:
         """(the last node where what is allowed is a box still, that box): bounds need go no further back.
 
         The input and its hull where it is no box there.
@@ -62,9 +62,9 @@ class Problem:
         box = self.hull
         if not self.is_box or self.never is not None:
             return 0, box
-        for i in range(1, self.graph.front + 1):
+        for i in range(1, self.graph.first_box_node + 1):
             box = self.graph.operator(i).interval(box)
-        return self.graph.front, box
+        return self.graph.first_box_node, box
 
     @cached_property
     def hull(self) -> Interval:

@@ -10,7 +10,7 @@ Functional = Coefficients | Windows
 
 
 def substitute(
-    graph: Graph, node: int, a: Functional, pieces: Mapping[int, Linearised], front: int = 0
+    graph: Graph, node: int, a: Functional, pieces: Mapping[int, Linearised], first_box_node: int = 0
 ) -> tuple[dict[int, Functional], Constants]:
     """(a_i for each node i that has no piece, c) with <a, node> >= the sum of <a_i, node i> + c.
 
@@ -21,7 +21,7 @@ def substitute(
     """
     held: dict[int, Functional] = {node: a}
     constant: Constants = (a.values if isinstance(a, Windows) else a).new_zeros(1, 1)
-    for i in range(node, front, -1):
+    for i in range(node, first_box_node, -1):
         if i not in held or i not in pieces:
             continue
         parts, offset = _step(pieces[i], held.pop(i))

@@ -31,9 +31,9 @@ def nothing() -> None:
 class Verifier(Checked, ABC):
     """A search for a proof.
 
-    soundness: the strongest level that its bounds serve, once `shortfall` is taken off. That allows for bounds that
-    are substituted back, carried forward as intervals, or read off the network's scores in float64; a verifier that
-    rounds otherwise takes off its own rounding, or is `REAL`.
+    soundness: the strongest level that its bounds serve, once `rounding_error` is taken off. That allows for bounds
+    that are substituted back, carried forward as intervals, or read off the network's scores in float64; a verifier
+    that rounds otherwise takes off its own rounding, or is `REAL`.
     """
 
     soundness: ClassVar[Soundness] = Soundness.REAL
@@ -45,7 +45,7 @@ class Verifier(Checked, ABC):
         """Lower bounds on <spec row, scores(x)> over every x in set ∩ box; float64, on the device of x0.
 
         -inf where nothing is known: a bound that is not a number is never a proof. Exact arithmetic is
-        assumed of the network, and rounding in the bounds, some 1e-12 of the scores, is left in: `shortfall` is
+        assumed of the network, and rounding in the bounds, some 1e-12 of the scores, is left in: `rounding_error` is
         what both may come to.
         """
 

@@ -28,7 +28,7 @@ from brinell.proofs.network.operators import (
     Values,
     magnitude,
 )
-from brinell.proofs.numerics.rounding import at_input, at_node, at_value, made, share, spread, trusted
+from brinell.proofs.numerics.rounding import abs_forward, at_input, at_node, at_value, made, share, trusted
 from brinell.proofs.query.problem import Problem, solve
 from brinell.proofs.query.verifier import Checkpoint, Margins, Spec, Verifier, nothing
 from brinell.proofs.relaxation.network import Intermediate, relax
@@ -39,7 +39,7 @@ PRECISIONS: Mapping[Soundness, torch.dtype] = {Soundness.FLOAT32: torch.float32,
 """Levels that allow for rounding, the strongest first, and the coarsest precision each allows the network."""
 
 
-def shortfall(
+def rounding_error(
     graph: Graph,
     x0: Inputs,
     set: PerturbationSet,
@@ -69,7 +69,7 @@ def shortfall(
     return -solve(gained, graph, x0, set, spec, memory, checkpoint)
 
 
-def shortfall_over(
+def rounding_error_over(
     graph: Graph,
     hull: Interval,
     spec: Spec,
@@ -86,7 +86,7 @@ def shortfall_over(
     return _Arithmetic(problem, PRECISIONS[level], intermediate).lost().nan_to_num(torch.inf, torch.inf)
 
 
-def graded(
+def with_soundness(
     verifier: Verifier,
     graph: Graph,
     x0: Inputs,
@@ -106,7 +106,7 @@ def graded(
     for soundness, way in product(PRECISIONS, ways):
         if not len(open_) or not verifier.soundness.covers(soundness):
             continue
-        lost = shortfall(graph, x0[open_], set, spec[open_], soundness, way, checkpoint=checkpoint)
+        lost = rounding_error(graph, x0[open_], set, spec[open_], soundness, way, checkpoint=checkpoint)
         left = (bounds[open_] - lost).amin(1)
         for row, bound in zip(open_[left > 0].tolist(), left[left > 0].tolist(), strict=True):
             grades[row] = (bound, soundness)
@@ -131,7 +131,7 @@ class _Arithmetic:
 
     def lost(self) -> Margins:
         """What rounding may take from each row."""
-        lines = 1 + 2 * len(self._graph.bends)
+        lines = 1 + 2 * len(self._graph.nonlinearities)
         own = (self._problem.spec.abs() * self._own[-1].unsqueeze(1)).sum(2)
         scores = torch.finfo(torch.float64).eps / torch.finfo(self._dtype).eps  # once more, as float64 computes them
         lost = (1 + scores) * self._weighed() + lines * own
@@ -142,7 +142,7 @@ class _Arithmetic:
         """For each node: how far a bound of it may be off, how far its computed value may be, what of that is fresh.
 
         A limit of a neuron, an end of an interval, is off by no more than a bound of it may be. A line drawn between
-        such limits is passed by no more than twice as much, and that once for each bend on the way.
+        such limits is passed by no more than twice as much, and that once for each nonlinearity on the way.
         """
         graph, problem = self._graph, self._problem
         radius = problem.set.radius  # the size of what is summed where distances are, or where a body is cut by a box
@@ -160,7 +160,7 @@ class _Arithmetic:
             own.append(torch.maximum(back, ahead))
             if isinstance(operator, Affine):
                 sizes = [magnitude(x) + own[j] + e for x, j, e in zip(inputs, node.inputs, errors, strict=True)]
-                carried = spread(operator, errors)[0]
+                carried = abs_forward(operator, errors)[0]
                 fresh.append(made(operator, sizes, self._dtype))
                 all_.append(carried + fresh[-1])
             else:
@@ -184,27 +184,27 @@ class _Arithmetic:
         for i in range(graph.output, -1, -1):
             if i not in held:
                 continue
-            centre, spread = held.pop(i)
+            centre, abs_forward = held.pop(i)
             operator = graph.nodes[i].operator
             parts: list[tuple[Coefficients, Coefficients]] = []
             if isinstance(operator, ReLU):
-                parts += [self._switched(i, centre, spread)]
+                parts += [self._switched(i, centre, abs_forward)]
             elif isinstance(operator, Affine) and (absolute := _absolute(operator)) is not None:
-                parts += zip(operator.backward(centre)[0], absolute.backward(spread)[0], strict=True)
-            lost = lost + _weight(centre, spread, self._fresh[i] if parts or i == 0 else self._all[i])
+                parts += zip(operator.backward(centre)[0], absolute.backward(abs_forward)[0], strict=True)
+            lost = lost + _weight(centre, abs_forward, self._fresh[i] if parts or i == 0 else self._all[i])
             for parent, (c, r) in zip(graph.nodes[i].inputs, parts, strict=False):  # none where not looked through
                 held[parent] = (held[parent][0] + c, held[parent][1] + r) if parent in held else (c, r)
         return lost
 
-    def _switched(self, i: int, centre: Coefficients, spread: Coefficients) -> tuple[Coefficients, Coefficients]:
+    def _switched(self, i: int, centre: Coefficients, abs_forward: Coefficients) -> tuple[Coefficients, Coefficients]:
         """Weights before a ReLU: those after it where it is on, none where it is off, between them where it may be."""
         (j,) = self._graph.nodes[i].inputs
         slack = self._all[j] + self._own[j]
         low, high = self._intervals[j]
         on, off = ((low - slack) > 0).unsqueeze(1), ((high + slack) < 0).unsqueeze(1)
-        least, most = (centre - spread).clamp(max=0), (centre + spread).clamp(min=0)
+        least, most = (centre - abs_forward).clamp(max=0), (centre + abs_forward).clamp(min=0)
         middle, width = (least + most) / 2, (most - least) / 2
-        return torch.where(on, centre, middle.where(~off, 0.0)), torch.where(on, spread, width.where(~off, 0.0))
+        return torch.where(on, centre, middle.where(~off, 0.0)), torch.where(on, abs_forward, width.where(~off, 0.0))
 
 
 def _absolute(operator: Affine) -> Affine | None:
@@ -219,7 +219,7 @@ def _absolute(operator: Affine) -> Affine | None:
     return operator if operator.summands == 0 else None
 
 
-def _weight(centre: Coefficients, spread: Coefficients, error: Values) -> Constants:
+def _weight(centre: Coefficients, abs_forward: Coefficients, error: Values) -> Constants:
     """Zero times an infinite error is zero: what has no weight does not count."""
-    most = centre.abs() + spread
+    most = centre.abs() + abs_forward
     return (most * error.unsqueeze(1)).where(most != 0, 0.0).flatten(2).sum(2)

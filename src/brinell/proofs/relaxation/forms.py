@@ -15,16 +15,16 @@ from torch import Tensor
 
 from brinell.proofs.network.operators import (
     Affine,
-    Bend,
     Coefficients,
     Interval,
     Linearised,
+    Nonlinearity,
     Onward,
     Slope,
     Values,
     magnitude,
 )
-from brinell.proofs.numerics.rounding import at_value, made, share, spread
+from brinell.proofs.numerics.rounding import abs_forward, at_value, made, share
 from brinell.proofs.query.problem import Problem
 from brinell.proofs.query.verifier import Margins
 from brinell.proofs.relaxation.network import Relaxation, met
@@ -67,7 +67,8 @@ F = TypeVar("F", bound=Form)
 def carried(
     problem: Problem, slope: Slope, first: F, step: Callable[[Onward, Sequence[F]], F]
 ) -> tuple[Relaxation, list[F], list[Values]]:
-    """The forms of every node, what they show of those that a bend reads, met with intervals, and their sizes."""
+    """The forms of every node, what they show of those that a nonlinearity reads, met with intervals, and their
+    sizes."""
     graph, reach = problem.graph, extent(problem)
     intervals, forms, pieces, sizes = [problem.hull], [first], dict[int, Linearised](), [reach]
     for i, node in enumerate(graph.nodes[1:], 1):
@@ -87,14 +88,14 @@ def carried(
         sizes.append(forms[i].size(reach))
         pieces[i] = piece
         interval = _wider(operator.interval(*inputs), at_value(operator, inputs))
-        if i in graph.bent:
+        if i in graph.pre_activations:
             interval = met(interval, _wider(forms[i].limits(problem), rounding(form.terms) * sizes[i]))
         intervals.append(interval)
     return Relaxation(intervals, pieces), forms, sizes
 
 
 def rounding(terms: int) -> float:
-    """The share of its size that a form of so many terms may lose where it is read, or goes through a bend."""
+    """The share of its size that a form of so many terms may lose where it is read, or goes through a nonlinearity."""
     return share(_SUMS * (terms + 8), torch.float64)
 
 
@@ -105,13 +106,13 @@ def extent(problem: Problem) -> Values:
 
 def _moved(operator: Affine, sizes: Sequence[Values], reach: Values, terms: int) -> Values:
     """What an affine step rounds. Its offset is added to each coefficient, and taken off again."""
-    _, offset = spread(operator, sizes)
+    _, offset = abs_forward(operator, sizes)
     often = over_features(reach.flatten(1).sum(1) + terms, offset)
     return made(operator, sizes, torch.float64) + rounding(0) * offset.abs() * often
 
 
-def _bent(operator: Bend, piece: Onward, low: Values, high: Values, size: Values, terms: int) -> Values:
-    """What a step through the lines of a bend rounds, and what the lines may be off."""
+def _bent(operator: Nonlinearity, piece: Onward, low: Values, high: Values, size: Values, terms: int) -> Values:
+    """What a step through the lines of a nonlinearity rounds, and what the lines may be off."""
     below, above = piece.ahead((-size.unsqueeze(1), size.unsqueeze(1)), offset=False)
     off = rounding(terms)
     return operator.carried(low, high, torch.zeros_like(low), off, off) + off * magnitude((below, above)).squeeze(1)

@@ -1,4 +1,4 @@
-"""The neurons inside, each bounded with slopes of its own: what bends above rests on limits closer to the truth.
+"""Intermediate (pre-activation) bounds: each layer is bounded with slopes of its own before the next rests on it.
 
 Sources: Xu et al. 2021 (alpha-CROWN), arXiv:2011.13824, section 3.2: there all slopes climb together toward the last
 bounds, here each layer is bounded as well as its own slopes can, before the next. Where only those inputs matter whose
@@ -63,7 +63,7 @@ def refined(
         errors.append(at_node(graph, i, inputs, [errors[j] for j in node.inputs], torch.float64))
         low, high = graph.operator(i).interval(*inputs)
         intervals[i] = met(intervals[i], (low - errors[i], high + errors[i]))
-        if i in graph.bent - exact:
+        if i in graph.pre_activations - exact:
             intervals[i] = _climbed(problem, i, intervals, climb, given, errors[i])
             if further is not None:
                 intervals[i] = further(problem, i, intervals, climb, errors[i])
@@ -72,7 +72,7 @@ def refined(
 
 def effort(graph: Graph, intervals: list[Interval], climb: Climb) -> int:
     """How many functionals climb a step when all examples are refined, about."""
-    return 2 * (climb.steps + 1) * sum(int(graph.unknown(i, intervals[i]).sum()) for i in graph.bent)
+    return 2 * (climb.steps + 1) * sum(int(graph.unknown(i, intervals[i]).sum()) for i in graph.pre_activations)
 
 
 def _climbed(
@@ -130,6 +130,6 @@ def _held(state: State, given: Given | None) -> State:
     last = max(state)
     sides = {**given.side, last: -torch.ones_like(state[last].low)}
     return {
-        i: replace(bent, hold=Hold(sides[i], torch.zeros_like(bent.slopes))) if i in sides else bent
-        for i, bent in state.items()
+        i: replace(layer, hold=Hold(sides[i], torch.zeros_like(layer.slopes))) if i in sides else layer
+        for i, layer in state.items()
     }

@@ -1,4 +1,4 @@
-"""Bounds on every node, from the input forward, and the linear bounds of the bends that rest on them."""
+"""Bounds on every node, from the input forward, and the linear bounds of the nonlinearities that rest on them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -42,10 +42,10 @@ def relax(
     inside: torch.dtype = torch.float64,
     known: Mapping[int, Interval] = MappingProxyType({}),
 ) -> Relaxation:
-    """Interval bounds, improved by substitution back to the input where a bend needs them.
+    """Interval bounds, improved by substitution back to the input where a nonlinearity needs them.
 
-    slope: None leaves the bends without a piece, for intervals alone. substituted: everywhere (CROWN), or only
-    below the first bend, where it costs one functional a neuron and gains something just for sets that are not
+    slope: None leaves the nonlinearities without a piece, for intervals alone. substituted: everywhere (CROWN), or only
+    below the first nonlinearity, where it costs one functional a neuron and gains something just for sets that are not
     boxes. inside: the precision of that substitution, whose rounding widens what it shows; float64 takes over where it
     would widen it much.
 
@@ -56,7 +56,7 @@ def relax(
     if substituted and not problem.is_box:
         known = {**near(problem), **known}
     exact = graph.single if problem.is_box and problem.never is None else frozenset({0})
-    worth = (graph.bent if substituted else graph.bent & graph.straight) - exact
+    worth = (graph.pre_activations if substituted else graph.pre_activations & graph.affine_prefix) - exact
     last = max(worth, default=0)  # rounding matters up to there
     likely = graph.values((problem.hull[0] + problem.hull[1]) / 2) if worth else []
     intervals, errors = [problem.hull], [at_input(graph, problem.hull, inside)]
@@ -79,8 +79,9 @@ def relax(
             for j in range(1, i + 1):
                 pieces.update(_piece(graph, j, [intervals[k] for k in graph.nodes[j].inputs], slope))
         if i in worth:
-            # Below the first bend every neuron gains, also one that is stable: intervals are carried on from it.
-            carried = i in graph.straight and problem.never is None
+            # Below the first nonlinearity every neuron gains, also one that is stable: intervals are carried on from
+            # it.
+            carried = i in graph.affine_prefix and problem.never is None
             wanted = _all if carried else partial(graph.unknown, i)
             interval = tighten(inner, i, interval, wanted, likely[i] >= 0, pieces, errors[i])
         intervals.append(interval)
@@ -91,7 +92,7 @@ def relax(
 
 
 def _piece(graph: Graph, i: int, inputs: Sequence[Interval], slope: Slope | None) -> dict[int, Linearised]:
-    """The linear bound of node i, between these limits of its inputs; none of a bend without a slope."""
+    """The linear bound of node i, between these limits of its inputs; none of a nonlinearity without a slope."""
     operator = graph.operator(i)
     if isinstance(operator, Affine):
         return {i: operator}
@@ -116,9 +117,9 @@ def met(interval: Interval, other: Interval) -> Interval:
 
 def bound(problem: Problem, node: int, a: Functional, pieces: Mapping[int, Linearised]) -> Constants:
     """A lower bound on <a, node>, by substitution back to the input, or to a box that it becomes on the way."""
-    front, _ = problem.front
-    held, constant = substitute(problem.graph, node, a, pieces, front)
-    return problem.least_ahead(held[front]) + constant if front in held else constant
+    first_box_node, _ = problem.first_box_node
+    held, constant = substitute(problem.graph, node, a, pieces, first_box_node)
+    return problem.least_ahead(held[first_box_node]) + constant if first_box_node in held else constant
 
 
 def best(problem: Problem, relaxed: Relaxation) -> Constants:
@@ -133,7 +134,7 @@ def best(problem: Problem, relaxed: Relaxation) -> Constants:
 
 
 def elided(problem: Problem, relaxed: Relaxation) -> Constants:
-    """A lower bound on the specification from intervals, the affine layers after the last bends taken together with it.
+    """A lower bound on the specification from intervals, with the affine layers after the last nonlinearities.
 
     Elision of the last layer (Gowal et al. 2018, arXiv:1810.12715, section 3): no interval of the scores is formed.
     """

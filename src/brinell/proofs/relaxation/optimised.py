@@ -14,11 +14,11 @@ from torch import Tensor
 
 from brinell.proofs.network.graph import Graph
 from brinell.proofs.network.operators import (
-    Bend,
     Coefficients,
     Constants,
     Interval,
     Linearised,
+    Nonlinearity,
     ReLU,
     RowChoices,
     Values,
@@ -75,32 +75,33 @@ class Hold:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Bent:
-    """The state of one bend: the limits of its input, the choice of its lower bound, and what is held, if anything."""
+class LayerState:
+    """The state of one nonlinearity: the limits of its input, the choice of its lower bound, and what is held, if
+    anything."""
 
     low: Values
     high: Values
     slopes: RowChoices
     hold: Hold | None = None
 
-    def piece(self, operator: Bend) -> Linearised:
+    def piece(self, operator: Nonlinearity) -> Linearised:
         """The linear bound in this state."""
         piece = operator.relax(self.low, self.high, self.slopes)
         return piece if self.hold is None else Held(piece, self.hold.side.unsqueeze(1) * self.hold.multipliers)
 
-    def only(self, chosen: Tensor) -> "Bent":
+    def only(self, chosen: Tensor) -> "LayerState":
         """The state of some of the examples."""
         hold = None if self.hold is None else self.hold.only(chosen)
-        return Bent(self.low[chosen], self.high[chosen], self.slopes[chosen], hold)
+        return LayerState(self.low[chosen], self.high[chosen], self.slopes[chosen], hold)
 
-    def cast(self, dtype: torch.dtype) -> "Bent":
+    def cast(self, dtype: torch.dtype) -> "LayerState":
         """The same in this precision."""
         hold = None
         if self.hold is not None:
             hold = Hold(self.hold.side.to(dtype), self.hold.multipliers.to(dtype))
-        return Bent(self.low.to(dtype), self.high.to(dtype), self.slopes.to(dtype), hold)
+        return LayerState(self.low.to(dtype), self.high.to(dtype), self.slopes.to(dtype), hold)
 
-    def where(self, examples: Tensor, rows: Tensor, other: "Bent") -> "Bent":
+    def where(self, examples: Tensor, rows: Tensor, other: "LayerState") -> "LayerState":
         """The slopes and multipliers of the other in these rows of these examples, which are all that it has."""
         chosen = rows.any(1).nonzero().squeeze(1)
         examples, rows = examples[chosen], rows[chosen]
@@ -110,21 +111,21 @@ class Bent:
         multipliers = _moved(self.hold.multipliers, examples, rows, other.hold.multipliers[chosen])
         return replace(self, slopes=slopes, hold=replace(self.hold, multipliers=multipliers))
 
-    def plus(self, other: "Bent") -> "Bent":
+    def plus(self, other: "LayerState") -> "LayerState":
         """The states of the examples of both."""
         low, high = torch.cat((self.low, other.low)), torch.cat((self.high, other.high))
         hold = None if self.hold is None or other.hold is None else self.hold.plus(other.hold)
-        return Bent(low, high, torch.cat((self.slopes, other.slopes)), hold)
+        return LayerState(low, high, torch.cat((self.slopes, other.slopes)), hold)
 
 
-State = dict[int, Bent]
-"""One entry a bend, by its place in the graph."""
+State = dict[int, LayerState]
+"""One entry a nonlinearity, by its place in the graph."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Held(Linearised):
-    """A bend whose input z is held: multiplier * side * z is never negative there, so it may be taken off.
+    """A nonlinearity whose input z is held: multiplier * side * z is never negative there, so it may be taken off.
 
     What remains is a lower bound for every multiplier >= 0 (Wang et al. 2021, theorem 3.1).
     """
@@ -140,26 +141,26 @@ class Held(Linearised):
 def first(graph: Graph, intervals: list[Interval], rows: int) -> State:
     """Nothing held, and CROWN's slopes: the same for each of `rows` rows, but free to part."""
     state: State = {}
-    for i in graph.bends:
+    for i in graph.nonlinearities:
         low, high = intervals[graph.nodes[i].inputs[0]]
-        slopes = graph.bend(i).choices(low, high, "adaptive").unsqueeze(1)
-        state[i] = Bent(low, high, slopes.repeat_interleave(rows, 1))
+        slopes = graph.nonlinearity(i).choices(low, high, "adaptive").unsqueeze(1)
+        state[i] = LayerState(low, high, slopes.repeat_interleave(rows, 1))
     return state
 
 
 def holding(graph: Graph, state: State) -> State:
     """The same, ready to hold neurons of ReLUs: none is held yet."""
     return {
-        i: replace(bent, hold=Hold(torch.zeros_like(bent.low), torch.zeros_like(bent.low).unsqueeze(1)))
-        if isinstance(graph.bend(i), ReLU)
-        else bent
-        for i, bent in state.items()
+        i: replace(layer, hold=Hold(torch.zeros_like(layer.low), torch.zeros_like(layer.low).unsqueeze(1)))
+        if isinstance(graph.nonlinearity(i), ReLU)
+        else layer
+        for i, layer in state.items()
     }
 
 
 def pieces(graph: Graph, state: State) -> dict[int, Linearised]:
     """The linear bounds of all nodes."""
-    return {**graph.affine, **{i: bent.piece(graph.bend(i)) for i, bent in state.items()}}
+    return {**graph.affine, **{i: layer.piece(graph.nonlinearity(i)) for i, layer in state.items()}}
 
 
 def ascend(
@@ -167,7 +168,7 @@ def ascend(
 ) -> tuple[Margins, Int64[Tensor, " left"], State]:
     """(the best bound of each row, the examples with a row that is not positive, their state there).
 
-    An example that was given up is not among those left. errors: of functionals of the nodes that bends read
+    An example that was given up is not among those left. errors: of functionals of the nodes that nonlinearities read
     (`rounding.at_nodes`). With them, what the rounding of prices may take is taken off; that of slopes is left in.
     """
     reached, left, top = _climbed(problem.cast(trusted(climb.precision)), state, climb)
@@ -178,21 +179,21 @@ def ascend(
         bounds = bounds - owed(problem.graph, top, errors)
     going = torch.zeros(len(bounds), dtype=torch.bool).index_fill(0, left, True)
     left = ((going | (reached > 0).all(1)) & ~(bounds > 0).all(1)).nonzero().squeeze(1)
-    return bounds, left, {i: bent.only(left) for i, bent in top.items()}
+    return bounds, left, {i: layer.only(left) for i, layer in top.items()}
 
 
 def owed(graph: Graph, state: State, errors: Mapping[int, Values]) -> Constants:
-    """How far the prices of a state may carry a bound by their rounding, beyond what `shortfall` holds.
+    """How far the prices of a state may carry a bound by their rounding, beyond what `rounding_error` holds.
 
     A price is one more coefficient before its neuron, and is substituted back like any other.
     """
     lost: Constants = torch.zeros(1, 1, dtype=torch.float64)
-    for i, bent in state.items():
-        if bent.hold is not None:
-            added = share(8, torch.float64) * magnitude((bent.low, bent.high))
-            off = bent.hold.side.abs() * (errors[graph.nodes[i].inputs[0]] + added)
-            lost = lost + (bent.hold.multipliers.double() * off.unsqueeze(1)).flatten(2).sum(2)
-    return lost * (1 + 2 * len(graph.bends))  # as `shortfall` has it
+    for i, layer in state.items():
+        if layer.hold is not None:
+            added = share(8, torch.float64) * magnitude((layer.low, layer.high))
+            off = layer.hold.side.abs() * (errors[graph.nodes[i].inputs[0]] + added)
+            lost = lost + (layer.hold.multipliers.double() * off.unsqueeze(1)).flatten(2).sum(2)
+    return lost * (1 + 2 * len(graph.nonlinearities))  # as `rounding_error` has it
 
 
 def _climbed(problem: Problem, state: State, climb: Climb) -> tuple[Margins, Int64[Tensor, " left"], State]:
@@ -201,17 +202,17 @@ def _climbed(problem: Problem, state: State, climb: Climb) -> tuple[Margins, Int
     """
     bounds = torch.full(problem.spec.shape[:2], -torch.inf, dtype=torch.float64)
     left, top = torch.arange(len(bounds)), state
-    state = {i: bent.cast(problem.spec.dtype) for i, bent in state.items()}
-    slopes = {i: Parameter(bent.slopes, 1.0, climb.slope_rate) for i, bent in state.items()}
+    state = {i: layer.cast(problem.spec.dtype) for i, layer in state.items()}
+    slopes = {i: Parameter(layer.slopes, 1.0, climb.slope_rate) for i, layer in state.items()}
     multipliers = {
-        i: Parameter(bent.hold.multipliers, torch.inf, climb.multiplier_rate)
-        for i, bent in state.items()
-        if bent.hold is not None
+        i: Parameter(layer.hold.multipliers, torch.inf, climb.multiplier_rate)
+        for i, layer in state.items()
+        if layer.hold is not None
     }
     parameters = [*slopes.values(), *multipliers.values()]
     for taken in range(climb.steps + 1):
         problem.checkpoint()
-        state = {i: _at(bent, slopes[i], multipliers.get(i)) for i, bent in state.items()}
+        state = {i: _at(layer, slopes[i], multipliers.get(i)) for i, layer in state.items()}
         with torch.enable_grad():
             now = bound(problem, problem.graph.output, problem.spec, pieces(problem.graph, state))
             better = now.detach() > bounds[left]
@@ -221,7 +222,7 @@ def _climbed(problem: Problem, state: State, climb: Climb) -> tuple[Margins, Int
         if taken == 0:
             start = bounds.clone()
         else:
-            top = {i: bent.where(left, better, state[i]) for i, bent in top.items()}
+            top = {i: layer.where(left, better, state[i]) for i, layer in top.items()}
         if taken < climb.steps and aim.requires_grad:
             gradients = torch.autograd.grad(aim, [p.values for p in parameters], allow_unused=True)
             rise(parameters, gradients, taken, climb.decay)
@@ -232,7 +233,7 @@ def _climbed(problem: Problem, state: State, climb: Climb) -> tuple[Margins, Int
         staying = staying.nonzero().squeeze(1)
         if len(staying) < len(left):
             left, problem = left[staying], problem.only(staying)
-            state = {i: bent.only(staying) for i, bent in state.items()}
+            state = {i: layer.only(staying) for i, layer in state.items()}
             for parameter in parameters:
                 parameter.only(staying)
         if not len(left):
@@ -240,13 +241,13 @@ def _climbed(problem: Problem, state: State, climb: Climb) -> tuple[Margins, Int
     return bounds, left, top
 
 
-def _at(bent: Bent, slopes: Parameter, multipliers: Parameter | None) -> Bent:
+def _at(layer: LayerState, slopes: Parameter, multipliers: Parameter | None) -> LayerState:
     """The state at the parameters' values, ready to be differentiated by them."""
     slopes.values = slopes.values.detach().requires_grad_()
-    if bent.hold is None or multipliers is None:
-        return replace(bent, slopes=slopes.values)
+    if layer.hold is None or multipliers is None:
+        return replace(layer, slopes=slopes.values)
     multipliers.values = multipliers.values.detach().requires_grad_()
-    return replace(bent, slopes=slopes.values, hold=replace(bent.hold, multipliers=multipliers.values))
+    return replace(layer, slopes=slopes.values, hold=replace(layer.hold, multipliers=multipliers.values))
 
 
 def _moved(values: Tensor, examples: Tensor, rows: Tensor, others: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from brinell.evidence import Soundness
 from brinell.proofs.branching.encoding import encode
 from brinell.proofs.branching.intermediate import Branching, effort
 from brinell.proofs.branching.leaves import Least, least
-from brinell.proofs.branching.subproblems import Cases
+from brinell.proofs.branching.subproblems import Subproblems
 from brinell.proofs.branching.tree import Tree
 from brinell.proofs.network.graph import Graph, Unsupported
 from brinell.proofs.network.operators import Interval
@@ -57,9 +57,9 @@ class BranchAndBound(Verifier):
     root: the climb of the whole; leaf: that of a case, which starts where its parent's ended. within: the climb of each
     neuron inside, case by case, for rows that cheap cases leave open, which are then shown to be positive and no more;
     None leaves these rows open. A row that is given up keeps the least bound of its cases, no worse than the root's.
-    Other bends than ReLUs are not split. memory: bytes, about, that it may take, beside those of the cases that wait. A
-    row shown to be positive and no more, or by a linear programme, holds in exact arithmetic: nothing is left of it for
-    rounding.
+    Other nonlinearities than ReLUs are not split. memory: bytes, about, that it may take, beside those of the cases
+    that wait. A row shown to be positive and no more, or by a linear programme, holds in exact arithmetic: nothing is
+    left of it for rounding.
     """
 
     nodes: int = 500
@@ -83,7 +83,7 @@ class BranchAndBound(Verifier):
         inside, bounds = relaxed.intervals, best(problem, relaxed)
         owner, left = torch.arange(len(bounds)).repeat_interleave(bounds.shape[1]), (~(bounds > 0)).flatten()
         asked, found = problem.only(owner).asking(problem.spec.flatten(0, 1).unsqueeze(1)), bounds.flatten()
-        left, layers = left.nonzero().squeeze(1), set(graph.bent - graph.straight)
+        left, layers = left.nonzero().squeeze(1), set(graph.pre_activations - graph.affine_prefix)
         branching = Branching(layers if self.neurons and self.inner is not None else set())
         while len(left):
             done = branching.work
@@ -116,22 +116,22 @@ class BranchAndBound(Verifier):
         tree.least[roots.owner[open_]] = roots.bound[open_]
         return tree.least, (~(tree.least > 0) & ~tree.hopeless).nonzero().squeeze(1)
 
-    def _confined(self, watch: Watch, tree: Tree, case: Cases) -> Cases:
+    def _confined(self, watch: Watch, tree: Tree, case: Subproblems) -> Subproblems:
         """The same case, if it is still open with the neurons inside bounded over the inputs that leave it so."""
         if not len(case.owner) or self.within is None:
             return case
         (problem, state), graph = tree.state(case), tree.problem.graph
-        side = {i: bent.hold.side for i, bent in state.items() if bent.hold is not None}
-        known = tree.shelf.intervals(case.owner, state)
+        side = {i: layer.hold.side for i, layer in state.items() if layer.hold is not None}
+        known = tree.store.intervals(case.owner, state)
         tree.work += effort(graph, known, self.within)
         inside = refined(problem, known, self.within, Given(side, problem.spec[0, 0], float(case.bound)))
         ends = {i: inside[graph.nodes[i].inputs[0]] for i in state}
-        state = {i: replace(bent, low=ends[i][0], high=ends[i][1]) for i, bent in state.items()}
-        found, left, state = ascend(problem, state, self.root, tree.shelf.errors(case.owner))
+        state = {i: replace(layer, low=ends[i][0], high=ends[i][1]) for i, layer in state.items()}
+        found, left, state = ascend(problem, state, self.root, tree.store.errors(case.owner))
         bound = torch.maximum(found[:, 0], case.bound)
         if not len(left):
             tree.close(case.owner, bound)
-        return _settled(watch, tree, tree.shelf.put(case.owner[left], bound[left], state))
+        return _settled(watch, tree, tree.store.put(case.owner[left], bound[left], state))
 
 
 def _narrowed(
@@ -146,9 +146,9 @@ def _narrowed(
     ]
 
 
-def _settled(watch: Watch, tree: Tree, cases: Cases) -> Cases:
+def _settled(watch: Watch, tree: Tree, cases: Subproblems) -> Subproblems:
     """The cases that have a neuron left to split; the others are linear programmes, and settled."""
-    whole = tree.shelf.whole(cases)
+    whole = tree.store.whole(cases)
     for case in whole.nonzero():
         one = cases.only(case)
         lowest = _lowest(*tree.state(one))
@@ -163,10 +163,10 @@ def _settled(watch: Watch, tree: Tree, cases: Cases) -> Cases:
 
 def _lowest(problem: Problem, state: State) -> Least:
     """The exact minimum of one case whose neurons are all on a known side, over the hull of its inputs."""
-    limits = {i: (bent.low, bent.high) for i, bent in state.items()}
-    side = {i: bent.hold.side for i, bent in state.items() if bent.hold is not None}
+    limits = {i: (layer.low, layer.high) for i, layer in state.items()}
+    side = {i: layer.hold.side for i, layer in state.items() if layer.hold is not None}
     try:
         encoding = encode(problem.graph, problem.hull, limits, side)
-    except Unsupported:  # another bend, or too large: the case keeps the bound it has
+    except Unsupported:  # another nonlinearity, or too large: the case keeps the bound it has
         return Least(-torch.inf, None)
     return least(encoding, problem.spec[0, 0])

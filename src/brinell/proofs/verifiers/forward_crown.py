@@ -89,7 +89,7 @@ def _step(piece: Onward, forms: Sequence[Between]) -> Between:
 
 
 def _finished(problem: Problem, relaxed: Relaxation, forms: Sequence[Between], sizes: Sequence[Values]) -> Margins:
-    """The specification, the affine layers after the last bends taken together with it."""
+    """The specification, the affine layers after the last nonlinearities taken together with it."""
     affine = {i: piece for i, piece in relaxed.pieces.items() if isinstance(piece, Affine)}
     held, bounds = substitute(problem.graph, problem.graph.output, problem.spec, affine)
     slopes = problem.spec.new_zeros(*problem.spec.shape[:2], problem.x0[0].numel())

@@ -23,7 +23,7 @@ from brinell.types import Inputs
 @final
 @dataclass(frozen=True, kw_only=True)
 class IBP(Verifier):
-    """Intervals forward; the affine layers after the last bend are taken together with the specification.
+    """Intervals forward; the affine layers after the last nonlinearity are taken together with the specification.
 
     The cheapest proof: about two forward passes. precision: of the intervals. In float32 they are wider by what it
     rounds, some 1e-4 of the values, and take a third of the time; float64 takes over where the set is no box, or the
@@ -55,7 +55,7 @@ def _bound(problem: Problem, dtype: torch.dtype) -> Margins:
 
 
 def _intervals(problem: Problem) -> list[Interval]:
-    """Bounds on the last bends, in the precision of the problem, which hold in exact arithmetic.
+    """Bounds on the last nonlinearities, in the precision of the problem, which hold in exact arithmetic.
 
     Those of other nodes are given up once they were read.
     """

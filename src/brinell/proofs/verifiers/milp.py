@@ -63,7 +63,7 @@ class MILP(Verifier):
         for example in range(len(bounds)):
             own = [(low[example : example + 1], high[example : example + 1]) for low, high in inside]
             graph = problem.graph
-            encoding = encode(graph, own[0], {i: own[graph.nodes[i].inputs[0]] for i in graph.bends})
+            encoding = encode(graph, own[0], {i: own[graph.nodes[i].inputs[0]] for i in graph.nonlinearities})
             for row in range(bounds.shape[1]):
                 problem.checkpoint()
                 bounds[example, row] = minimum(encoding, problem.spec[example, row], self.seconds).bound

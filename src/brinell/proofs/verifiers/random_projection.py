@@ -30,8 +30,9 @@ Sketch = Float64[Tensor, "batch projections *shape"]
 class RandomProjection:
     """An estimate of what CROWN with slope "same" shows, also of the neurons inside; for sets that are boxes.
 
-    Forward, with one sketch for the input and every bend, where the paper carries one for each: their scales add up.
-    projections: in a sketch; the cost is that of as many forward passes. memory: bytes, about, that it may take.
+    Forward, with one sketch for the input and every nonlinearity, where the paper carries one for each: their scales
+    add up. projections: in a sketch; the cost is that of as many forward passes. memory: bytes, about, that it may
+    take.
     """
 
     projections: int = 50

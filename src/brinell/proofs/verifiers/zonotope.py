@@ -1,8 +1,8 @@
 """Zonotopes: every node as a linear function of the input and of noise symbols, each anywhere in [-1, 1].
 
-Sources: Gehr et al. 2018 (AI2), doi:10.1109/SP.2018.00058; the bends as in Singh et al. 2018, Fast and Effective
-Robustness Certification (DeepZ), theorem 3.1; hybrid zonotopes, whose newest errors are a box, as in Mirman et al.
-2018, Differentiable Abstract Interpretation for Provably Robust Neural Networks (DiffAI).
+Sources: Gehr et al. 2018 (AI2), doi:10.1109/SP.2018.00058; the nonlinearities as in Singh et al. 2018, Fast and
+Effective Robustness Certification (DeepZ), theorem 3.1; hybrid zonotopes, whose newest errors are a box, as in Mirman
+et al. 2018, Differentiable Abstract Interpretation for Provably Robust Neural Networks (DiffAI).
 """
 
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ class Zonotope(Verifier):
         return solve(self._bound, graph, x0, set, spec, self.memory, checkpoint)
 
     def _bound(self, problem: Problem) -> Margins:
-        shapes = [torch.Size(problem.graph.nodes[i].shape).numel() for i in problem.graph.bends]
+        shapes = [torch.Size(problem.graph.nodes[i].shape).numel() for i in problem.graph.nonlinearities]
         most = sum(shapes) if self.symbols is None else sum(min(self.symbols, size) for size in shapes)
         return in_parts(self._part, problem, most)
 
@@ -148,7 +148,7 @@ def _padded(noise: Symbols, count: int) -> Symbols:
 
 
 def _finished(problem: Problem, relaxed: Relaxation, zones: Sequence[Zone], sizes: Sequence[Values]) -> Margins:
-    """The specification, the affine layers after the last bends taken together with it."""
+    """The specification, the affine layers after the last nonlinearities taken together with it."""
     affine = {i: piece for i, piece in relaxed.pieces.items() if isinstance(piece, Affine)}
     held, bounds = substitute(problem.graph, problem.graph.output, problem.spec, affine)
     rows = problem.spec.shape[:2]

@@ -93,7 +93,7 @@ def test_the_spread_is_made_of_the_absolute_values_of_the_linear_part(operator: 
             alone = [torch.zeros_like(x) for x in zeros]
             alone[part].view(-1)[place] = size.view(-1)[place]
             columns += (operator.forward(*alone) - still).abs()
-    torch.testing.assert_close(operator.spread(*sizes), columns, rtol=0, atol=1e-12)
+    torch.testing.assert_close(operator.abs_forward(*sizes), columns, rtol=0, atol=1e-12)
 
 
 def test_a_convolution_that_weighs_each_channel_alone_is_a_factor() -> None:

@@ -11,12 +11,12 @@ from brinell.proofs.network.graph import Unsupported
 from brinell.proofs.network.operators import (
     ELU,
     GELU,
-    Bend,
     Erf,
     Exp,
     HardSwish,
     Log,
     Mish,
+    Nonlinearity,
     Power,
     RealPower,
     Reciprocal,
@@ -32,9 +32,9 @@ from brinell.proofs.network.operators import (
 aten = torch.ops.aten
 
 
-def _curve(bend: Bend) -> Rule:
+def _curve(nonlinearity: Nonlinearity) -> Rule:
     """A function of each number."""
-    return lambda build, x: build.add(bend, varying(x))
+    return lambda build, x: build.add(nonlinearity, varying(x))
 
 
 def _relu(build: Builder, x: Argument) -> Value:
@@ -84,10 +84,10 @@ def _elu(build: Builder, x: Argument, alpha: float = 1.0, scale: float = 1.0, in
     steep = number(input_scale)
     if not steep > 0:
         raise Unsupported(f"ELU with {input_scale=}; a positive one is supported")
-    bent = ELU(number(number(alpha) * steep))
+    layer = ELU(number(number(alpha) * steep))
     if steep == 1:
-        return build.scale(build.add(bent, varying(x)), number(scale))
-    return build.scale(build.add(bent, build.scale(varying(x), steep)), number(number(scale) / steep))
+        return build.scale(build.add(layer, varying(x)), number(scale))
+    return build.scale(build.add(layer, build.scale(varying(x), steep)), number(number(scale) / steep))
 
 
 def _selu(build: Builder, x: Argument) -> Value:
@@ -105,8 +105,8 @@ def _celu(build: Builder, x: Argument, alpha: float = 1.0) -> Value:
 def _softplus(build: Builder, x: Argument, beta: float = 1.0, threshold: float = 20.0) -> Value:
     if number(beta) == 0:
         raise Unsupported(f"Softplus with {beta=}, by which it is divided")
-    bent = Softplus(number(threshold))
-    return build.scale(build.add(bent, build.scale(varying(x), beta)), number(1 / beta))
+    layer = Softplus(number(threshold))
+    return build.scale(build.add(layer, build.scale(varying(x), beta)), number(1 / beta))
 
 
 def _threshold(build: Builder, x: Argument, threshold: float, value: float) -> Value:
@@ -133,7 +133,7 @@ def _hard_shrink(build: Builder, x: Argument, limit: float = 0.5) -> Value:
 
 
 def _gelu(build: Builder, x: Argument, *, approximate: str = "none") -> Value:
-    known: dict[str, Bend] = {"none": GELU(), "tanh": TanhGELU()}
+    known: dict[str, Nonlinearity] = {"none": GELU(), "tanh": TanhGELU()}
     if approximate not in known:
         raise Unsupported(f"GELU with {approximate=}; 'none' and 'tanh' are supported")
     return build.add(known[approximate], varying(x))
@@ -146,7 +146,7 @@ def _power(build: Builder, x: Argument, exponent: float) -> Value:
         return x
     if number(exponent) == 0:
         raise Unsupported(f"a power of {exponent}, which is 1 where it is one")
-    known: dict[float, Bend] = {0.5: Sqrt(), -0.5: Rsqrt(), -1.0: Reciprocal()}
+    known: dict[float, Nonlinearity] = {0.5: Sqrt(), -0.5: Rsqrt(), -1.0: Reciprocal()}
     if exponent in known:
         return build.add(known[exponent], x)
     if exponent != int(exponent):

@@ -24,9 +24,9 @@ def _batch_norm(
     x = varying(x)
     factor = (constant(variance) + eps).rsqrt() * constant(1.0 if weight is None else weight)
     shift = constant(0.0 if bias is None else bias).expand_as(factor)
-    spread = (-1,) + (1,) * (len(x.shape) - 1)
-    centred = build.scale(x, shift=-constant(mean).reshape(spread))  # apart, so that it is seen what may cancel
-    return build.scale(centred, factor.reshape(spread), shift.reshape(spread))
+    abs_forward = (-1,) + (1,) * (len(x.shape) - 1)
+    centred = build.scale(x, shift=-constant(mean).reshape(abs_forward))  # apart, so that it is seen what may cancel
+    return build.scale(centred, factor.reshape(abs_forward), shift.reshape(abs_forward))
 
 
 def _layer_norm(

@@ -2,13 +2,13 @@
 
 from brinell.proofs.network.operators.band import Band as Band
 from brinell.proofs.network.operators.base import Affine as Affine
-from brinell.proofs.network.operators.base import Bend as Bend
 from brinell.proofs.network.operators.base import Choices as Choices
 from brinell.proofs.network.operators.base import Coefficients as Coefficients
 from brinell.proofs.network.operators.base import Constants as Constants
 from brinell.proofs.network.operators.base import Interval as Interval
 from brinell.proofs.network.operators.base import Linearised as Linearised
 from brinell.proofs.network.operators.base import Neurons as Neurons
+from brinell.proofs.network.operators.base import Nonlinearity as Nonlinearity
 from brinell.proofs.network.operators.base import Onward as Onward
 from brinell.proofs.network.operators.base import Operator as Operator
 from brinell.proofs.network.operators.base import RowChoices as RowChoices

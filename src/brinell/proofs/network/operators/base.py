@@ -1,7 +1,7 @@
 """What an operator must know about itself, so that no algorithm has to know which operator it meets.
 
-An affine operator is its own linear bound. A bend (a ReLU, a maximum, a sigmoid) has one only between two limits.
-A new operator is a new small file with one of the two; a new algorithm asks only these questions.
+An affine operator is its own linear bound. A nonlinearity (a ReLU, a maximum, a sigmoid) has one only between two
+limits. A new operator is a new small file with one of the two; a new algorithm asks only these questions.
 """
 
 from abc import ABC, abstractmethod
@@ -33,7 +33,7 @@ RowChoices = Float[Tensor, "batch rows *choices"]
 """A set of them for each functional, or one for all (rows = 1)."""
 
 Slope = Literal["adaptive", "same"]
-"""How a bend first chooses its lower bound: the one of least area, or the one parallel to the upper bound."""
+"""How a nonlinearity first chooses its lower bound: the one of least area, or the one parallel to the upper bound."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ class Affine(Operator, Onward):
     mixes: ClassVar[bool]
 
     @abstractmethod
-    def spread(self, *sizes: Values, share: float = 0.0) -> Values:
+    def abs_forward(self, *sizes: Values, share: float = 0.0) -> Values:
         """How far the value may move where the inputs move by up to these: the absolute values of the linear part.
 
         share: by which all of them are taken larger; that of the offset's size is added.
@@ -105,7 +105,7 @@ class Affine(Operator, Onward):
             lows, highs = zip(*inputs, strict=True)
             return self.forward(*lows), self.forward(*highs)
         middle = self.forward(*((high + low).mul_(0.5) for low, high in inputs))
-        half = self.spread(*((high - low).mul_(0.5) for low, high in inputs))
+        half = self.abs_forward(*((high - low).mul_(0.5) for low, high in inputs))
         return middle - half, middle.add_(half)
 
     def ahead(self, *forms: Interval, offset: bool) -> Interval:
@@ -123,7 +123,7 @@ class Affine(Operator, Onward):
         return moved.reshape(*rows[0].shape[:2], *moved.shape[1:])
 
 
-class Bend(Operator):
+class Nonlinearity(Operator):
     """An operator of one input that is not affine. One of two values, such as a product, reads them stacked.
 
     exact: whether floats compute it without any rounding, as they do a maximum.

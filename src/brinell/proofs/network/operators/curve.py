@@ -17,7 +17,16 @@ from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from brinell.proofs.network.operators.band import Band
-from brinell.proofs.network.operators.base import Bend, Choices, Interval, Neurons, RowChoices, Slope, Values, magnitude
+from brinell.proofs.network.operators.base import (
+    Choices,
+    Interval,
+    Neurons,
+    Nonlinearity,
+    RowChoices,
+    Slope,
+    Values,
+    magnitude,
+)
 
 _HALVINGS = 24
 """Steps of a search for a tangent point: it falls short by this power of two, on the side that is below."""
@@ -53,7 +62,7 @@ class Profile:
         return list(pairwise(edges))[self.convex == above :: 2]
 
 
-class Curve(Bend):
+class Curve(Nonlinearity):
     """A function with a derivative. Nothing is known of it on an interval around its pole, or where it is no number."""
 
     @property

@@ -68,7 +68,7 @@ class ELU(Curve):
 @final
 @dataclass(frozen=True)
 class SiLU(Curve):
-    """x / (1 + exp(-x)), also called swish. It turns at -1.278…, and bends the other way beyond ±2.399…."""
+    """x / (1 + exp(-x)), also called swish. It turns at -1.278…, and curves the other way beyond ±2.399…."""
 
     @property
     def profile(self) -> Profile:
@@ -85,7 +85,7 @@ class SiLU(Curve):
 @final
 @dataclass(frozen=True)
 class GELU(Curve):
-    """x times the share of a normal distribution below x. It turns at -0.751…, and bends the other way beyond ±√2."""
+    """x times the share of a normal distribution below x. It turns at -0.751…, and curves the other way beyond ±√2."""
 
     @property
     def profile(self) -> Profile:
@@ -104,7 +104,8 @@ class GELU(Curve):
 class TanhGELU(Curve):
     """x / (1 + exp(-2 u)) with u = sqrt(2 / pi) (x + 0.044715 x^3): the approximation of GELU by a tanh.
 
-    Hendrycks and Gimpel 2016, arXiv:1606.08415, section 2. It turns at -0.752…, and bends the other way beyond ±1.418….
+    Hendrycks and Gimpel 2016, arXiv:1606.08415, section 2. It turns at -0.752…, and curves the other way beyond
+    ±1.418….
     """
 
     @property
@@ -126,7 +127,7 @@ class TanhGELU(Curve):
 class Mish(Curve):
     """x tanh(log(1 + exp(x))) (Misra 2019, arXiv:1908.08681, eq. 1).
 
-    It turns at -1.192…, and bends the other way below -2.256… and above 1.490….
+    It turns at -1.192…, and curves the other way below -2.256… and above 1.490….
     """
 
     @property

@@ -32,7 +32,7 @@ class Linear(Affine):
         (x,) = inputs
         return F.linear(x, self.weight, self.bias)
 
-    def spread(self, *sizes: Values, share: float = 0.0) -> Values:
+    def abs_forward(self, *sizes: Values, share: float = 0.0) -> Values:
         (size,) = sizes
         return F.linear(size, *more(self._sizes, self.bias, share))
 

@@ -9,12 +9,12 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from brinell.proofs.network.operators.base import (
-    Bend,
     Choices,
     Coefficients,
     Constants,
     Interval,
     Neurons,
+    Nonlinearity,
     Onward,
     RowChoices,
     Slope,
@@ -26,7 +26,7 @@ from brinell.proofs.network.operators.convolution import Pair
 
 @final
 @dataclass(frozen=True)
-class MaxPool(Bend):
+class MaxPool(Nonlinearity):
     """The largest value of each window. Windows may overlap; what the padding adds never wins."""
 
     exact: ClassVar[bool] = True

@@ -8,12 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from brinell.proofs.network.operators.base import (
-    Bend,
     Choices,
     Coefficients,
     Constants,
     Interval,
     Neurons,
+    Nonlinearity,
     Onward,
     RowChoices,
     Slope,
@@ -27,7 +27,7 @@ _ROUNDING = 8 * torch.finfo(torch.float64).eps
 
 @final
 @dataclass(frozen=True)
-class Product(Bend):
+class Product(Nonlinearity):
     """x y, where the first axis of an example holds x and y."""
 
     @property

@@ -8,12 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from brinell.proofs.network.operators.base import (
-    Bend,
     Choices,
     Coefficients,
     Constants,
     Interval,
     Neurons,
+    Nonlinearity,
     Onward,
     RowChoices,
     Slope,
@@ -25,7 +25,7 @@ from brinell.proofs.network.operators.windows import Local, Windows
 
 @final
 @dataclass(frozen=True)
-class ReLU(Bend):
+class ReLU(Nonlinearity):
     """max(x, 0)."""
 
     exact: ClassVar[bool] = True

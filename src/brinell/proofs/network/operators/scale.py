@@ -27,7 +27,7 @@ class Scale(Affine, Local):
         (x,) = inputs
         return x * self.factor + self.shift
 
-    def spread(self, *sizes: Values, share: float = 0.0) -> Values:
+    def abs_forward(self, *sizes: Values, share: float = 0.0) -> Values:
         (size,) = sizes
         factor, shift = more(self.factor.abs(), self.shift, share)
         return size * factor if shift is None else (size * factor).add_(shift)

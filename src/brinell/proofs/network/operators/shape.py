@@ -26,7 +26,7 @@ class Reshape(Affine):
         (x,) = inputs
         return x.reshape(len(x), *self.after)
 
-    def spread(self, *sizes: Values, share: float = 0.0) -> Values:
+    def abs_forward(self, *sizes: Values, share: float = 0.0) -> Values:
         return self.forward(*sizes)
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
@@ -49,7 +49,7 @@ class Permute(Affine):
         (x,) = inputs
         return x.permute(0, *(axis + 1 for axis in self.order))
 
-    def spread(self, *sizes: Values, share: float = 0.0) -> Values:
+    def abs_forward(self, *sizes: Values, share: float = 0.0) -> Values:
         return self.forward(*sizes)
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
@@ -77,7 +77,7 @@ class Pick(Affine):
         (x,) = inputs
         return x[(slice(None),) * (self.axis + 1) + (self._kept(),)]
 
-    def spread(self, *sizes: Values, share: float = 0.0) -> Values:
+    def abs_forward(self, *sizes: Values, share: float = 0.0) -> Values:
         return self.forward(*sizes)
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
@@ -106,7 +106,7 @@ class Pad(Affine):
         (x,) = inputs
         return F.pad(x, [side for sides in self.sides for side in sides])
 
-    def spread(self, *sizes: Values, share: float = 0.0) -> Values:
+    def abs_forward(self, *sizes: Values, share: float = 0.0) -> Values:
         return self.forward(*sizes)
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
@@ -129,7 +129,7 @@ class Concatenate(Affine):
     def forward(self, *inputs: Values) -> Values:
         return torch.cat(inputs, self.axis + 1)
 
-    def spread(self, *sizes: Values, share: float = 0.0) -> Values:
+    def abs_forward(self, *sizes: Values, share: float = 0.0) -> Values:
         return self.forward(*sizes)
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
@@ -157,7 +157,7 @@ class Expand(Affine):
         (x,) = inputs
         return x.expand(len(x), *self.after)
 
-    def spread(self, *sizes: Values, share: float = 0.0) -> Values:
+    def abs_forward(self, *sizes: Values, share: float = 0.0) -> Values:
         return self.forward(*sizes)
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:

@@ -25,7 +25,7 @@ class Total(Affine, Local):
     def forward(self, *inputs: Values) -> Values:
         return _add([weight * x for weight, x in zip(self.weights, inputs, strict=True)])
 
-    def spread(self, *sizes: Values, share: float = 0.0) -> Values:
+    def abs_forward(self, *sizes: Values, share: float = 0.0) -> Values:
         parts = [abs(weight) * (1 + share) * size for weight, size in zip(self.weights, sizes, strict=True)]
         return _add(parts) + 2.0**-60 * share
 

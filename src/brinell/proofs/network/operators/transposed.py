@@ -37,7 +37,7 @@ class TransposedConvolution(Affine):
         (x,) = inputs
         return self._slide(x, self.weight, self.bias)
 
-    def spread(self, *sizes: Values, share: float = 0.0) -> Values:
+    def abs_forward(self, *sizes: Values, share: float = 0.0) -> Values:
         (size,) = sizes
         return self._slide(size, *more(self.weight.abs(), self.bias, share))
 

@@ -1,11 +1,12 @@
-"""Bends lie above their linear lower bounds, in every direction, and between the forms that are carried forward."""
+"""Nonlinearities lie above their linear lower bounds, in every direction, and between the forms that are carried
+forward."""
 
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from brinell.proofs.network.operators import Bend, MaxPool, Product, ReLU, Tanh, Windows
+from brinell.proofs.network.operators import MaxPool, Nonlinearity, Product, ReLU, Tanh, Windows
 from brinell.proofs.network.operators.relu import Wedge
 
 
@@ -13,7 +14,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def check(operator: Bend, shape: tuple[int, ...], seed: int, choice: str) -> None:
+def check(operator: Nonlinearity, shape: tuple[int, ...], seed: int, choice: str) -> None:
     low = draw(2, *shape, seed=seed)
     high = low + 2 * draw(2, *shape, seed=seed + 1).abs() * (draw(2, *shape, seed=seed + 2) > -1)
     if choice == "free":
