@@ -54,7 +54,7 @@ def test_what_is_settled_is_not_asked_again(run):
     """A witness serves larger radii, a certificate smaller ones: no stage asks about either."""
     settled = {radius: set() for radius in RADII}
     plan = run.result.provenance.plan
-    sizes = {stage.label: plan.size(stage, neurons=16) for stage in plan.stages}
+    sizes = {stage.label: plan.size(stage, lambda: 16) for stage in plan.stages}
     evidence = tables(run.path)["evidence"]
     for _, engine, shard, _, radius, asked, *_ in tables(run.path)["work"]:
         block, size = int(shard.split("/")[1]), sizes[engine]

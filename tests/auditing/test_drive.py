@@ -130,6 +130,16 @@ def test_a_setting_that_does_not_fit_is_refused_before_anything_is_asked(tmp_pat
     assert not asked
 
 
+def test_a_plan_that_proves_nothing_reads_no_network(monkeypatch):
+    def read(*_):
+        raise AssertionError("the network was read")
+
+    monkeypatch.setattr("brinell.auditing.drive.graph_of", read)
+    audited(plan=ATTACKS)
+    with pytest.raises(AssertionError, match="the network was read"):
+        audited(plan=QUICK)
+
+
 def test_progress_rises_to_the_end():
     steps = []
     audited(plan=ATTACKS, on_progress=steps.append)

@@ -238,8 +238,7 @@ class Driver:
 
     def _size(self, phase: _Phase) -> int:
         """How many examples a shard of this phase is about, at most."""
-        neurons = self._graph.neurons if isinstance(self._graph, Graph) else None
-        return self.plan.size(self.plan.stages[phase.stage], neurons)
+        return self.plan.size(self.plan.stages[phase.stage], self._neurons)
 
     def _most(self, phase: _Phase) -> int:
         """Shards of this phase, at most."""
@@ -334,6 +333,9 @@ class Driver:
     def _graph(self) -> Graph | str:
         """What verifiers read, or why there is none; made once."""
         return graph_of(self.target, self.data.x)
+
+    def _neurons(self) -> int | None:
+        return self._graph.neurons if isinstance(self._graph, Graph) else None
 
     @cached_property
     def _forest(self) -> Forest | str:

@@ -1,6 +1,7 @@
 """Plans: the ordered stages of an audit, as plain data that is printed before it runs."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -137,19 +138,19 @@ class Plan(BaseModel):
             raise UsageError(f"stage {twice} comes twice; leave one out, or give it other settings")
         return self
 
-    def size(self, stage: Stage, neurons: int | None = None) -> int:
+    def size(self, stage: Stage, neurons: Callable[[], int | None] = lambda: None) -> int:
         """Examples a shard of this stage, at most.
 
         A proof about a small network costs many times as much one by one as together. One that may be cut short, which
         comes when few are open, is asked about fewer of a large network: a shard that is cut has settled nothing.
-        neurons: of the network that is asked about, where it was read as a graph.
+        neurons: how many the network has, where it can be read; asked for only where a proof's size depends on it.
         """
         if stage.shard is not None:
             return stage.shard
         usual = self.shard if stage.row.kind == "attack" else max(1, self.shard // 4)
-        if stage.row.kind != "proof" or neurons is None:
+        if stage.row.kind != "proof" or (count := neurons()) is None:
             return usual
-        fitting = _NEURONS // max(1, neurons)
+        fitting = _NEURONS // max(1, count)
         return max(usual, min(self.shard, fitting)) if stage.within is None else max(4, fitting)
 
     def demanding(self, soundness: str | Soundness) -> "Plan":
