@@ -36,9 +36,9 @@ def layers(*weights: tuple[list, list]) -> Graph:
 def planted(at: tuple[float, float], width: float, height: float = 1.5) -> Graph:
     """Class 0 leads by 1 - height * relu(1 - |x - at|_1 / width): everywhere but near the top of a pyramid."""
     a, b = at
-    abs_forward = ([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]], [-a, a, -b, b])
+    spread = ([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]], [-a, a, -b, b])
     pyramid = ([[-1 / width] * 4], [1.0])
-    return layers(abs_forward, pyramid, ([[0.0], [height]], [1.0, 0.0]))
+    return layers(spread, pyramid, ([[0.0], [height]], [1.0, 0.0]))
 
 
 @VERIFIERS

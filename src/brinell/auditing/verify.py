@@ -30,7 +30,7 @@ def verify(
     """Prove what can be proved of how `target` answers on `data` under `threat`: the audit by the plan `proofs`.
 
     Arguments, result and errors are those of `audit`. soundness: real, float64 or float32, the level of arithmetic from
-    which a certificate counts. Properties of boxes of inputs are decided by `brinell.proofs.property.decide`.
+    which a certificate counts. Properties of boxes of inputs are decided by `brinell.proofs.decide`.
     """
     plan = load_plan("proofs").demanding(soundness)
     return audit(target, data, threat, plan, budget, out, seed, radii=radii, workers=workers, accept=accept)

@@ -100,7 +100,7 @@ def test_planes_that_coincide_and_neurons_that_are_constant_are_no_obstacle(firs
     net = stack(first, ([[1.0, -1.0], [0.5, 2.0]], [0.1, 0.0]))
     assert len(linear_regions(net, WIDE)) == count
     second = stack(first, ([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0]), ([[1.0, -1.0], [0.5, 2.0]], [0.1, 0.0]))
-    assert len(linear_regions(second, WIDE)) == count, "a second layer that nonlinearities where the first does"
+    assert len(linear_regions(second, WIDE)) == count, "a second layer that bends where the first does"
 
 
 @SETS

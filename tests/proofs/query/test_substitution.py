@@ -33,12 +33,12 @@ def test_the_widest_functional_of_a_neuron_of_an_image_is_its_window() -> None:
 
 def test_a_bound_over_a_box_need_not_go_back_further_than_to_a_box() -> None:
     net, x = residual(3), examples(residual(3), 2, 0)
-    assert net.first_box_node == 1  # the normalisation, which two branches read
+    assert net.last_box_node == 1  # the normalisation, which two branches read
     assert net.nodes[1].operator is not None
     for set in (Linf(0.1, UNIT), L2(0.5, UNIT)):
         problem = Problem(net, x, set, margins(torch.tensor([0, 1]), 3), 2**20, nothing)
         pieces = relax(problem, "adaptive", True).pieces
-        assert problem.first_box_node[0] == (1 if set.rectangular else 0)
+        assert problem.last_box_node[0] == (1 if set.rectangular else 0)
         held, constant = substitute(net, net.output, problem.spec, pieces)
         expected = set.minimum(x, held[0]) + constant
         torch.testing.assert_close(bound(problem, net.output, problem.spec, pieces), expected, rtol=0, atol=1e-12)
@@ -49,11 +49,11 @@ def test_no_box_is_carried_past_a_second_reader_or_a_mixture() -> None:
     x = build.scale(build.reshape(build.input((8,)), (2, 2, 2)), 2.0, torch.zeros(()))
     flat = build.reshape(convolve(build, x, 2, 1, rng), (8,))
     dense(build, flat, 3, rng)
-    assert graph(build.nodes).first_box_node == 2
+    assert graph(build.nodes).last_box_node == 2
     build = Builder()
     x = build.input((4,))
     dense(build, build.total((1, build.scale(x, 2.0, torch.zeros(()))), (1, x)), 3, rng)
-    assert graph(build.nodes).first_box_node == 0
+    assert graph(build.nodes).last_box_node == 0
 
 
 def test_an_example_has_the_limits_that_it_has_alone() -> None:

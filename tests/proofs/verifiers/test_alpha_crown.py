@@ -47,8 +47,8 @@ def test_what_is_out_of_reach_keeps_the_bound_of_crown(seed: int, set, image, re
     whole = AlphaCROWN(climb=Climb(steps=3))(net, x0, set, spec)
     crown = CROWN()(net, x0, set, spec)
     kept = AlphaCROWN(climb=Climb(steps=3), reach=reach)(net, x0, set, spec)
-    abs_forward = (crown - crown.mean(1, keepdim=True)).abs().mean(1)
-    climbs = crown.amin(1) >= -reach * abs_forward
+    spread = (crown - crown.mean(1, keepdim=True)).abs().mean(1)
+    climbs = crown.amin(1) >= -reach * spread
     torch.testing.assert_close(kept, torch.where(climbs.unsqueeze(1), whole, crown))
 
 

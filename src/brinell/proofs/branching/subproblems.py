@@ -125,15 +125,13 @@ class DomainStore:
         low, high = (end[owner] for end in self._limits[i])
         shape, free = low.shape, self._free[i]
 
-        def abs_forward(values: Tensor, over: Tensor) -> Tensor:
+        def scattered(values: Tensor, over: Tensor) -> Tensor:
             return over.flatten(1).index_copy(1, free, values.double()).reshape(shape)
 
-        low, high = torch.maximum(low, abs_forward(rest.low, low)), torch.minimum(high, abs_forward(rest.high, high))
+        low, high = torch.maximum(low, scattered(rest.low, low)), torch.minimum(high, scattered(rest.high, high))
         if not self._held[i]:
             return LayerState(low, high, rest.slopes.double())
         zeros = torch.zeros_like(low)
-        side, slopes, multipliers = (
-            abs_forward(values, zeros) for values in (rest.side, rest.slopes, rest.multipliers)
-        )
+        side, slopes, multipliers = (scattered(values, zeros) for values in (rest.side, rest.slopes, rest.multipliers))
         low, high = low.where(side <= 0, low.clamp(min=0)), high.where(side >= 0, high.clamp(max=0))
         return LayerState(low, high, slopes.unsqueeze(1), Hold(side, multipliers.unsqueeze(1)))

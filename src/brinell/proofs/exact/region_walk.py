@@ -197,14 +197,14 @@ def _candidates(x0: Inputs, found: list[_Found], set: PerturbationSet) -> Iterat
     for one in found:
         yield from _beyond(x0, one.x, set)
         for ahead in AHEAD:
-            x, _ = set.nearest_in(x0, *one.region.within(one.leads, -ahead * np.ones(len(one.leads))))
+            x, _ = set.nearest_in(x0, *one.region.within(one.leads, -ahead))
             if x is not None:
-                yield from _beyond(x0, x, set)[:1]
+                yield from _beyond(x0, x, set, (0.0,))
 
 
-def _beyond(x0: Inputs, point: np.ndarray, set: PerturbationSet) -> list[Inputs]:
+def _beyond(x0: Inputs, point: np.ndarray, set: PerturbationSet, shares: tuple[float, ...] = BEYOND) -> list[Inputs]:
     """The point and others a little farther, as inputs of the set."""
     move = torch.from_numpy(point).reshape(x0.shape) - x0.double()
     low, high = set.box.limits(x0)
-    points = [torch.clamp((x0.double() + (1 + more) * move).to(x0.dtype), low, high) for more in BEYOND]
+    points = [torch.clamp((x0.double() + (1 + more) * move).to(x0.dtype), low, high) for more in shares]
     return [x for x in points if bool(set.contains(x0, x))]

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from brinell.proofs.lipschitz import norms
-from brinell.proofs.lipschitz.gains import abs_forward, absolute, gain
+from brinell.proofs.lipschitz.gains import absolute, displacement, gain
 from brinell.proofs.network.graph import Graph
 from brinell.proofs.network.operators import Affine, Coefficients, Convolution, Linear, Scale, Values
 from brinell.proofs.numerics.rounding import share
@@ -105,8 +105,8 @@ def _found(graph: Graph, steps: int) -> Constants:
             lengths[i] = min(lengths[i], _at_once(graph, i, affine, lengths, steps))
         if isinstance(operator, Scale):
             lengths[i] = min(lengths[i], _folded(graph, i, lengths, steps))
-        spreads[i] = abs_forward(operator, *(spreads[j] for j in node.inputs))
-        reaches[i] = abs_forward(operator, *(reaches[j] for j in node.inputs)).clamp(max=lengths[i])
+        spreads[i] = displacement(operator, *(spreads[j] for j in node.inputs))
+        reaches[i] = displacement(operator, *(reaches[j] for j in node.inputs)).clamp(max=lengths[i])
         if isinstance(operator, Linear | Convolution):
             reaches[i] = torch.minimum(reaches[i], _rows(operator, before) * inputs[0])
         lengths[i] *= _outward(graph)

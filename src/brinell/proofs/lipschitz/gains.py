@@ -128,35 +128,35 @@ def _(operator: Curve, inputs: Sequence[float], before: Shape, after: Shape, ste
 
 
 @singledispatch
-def abs_forward(operator: Operator, *inputs: Values) -> Values:
+def displacement(operator: Operator, *inputs: Values) -> Values:
     """How far each value of the output can move, given how far each value of the inputs can."""
     raise unknown(operator)
 
 
-@abs_forward.register
+@displacement.register
 def _(operator: Affine, *inputs: Values) -> Values:
     return absolute(operator).forward(*inputs)
 
 
-@abs_forward.register
+@displacement.register
 def _(operator: ReLU, *inputs: Values) -> Values:
     return inputs[0]
 
 
-@abs_forward.register
+@displacement.register
 def _(operator: MaxPool, *inputs: Values) -> Values:
     return operator.forward(*inputs)
 
 
-@abs_forward.register(Sigmoid)
-@abs_forward.register(Tanh)
-@abs_forward.register(Erf)
-@abs_forward.register(ELU)
-@abs_forward.register(SiLU)
-@abs_forward.register(GELU)
-@abs_forward.register(TanhGELU)
-@abs_forward.register(Mish)
-@abs_forward.register(HardSwish)
+@displacement.register(Sigmoid)
+@displacement.register(Tanh)
+@displacement.register(Erf)
+@displacement.register(ELU)
+@displacement.register(SiLU)
+@displacement.register(GELU)
+@displacement.register(TanhGELU)
+@displacement.register(Mish)
+@displacement.register(HardSwish)
 def _(operator: Curve, *inputs: Values) -> Values:
     return _steepest(operator) * inputs[0]
 

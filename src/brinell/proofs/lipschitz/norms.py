@@ -61,9 +61,9 @@ def _phases(operator: Convolution) -> Float64[Tensor, "groups outputs inputs row
     groups, (tall, wide) = operator.groups, operator.weight.shape[-2:]
     (down, right), (down_by, right_by) = operator.dilation, operator.stride
     rows, columns = (math.ceil((d * (k - 1) + 1) / s) for k, d, s in ((tall, down, down_by), (wide, right, right_by)))
-    abs_forward = weight.new_zeros(*weight.shape[:2], rows * down_by, columns * right_by)
-    abs_forward[..., : down * (tall - 1) + 1 : down, : right * (wide - 1) + 1 : right] = weight
-    phases = abs_forward.reshape(groups, -1, weight.shape[1], rows, down_by, columns, right_by)
+    dilated = weight.new_zeros(*weight.shape[:2], rows * down_by, columns * right_by)
+    dilated[..., : down * (tall - 1) + 1 : down, : right * (wide - 1) + 1 : right] = weight
+    phases = dilated.reshape(groups, -1, weight.shape[1], rows, down_by, columns, right_by)
     return phases.permute(0, 1, 2, 4, 6, 3, 5).reshape(groups, len(weight) // groups, -1, rows, columns)
 
 

@@ -175,10 +175,10 @@ def _others(example: Inputs, box: Box) -> Iterator[Inputs]:
     rng = torch.Generator(example.device).manual_seed(0)
     shape, wide, low, high = example.shape[1:], example.double(), *(end.double() for end in box.limits(example[:1]))
     mean = wide.mean().nan_to_num()
-    abs_forward = (wide - mean).square().mean().sqrt().nan_to_num().clamp(min=0.1)
+    spread = (wide - mean).square().mean().sqrt().nan_to_num().clamp(min=0.1)
     for count, times in ((4, 1.0), (2, 10.0), (2, 100.0)):
         noise = torch.randn(count, *shape, generator=rng, dtype=example.dtype, device=example.device)
-        yield torch.minimum(torch.maximum(mean + times * abs_forward * noise, low), high).to(example.dtype)
+        yield torch.minimum(torch.maximum(mean + times * spread * noise, low), high).to(example.dtype)
     if bool((high - low).isfinite().all()):
         share = torch.rand(4, *shape, generator=rng, dtype=torch.float64, device=example.device)
         share[2:] = share[2:].round()

@@ -150,14 +150,14 @@ class Graph:
         return sum(math.prod(self.nodes[i].shape) for i in self.pre_activations)
 
     @cached_property
-    def first_box_node(self) -> int:
+    def last_box_node(self) -> int:
         """The last node up to which all that is done to the input is done value by value: a box is a box there."""
-        first_box_node = 0
-        while [i for i, node in enumerate(self.nodes) if first_box_node in node.inputs] == [first_box_node + 1]:
-            if not isinstance(self.nodes[first_box_node + 1].operator, Scale | Reshape | Permute):
+        last = 0
+        while [i for i, node in enumerate(self.nodes) if last in node.inputs] == [last + 1]:
+            if not isinstance(self.nodes[last + 1].operator, Scale | Reshape | Permute):
                 break
-            first_box_node += 1
-        return first_box_node
+            last += 1
+        return last
 
     @cached_property
     def affine_prefix(self) -> frozenset[int]:

@@ -82,7 +82,7 @@ def at_value(
     sizes = [magnitude(x) + e for x, e in zip(inputs, before, strict=True)]
     if isinstance(operator, Affine):
         new = made(operator, sizes, torch.float64)
-        return new if errors is None else abs_forward(operator, before)[0] + new
+        return new if errors is None else absolute_parts(operator, before)[0] + new
     few = 0.0 if operator.exact else share(_MORE, torch.float64)
     return operator.carried(inputs[0][0] - before[0], inputs[0][1] + before[0], before[0], few, few)
 
@@ -92,7 +92,7 @@ def made(operator: Affine, sizes: Sequence[Values], dtype: torch.dtype) -> Value
     if operator.summands == 0:
         return torch.zeros_like(operator.forward(*sizes))
     terms = (operator.summands or sum(size[0].numel() for size in sizes)) + _MORE
-    linear, offset = abs_forward(operator, sizes)
+    linear, offset = absolute_parts(operator, sizes)
     largest = torch.stack([size.flatten(1).amax(1) for size in sizes]).amax(0)
     lost = 2 * terms * torch.finfo(dtype).tiny * (1 + largest).reshape(-1, *(1,) * (linear.dim() - 1))
     total = linear + offset.abs()
@@ -100,7 +100,7 @@ def made(operator: Affine, sizes: Sequence[Values], dtype: torch.dtype) -> Value
     return rounded.where(total + rounded < torch.finfo(dtype).max / 2, torch.inf)
 
 
-def abs_forward(operator: Affine, sizes: Sequence[Values]) -> tuple[Values, Tensor]:
+def absolute_parts(operator: Affine, sizes: Sequence[Values]) -> tuple[Values, Tensor]:
     """(|W| sizes, the offset, one for all examples) of an affine operator."""
     return operator.abs_forward(*sizes), operator.forward(*(torch.zeros_like(size[:1]) for size in sizes))
 

@@ -50,11 +50,11 @@ class Problem:
         return least_over_box(*self.hull, written(a)) if self.is_box else self.set.minimum(self.x0, written(a))
 
     def least_ahead(self, a: Functional) -> Constants:
-        """The same of the node at the front, up to rounding."""
-        return _least(self.first_box_node[1], a) if self.is_box and self.never is None else self.least(a)
+        """The same of the last box node, up to rounding."""
+        return _least(self.last_box_node[1], a) if self.is_box and self.never is None else self.least(a)
 
     @cached_property
-    def first_box_node(self) -> tuple[int, Interval]:
+    def last_box_node(self) -> tuple[int, Interval]:
         """(the last node where what is allowed is a box still, that box): bounds need go no further back.
 
         The input and its hull where it is no box there.
@@ -62,9 +62,9 @@ class Problem:
         box = self.hull
         if not self.is_box or self.never is not None:
             return 0, box
-        for i in range(1, self.graph.first_box_node + 1):
+        for i in range(1, self.graph.last_box_node + 1):
             box = self.graph.operator(i).interval(box)
-        return self.graph.first_box_node, box
+        return self.graph.last_box_node, box
 
     @cached_property
     def hull(self) -> Interval:

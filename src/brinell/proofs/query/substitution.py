@@ -10,18 +10,18 @@ Functional = Coefficients | Windows
 
 
 def substitute(
-    graph: Graph, node: int, a: Functional, pieces: Mapping[int, Linearised], first_box_node: int = 0
+    graph: Graph, node: int, a: Functional, pieces: Mapping[int, Linearised], last_box_node: int = 0
 ) -> tuple[dict[int, Functional], Constants]:
     """(a_i for each node i that has no piece, c) with <a, node> >= the sum of <a_i, node i> + c.
 
-    front: nodes up to there are not looked through.
+    last_box_node: nodes up to there are not looked through.
 
     Each node is rewritten once, after all that depend on it: what its readers send is added up first
     (Xu et al. 2020, arXiv:2002.12920, algorithm 1).
     """
     held: dict[int, Functional] = {node: a}
     constant: Constants = (a.values if isinstance(a, Windows) else a).new_zeros(1, 1)
-    for i in range(node, first_box_node, -1):
+    for i in range(node, last_box_node, -1):
         if i not in held or i not in pieces:
             continue
         parts, offset = _step(pieces[i], held.pop(i))

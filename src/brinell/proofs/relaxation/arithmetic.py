@@ -28,7 +28,7 @@ from brinell.proofs.network.operators import (
     Values,
     magnitude,
 )
-from brinell.proofs.numerics.rounding import abs_forward, at_input, at_node, at_value, made, share, trusted
+from brinell.proofs.numerics.rounding import absolute_parts, at_input, at_node, at_value, made, share, trusted
 from brinell.proofs.query.problem import Problem, solve
 from brinell.proofs.query.verifier import Checkpoint, Margins, Spec, Verifier, nothing
 from brinell.proofs.relaxation.network import Intermediate, relax
@@ -160,7 +160,7 @@ class _Arithmetic:
             own.append(torch.maximum(back, ahead))
             if isinstance(operator, Affine):
                 sizes = [magnitude(x) + own[j] + e for x, j, e in zip(inputs, node.inputs, errors, strict=True)]
-                carried = abs_forward(operator, errors)[0]
+                carried = absolute_parts(operator, errors)[0]
                 fresh.append(made(operator, sizes, self._dtype))
                 all_.append(carried + fresh[-1])
             else:
@@ -184,27 +184,27 @@ class _Arithmetic:
         for i in range(graph.output, -1, -1):
             if i not in held:
                 continue
-            centre, abs_forward = held.pop(i)
+            centre, spread = held.pop(i)
             operator = graph.nodes[i].operator
             parts: list[tuple[Coefficients, Coefficients]] = []
             if isinstance(operator, ReLU):
-                parts += [self._switched(i, centre, abs_forward)]
+                parts += [self._switched(i, centre, spread)]
             elif isinstance(operator, Affine) and (absolute := _absolute(operator)) is not None:
-                parts += zip(operator.backward(centre)[0], absolute.backward(abs_forward)[0], strict=True)
-            lost = lost + _weight(centre, abs_forward, self._fresh[i] if parts or i == 0 else self._all[i])
+                parts += zip(operator.backward(centre)[0], absolute.backward(spread)[0], strict=True)
+            lost = lost + _weight(centre, spread, self._fresh[i] if parts or i == 0 else self._all[i])
             for parent, (c, r) in zip(graph.nodes[i].inputs, parts, strict=False):  # none where not looked through
                 held[parent] = (held[parent][0] + c, held[parent][1] + r) if parent in held else (c, r)
         return lost
 
-    def _switched(self, i: int, centre: Coefficients, abs_forward: Coefficients) -> tuple[Coefficients, Coefficients]:
+    def _switched(self, i: int, centre: Coefficients, spread: Coefficients) -> tuple[Coefficients, Coefficients]:
         """Weights before a ReLU: those after it where it is on, none where it is off, between them where it may be."""
         (j,) = self._graph.nodes[i].inputs
         slack = self._all[j] + self._own[j]
         low, high = self._intervals[j]
         on, off = ((low - slack) > 0).unsqueeze(1), ((high + slack) < 0).unsqueeze(1)
-        least, most = (centre - abs_forward).clamp(max=0), (centre + abs_forward).clamp(min=0)
+        least, most = (centre - spread).clamp(max=0), (centre + spread).clamp(min=0)
         middle, width = (least + most) / 2, (most - least) / 2
-        return torch.where(on, centre, middle.where(~off, 0.0)), torch.where(on, abs_forward, width.where(~off, 0.0))
+        return torch.where(on, centre, middle.where(~off, 0.0)), torch.where(on, spread, width.where(~off, 0.0))
 
 
 def _absolute(operator: Affine) -> Affine | None:
@@ -219,7 +219,7 @@ def _absolute(operator: Affine) -> Affine | None:
     return operator if operator.summands == 0 else None
 
 
-def _weight(centre: Coefficients, abs_forward: Coefficients, error: Values) -> Constants:
+def _weight(centre: Coefficients, spread: Coefficients, error: Values) -> Constants:
     """Zero times an infinite error is zero: what has no weight does not count."""
-    most = centre.abs() + abs_forward
+    most = centre.abs() + spread
     return (most * error.unsqueeze(1)).where(most != 0, 0.0).flatten(2).sum(2)

@@ -24,7 +24,7 @@ from brinell.proofs.network.operators import (
     Values,
     magnitude,
 )
-from brinell.proofs.numerics.rounding import abs_forward, at_value, made, share
+from brinell.proofs.numerics.rounding import absolute_parts, at_value, made, share
 from brinell.proofs.query.problem import Problem
 from brinell.proofs.query.verifier import Margins
 from brinell.proofs.relaxation.network import Relaxation, met
@@ -106,7 +106,7 @@ def extent(problem: Problem) -> Values:
 
 def _moved(operator: Affine, sizes: Sequence[Values], reach: Values, terms: int) -> Values:
     """What an affine step rounds. Its offset is added to each coefficient, and taken off again."""
-    _, offset = abs_forward(operator, sizes)
+    _, offset = absolute_parts(operator, sizes)
     often = over_features(reach.flatten(1).sum(1) + terms, offset)
     return made(operator, sizes, torch.float64) + rounding(0) * offset.abs() * often
 

@@ -117,9 +117,9 @@ def met(interval: Interval, other: Interval) -> Interval:
 
 def bound(problem: Problem, node: int, a: Functional, pieces: Mapping[int, Linearised]) -> Constants:
     """A lower bound on <a, node>, by substitution back to the input, or to a box that it becomes on the way."""
-    first_box_node, _ = problem.first_box_node
-    held, constant = substitute(problem.graph, node, a, pieces, first_box_node)
-    return problem.least_ahead(held[first_box_node]) + constant if first_box_node in held else constant
+    end, _ = problem.last_box_node
+    held, constant = substitute(problem.graph, node, a, pieces, end)
+    return problem.least_ahead(held[end]) + constant if end in held else constant
 
 
 def best(problem: Problem, relaxed: Relaxation) -> Constants:

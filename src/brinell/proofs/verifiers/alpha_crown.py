@@ -74,5 +74,5 @@ class AlphaCROWN(Verifier):
         """Whether zero is in reach. A single row deviates from nothing, and always climbs."""
         if self.reach is None or bounds.shape[1] == 1:
             return torch.ones(len(bounds), dtype=torch.bool)
-        abs_forward = (bounds - bounds.mean(1, keepdim=True)).abs().mean(1)
-        return bounds.amin(1) >= -self.reach * abs_forward
+        spread = (bounds - bounds.mean(1, keepdim=True)).abs().mean(1)
+        return bounds.amin(1) >= -self.reach * spread

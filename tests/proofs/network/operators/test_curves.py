@@ -66,12 +66,12 @@ EPS = torch.finfo(torch.float64).eps
 def intervals(name: str, seed: int, centre: float, width: float) -> tuple[Tensor, Tensor]:
     """Twelve, a third of them points, within the domain; most with a knot or a pole well inside if the scales allow."""
     rng = torch.Generator().manual_seed(seed)
-    middle, abs_forward = (
+    middle, half = (
         centre * torch.randn(2, 6, generator=rng).double(),
         width * torch.rand(2, 6, generator=rng).double(),
     )
-    abs_forward[:, :2] = 0
-    low, high = middle - abs_forward, middle + abs_forward
+    half[:, :2] = 0
+    low, high = middle - half, middle + half
     if name in POSITIVE:
         low = low.abs().clamp(min=1e-290)
         high = torch.maximum(low, high.abs())

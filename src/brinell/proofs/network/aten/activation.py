@@ -84,10 +84,10 @@ def _elu(build: Builder, x: Argument, alpha: float = 1.0, scale: float = 1.0, in
     steep = number(input_scale)
     if not steep > 0:
         raise Unsupported(f"ELU with {input_scale=}; a positive one is supported")
-    layer = ELU(number(number(alpha) * steep))
+    curve = ELU(number(number(alpha) * steep))
     if steep == 1:
-        return build.scale(build.add(layer, varying(x)), number(scale))
-    return build.scale(build.add(layer, build.scale(varying(x), steep)), number(number(scale) / steep))
+        return build.scale(build.add(curve, varying(x)), number(scale))
+    return build.scale(build.add(curve, build.scale(varying(x), steep)), number(number(scale) / steep))
 
 
 def _selu(build: Builder, x: Argument) -> Value:
@@ -105,8 +105,8 @@ def _celu(build: Builder, x: Argument, alpha: float = 1.0) -> Value:
 def _softplus(build: Builder, x: Argument, beta: float = 1.0, threshold: float = 20.0) -> Value:
     if number(beta) == 0:
         raise Unsupported(f"Softplus with {beta=}, by which it is divided")
-    layer = Softplus(number(threshold))
-    return build.scale(build.add(layer, build.scale(varying(x), beta)), number(1 / beta))
+    curve = Softplus(number(threshold))
+    return build.scale(build.add(curve, build.scale(varying(x), beta)), number(1 / beta))
 
 
 def _threshold(build: Builder, x: Argument, threshold: float, value: float) -> Value:

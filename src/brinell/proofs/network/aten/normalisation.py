@@ -24,9 +24,9 @@ def _batch_norm(
     x = varying(x)
     factor = (constant(variance) + eps).rsqrt() * constant(1.0 if weight is None else weight)
     shift = constant(0.0 if bias is None else bias).expand_as(factor)
-    abs_forward = (-1,) + (1,) * (len(x.shape) - 1)
-    centred = build.scale(x, shift=-constant(mean).reshape(abs_forward))  # apart, so that it is seen what may cancel
-    return build.scale(centred, factor.reshape(abs_forward), shift.reshape(abs_forward))
+    broadcast = (-1,) + (1,) * (len(x.shape) - 1)
+    centred = build.scale(x, shift=-constant(mean).reshape(broadcast))  # apart, so that it is seen what may cancel
+    return build.scale(centred, factor.reshape(broadcast), shift.reshape(broadcast))
 
 
 def _layer_norm(

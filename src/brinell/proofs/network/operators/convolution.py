@@ -60,9 +60,9 @@ class Convolution(Affine, Local):
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         images = a.flatten(0, 1)
         if self.groups == 1 and self.weight.shape[1] <= _FEW:
-            abs_forward = self.weight.flatten(1).T @ images.flatten(2)
+            columns = self.weight.flatten(1).T @ images.flatten(2)
             kernel = self.weight.shape[-2:]
-            back = F.fold(abs_forward, self.size, kernel, self.dilation, self.padding, self.stride)
+            back = F.fold(columns, self.size, kernel, self.dilation, self.padding, self.stride)
         elif self._turns:
             padding = [self.dilation[i] * (self.weight.shape[2 + i] - 1) - self.padding[i] for i in (0, 1)]
             back = F.conv2d(images, self._turned, None, 1, padding, self.dilation)
@@ -81,8 +81,8 @@ class Convolution(Affine, Local):
     def backward_windows(self, a: Windows) -> tuple[tuple[Windows, ...], Constants]:
         """The transpose of a window is a larger one; the stride spreads its corner, the padding shifts it."""
         height, width = a.values.shape[-2:]
-        abs_forward = a.values.flatten(3) @ self._unrolled(height, width)
-        values = abs_forward.reshape(*a.values.shape[:3], -1, *self.reach((height, width)))
+        columns = a.values.flatten(3) @ self._unrolled(height, width)
+        values = columns.reshape(*a.values.shape[:3], -1, *self.reach((height, width)))
         corner = a.corner * torch.tensor(self.stride) - torch.tensor(self.padding)
         constant = a.values.sum((-2, -1)) @ self.bias
         return (Windows(values, corner, self.size).clipped(),), constant.flatten(1)
