@@ -22,6 +22,12 @@ SHARED = Path(os.environ.get("BRINELL_SHARED", Path(__file__).parents[2] / "shar
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """A test draws the same whatever ran before it, and on whichever worker: its fixtures too."""
+    torch.manual_seed(0)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     sweeps: defaultdict[tuple[str, int], list[pytest.Item]] = defaultdict(list)
     for item in items:

@@ -266,7 +266,8 @@ def test_an_audit_with_it_leaves_nothing_open() -> None:
 def test_an_audit_of_a_network_with_many_inputs_leaves_it_out_and_says_why() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(25, 2))
     plan = Plan(name="exact", stages=(Stage(engine="Clean"), Stage(engine="RegionWalk")))
-    data = torch.rand(4, 1, 5, 5), torch.zeros(4).long()
+    x = torch.rand(4, 1, 5, 5)
+    data = x, net(x).argmax(1)
     run = brinell.audit(brinell.target(net), data, Threat(Linf(0.01)), plan, workers=1)
     assert any("RegionWalk() left out: the network has 25 inputs" in note for note in run.result.notes)
     assert "25 inputs" in estimate(plan, brinell.target(net), Dataset.of(*data), Linf(0.1), 1)[1].left_out
