@@ -41,6 +41,52 @@ class Masked(nn.Module):
         return self.net(x.detach()) - (self.net(x) - self.net(x).detach())
 
 
+UNALIGNED = PLAN.model_copy(
+    update={"stages": (*PLAN.stages[:3], Stage(engine="Noise", settings={"draws": 9}, sample=8, when="unaligned"))}
+)
+
+
+@pytest.mark.parametrize(
+    ("broken", "findings", "expected"),
+    [
+        (0, (), True),
+        (0, ("misaligned",), True),
+        (0, ("aligned",), False),
+        (1, ("aligned",), True),
+        (0, ("aligned", "masked"), True),
+    ],
+)
+def test_probes_that_take_long_are_asked_unless_gradients_are_known_to_be_aligned(broken, findings, expected):
+    assert due(UNALIGNED, 3, 0.1, [work(PROBE, 16, broken)], findings) is expected
+    assert UNALIGNED.stages[3].probes
+
+
+class Waves(nn.Module):
+    """Two classes whose margin swings within a radius of 0.1: gradients there point in all directions."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        score = torch.sin(200 * x).flatten(1).sum(1) / 20 + (x.flatten(1).mean(1) - 0.5)
+        return torch.stack((score, -score), 1)
+
+
+@pytest.mark.parametrize(("net", "aligned"), [(affine(8), True), (Waves(), False)])
+def test_an_audit_leaves_long_probes_out_where_its_diagnosis_found_gradients_aligned(net, aligned):
+    run = audited(net, examples(net), plan=UNALIGNED, radii=(0.05,), threat=threat(0.05), diagnose=True)
+    assert (spent_on(run, "Noise") == 0) is aligned
+    diagnosis = run.result.diagnosis
+    assert diagnosis is not None
+    assert "misaligned" in diagnosis.checks
+    assert ("misaligned" in [f.code for f in diagnosis.findings]) is not aligned
+    assert {"noise", "black-box"}.isdisjoint(diagnosis.checks) is aligned
+
+
+def test_without_a_diagnosis_no_probe_is_left_out():
+    net = affine(8)
+    data = examples(net)
+    near = audited(net, data, plan=UNALIGNED, radii=(1e-4,), diagnose=False)
+    assert spent_on(near, "Noise") > 0
+
+
 def work(stage: int, asked: int, settled: int, radius: float = 0.1) -> Work:
     return Work("q", PLAN.stages[stage].label, f"{radius}/{stage}", stage, radius, asked, settled, 0, 0, 0, 1.0)
 

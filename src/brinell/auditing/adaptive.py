@@ -19,6 +19,9 @@ from brinell.auditing.plan import Plan, Stage
 MISLEADING = frozenset({"zero-gradients", "masked", "unbounded", "noise", "black-box", "transfer-stronger"})
 """Codes of findings which say that a gradient does not tell what the model does."""
 
+ALIGNED = "aligned"
+"""What stands among those codes where the diagnosis measured gradient alignment, and found it good."""
+
 TELLING = 0.25
 """The share of the examples it was asked about that a probe breaks at one radius, two at least, where gradients are
 said to mislead. One or two of the sixteen most fragile ones are what short attacks miss on networks with honest
@@ -62,10 +65,10 @@ def due(plan: Plan, index: int, radius: float, work: Sequence[Work], findings: S
     match stage.when:
         case "always":
             return True
+        case "unaligned":
+            return ALIGNED not in findings or _suspected(plan, index, work, findings)
         case "suspicion":
-            return bool(MISLEADING & set(findings)) or any(
-                w.settled > 0 for w in work if w.stage < index and plan.stages[w.stage].probes
-            )
+            return _suspected(plan, index, work, findings)
         case "paying":
             before = [other for other in _family(plan, stage) if other < index]
             last = [w for w in work if w.stage == max(before, default=-1) and w.radius == radius]
@@ -109,6 +112,12 @@ def reactions(plan: Plan, work: Sequence[Work]) -> list[Reaction]:
     return found
 
 
+def _suspected(plan: Plan, index: int, work: Sequence[Work], findings: Sequence[str]) -> bool:
+    """Whether the diagnosis, or a probe in front of a stage, speaks against gradients."""
+    broke = any(w.settled > 0 for w in work if w.stage < index and plan.stages[w.stage].probes)
+    return broke or bool(MISLEADING & set(findings))
+
+
 def _telling(probes: Sequence[Work]) -> bool:
     """Whether one of them broke enough at one radius to say that gradients mislead."""
     broken: Counter[tuple[int, float]] = Counter()
@@ -136,7 +145,9 @@ def _family(plan: Plan, stage: Stage) -> set[int]:
 
 def _called(plan: Plan) -> set[int]:
     """The attacking stages that are asked on suspicion, and those that go on while they pay."""
-    return {i for i, stage in enumerate(plan.stages) if stage.when != "always" and stage.row.kind == "attack"}
+    return {
+        i for i, stage in enumerate(plan.stages) if stage.when in ("suspicion", "paying") and stage.row.kind == "attack"
+    }
 
 
 def _sentence(plan: Plan, probes: Sequence[Work], called: Sequence[Work], found: Sequence[str]) -> str:

@@ -22,8 +22,10 @@ from brinell import __version__
 from brinell.arguments import checked
 from brinell.auditing import scrutiny
 from brinell.auditing import sharpen as sharpening
+from brinell.auditing.adaptive import ALIGNED
 from brinell.auditing.board import Board
 from brinell.auditing.clock import Clock, Stopped
+from brinell.auditing.diagnose import trust
 from brinell.auditing.drive import Driver, Progress, Question, one_thread
 from brinell.auditing.ledger import FILE, Ledger, write_atomically
 from brinell.auditing.plan import Plan, load_plan
@@ -321,8 +323,11 @@ def audit(
 
 
 def _codes(findings: Sequence[Finding], diagnosis: Diagnosis | None) -> tuple[str, ...]:
-    """What preflight and diagnosis found, by code."""
-    return tuple(f.code for f in (*findings, *(() if diagnosis is None else diagnosis.findings)))
+    """What preflight and diagnosis found, by code, and whether gradients are aligned."""
+    if diagnosis is None:
+        return tuple(f.code for f in findings)
+    codes = tuple(f.code for f in (*findings, *diagnosis.findings))
+    return (*codes, ALIGNED) if trust(diagnosis.checks, codes) else codes
 
 
 def _sharpen(ledger: Ledger, target: Target, data: Dataset, threat: Threat, clock: Clock, seed: int) -> str:

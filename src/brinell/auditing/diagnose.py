@@ -6,7 +6,7 @@ attacks that a sound evaluation would rank, on a few examples that the target ge
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import FrameType
@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, cast, final
 import torch
 
 from brinell.arguments import checked
+from brinell.auditing.adaptive import MISLEADING
 from brinell.auditing.plan import find
 from brinell.auditing.preflight import answers, check
 from brinell.auditing.result import Diagnosis, Finding
@@ -40,6 +41,9 @@ SAMPLE = 48
 
 PASSES = 10
 """Fresh looks at each witness."""
+
+ALIGNMENT = 0.75
+"""The median cosine of two gradients from which they are called aligned."""
 
 _FEW = 0.03
 """The share of examples on which a weaker attack may win by chance; one example always may."""
@@ -86,10 +90,12 @@ def diagnosing(
     seed: int = 0,
     checkpoint: Callable[[], None] = lambda: None,
     most: int = SAMPLE,
+    brief: bool = False,
 ) -> Iterator[Diagnosis]:
     """The diagnosis as it stands before each test and after the last; `left` names the tests that are still to come.
 
-    threat: within the target's box. findings: those of the preflight. most: examples to try.
+    threat: within the target's box. findings: those of the preflight. most: examples to try. brief: without the attacks
+    that need no gradients, where gradients are aligned and no other test speaks against them.
     """
     nothing = Diagnosis(examples=0, radius=threat.set.radius, checks=(), findings=tuple(sorted(findings, key=_order)))
     chosen = _right(target, data, threat, most)
@@ -102,6 +108,8 @@ def diagnosing(
     done: list[str] = []
     found = {f.code: f for f in findings}
     for begun, code in enumerate(codes):
+        if brief and code in _BLIND and trust(done, found):
+            continue
         yield _so_far(nothing, len(chosen), done, codes[begun:], found)
         try:
             seen = list(_CHECKS[code].run(trial))
@@ -110,6 +118,11 @@ def diagnosing(
             seen = [_finding("raises-near", "warning", f"{code} could not be executed: {error}", _RAISES)]
         found |= {f.code: f for f in seen}  # what preflight saw too is told with its examples
     yield _so_far(nothing, len(chosen), done, (), found)
+
+
+def trust(checks: Collection[str], findings: Collection[str]) -> bool:
+    """Whether these tests found gradients aligned, and nothing that speaks against them. findings: their codes."""
+    return "misaligned" in checks and not {"misaligned", *MISLEADING}.intersection(findings)
 
 
 def _so_far(
@@ -212,6 +225,15 @@ class _Trial:
         return self.strong.found.x[won], self.y[won], None if self.aims is None else self.aims[won]
 
     @cached_property
+    def slopes(self) -> Inputs:
+        """The gradients of the margin at the clean examples."""
+        return self.slopes_at(self.x)
+
+    def slopes_at(self, x: Inputs) -> Inputs:
+        """The gradients of the margin at other inputs in the examples' place; 0 where they are not finite."""
+        return self.target.gradient(x, of_rows(margin, self.y, self.aims))[2].nan_to_num(0.0, 0.0, 0.0)
+
+    @cached_property
     def values(self) -> Scores:
         """The margins of the clean examples."""
         return margin(self.target.scores(self.x), self.y, self.aims)
@@ -279,8 +301,7 @@ def _dynamic(trial: _Trial) -> Iterator[Finding]:
 
 def _masked(trial: _Trial) -> Iterator[Finding]:
     """The gradient foretells what a small step does; where it does not, an attack that follows it is blind."""
-    _, _, g = trial.target.gradient(trial.x, of_rows(margin, trial.y, trial.aims))
-    g = g.nan_to_num(0.0, 0.0, 0.0)
+    g = trial.slopes
     step = trial.radius / 20
     x = trial.threat.set.resized(step).project(trial.x, trial.x + step * trial.threat.set.steepest(g))
     foretold = (g.double() * (x - trial.x).double()).flatten(1).sum(1)
@@ -304,6 +325,23 @@ def _masked(trial: _Trial) -> Iterator[Finding]:
             "by less than half of what it foretells, or by more than twice",
             "look for rounding, saturation or chance in front of the scores; smooth it away or average over it (EOT)",
             trial.ids(wrong),
+        )
+
+
+def _misaligned(trial: _Trial) -> Iterator[Finding]:
+    """Gradient alignment (Andriushchenko and Flammarion 2020, arXiv:2007.02617, eq. 3), where the attack has led."""
+    ends = trial.strong.found.x.clone()
+    ends[trial.strong.hunt.rows] = trial.strong.reached
+    cosines = torch.cosine_similarity(trial.slopes.flatten(1).double(), trial.slopes_at(ends).flatten(1).double())
+    alignment = float(cosines.median())
+    if alignment < ALIGNMENT:
+        yield _finding(
+            "misaligned",
+            "note",
+            f"the gradient turns on the way that an attack goes: its median cosine with that at the end is "
+            f"{alignment:.2f}",
+            "nothing, with a plan that has attacks of another nature; do not rest on few gradient steps alone",
+            trial.ids(cosines < ALIGNMENT),
         )
 
 
@@ -518,6 +556,7 @@ _RAISES = "mend the model where it raises, and run again"
 _CHECKS = {
     "dynamic": _Check(Access.SCORES, _dynamic),
     "masked": _Check(Access.GRADIENTS, _masked),
+    "misaligned": _Check(Access.GRADIENTS, _misaligned),
     "unstable": _Check(Access.SCORES, _unstable),
     "unconfirmed": _Check(Access.GRADIENTS, _unconfirmed),
     "chance": _Check(Access.GRADIENTS, _fresh),
@@ -556,6 +595,9 @@ _CHECKS = {
     "eight-bit": _Check(Access.GRADIENTS, _eight_bit, _is_eight_bit),
 }
 """Every test, by the code of what it finds first."""
+
+_BLIND = ("noise", "black-box")
+"""The tests by attacks that need no gradients, which take the longest."""
 
 
 def _right(target: Target, data: Dataset, threat: Threat, most: int) -> Dataset | None:

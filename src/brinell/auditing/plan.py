@@ -14,7 +14,7 @@ from brinell.errors import CannotRun, UsageError
 from brinell.evidence import Soundness
 from brinell.threat import Access
 
-_When = Literal["always", "suspicion", "paying"]
+_When = Literal["always", "unaligned", "suspicion", "paying"]
 
 _NEURONS = 2**17
 """Of about how many neurons, over all its examples, a proof is asked at once."""
@@ -32,10 +32,11 @@ class Stage(BaseModel):
     proof about those the target is surest of. at: `each` radius in turn, or once at an `infinite` one, where the engine
     seeks the smallest perturbation or the largest certificate; None is as the engine does.
 
-    when: `suspicion` is only where gradients were found misleading: a probe with an attack broke what the stages in
-    front of it had left open, or the diagnosis says so. `paying` is only where the last stage of the same engine
-    settled at least `worth` of the examples it was asked about, and one at least. within: the stage ends when it has
-    taken so many times the seconds of all stages in front of it; None lets it end by itself.
+    when: `unaligned` is unless the diagnosis found gradients aligned on the way that an attack goes, and no probe in
+    front of it broke anything. `suspicion` is only where gradients were found misleading: a probe with an attack
+    broke what the stages in front of it had left open, or the diagnosis says so. `paying` is only where the last stage
+    of the same engine settled at least `worth` of the examples it was asked about, and one at least. within: the stage
+    ends when it has taken so many times the seconds of all stages in front of it; None lets it end by itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -86,7 +87,7 @@ class Stage(BaseModel):
     @property
     def probes(self) -> bool:
         """Whether what it breaks says that gradients mislead."""
-        return self.sample is not None and self.when == "always" and self.row.kind == "attack"
+        return self.sample is not None and self.when in ("always", "unaligned") and self.row.kind == "attack"
 
     @property
     def label(self) -> str:
@@ -102,6 +103,8 @@ class Stage(BaseModel):
         match self.when:
             case "always":
                 return price.removeprefix(", ") or None
+            case "unaligned":
+                return f"unless the diagnosis finds gradients aligned and no probe breaks anything{price}"
             case "suspicion":
                 return f"if a probe or the diagnosis finds that gradients mislead{price}"
             case "paying":
@@ -175,9 +178,11 @@ def _blind(engine: str, **settings: Any) -> Stage:
     return Stage(engine=engine, settings=settings, below="gradients")
 
 
-def _probe(engine: str, sets: tuple[str, ...] = (), sample: int = 16, **settings: Any) -> Stage:
-    """A cheap look of another nature at a few of the examples that gradient attacks left open."""
-    return Stage(engine=engine, settings=settings, sets=sets, sample=sample, at="each")
+def _probe(
+    engine: str, sets: tuple[str, ...] = (), sample: int = 16, when: _When = "unaligned", **settings: Any
+) -> Stage:
+    """An attack of another nature on a few of the examples that gradient attacks left open."""
+    return Stage(engine=engine, settings=settings, sets=sets, sample=sample, at="each", when=when)
 
 
 def _called(
@@ -206,15 +211,18 @@ _FROM_VERTICES: dict[str, Any] = {"objective": "margin", "start": "vertices", "t
 """Ascents whose first step is as long as the radius, and whose last is next to nothing."""
 
 _PROBES = (
+    _probe("FAB", _NORMS, sample=8, when="always", steps=20, targets=1, bias=0.3, backward=0.8, ascent=10),
+    _probe("SigmaZero", ("l0",), when="always", steps=50),
     _probe("FAB", _NORMS, steps=20, targets=1, bias=0.3, backward=0.8, ascent=10),
-    _probe("SigmaZero", ("l0",), steps=50),
     _probe("PGD", ("linf",), sample=8, steps=20, restarts=6, **_FROM_VERTICES),
     _probe("Square", ("linf",), sample=8, queries=1000),
     _probe("Square", ("l2",), queries=100),
 )
 """Minimal-norm attacks go another way than ascent does, steps between vertices cross what small ones do not see, and
 black-box attacks need no gradient at all. With more of a draw home than FAB's paper has, twenty steps come home. What
-only a black-box search finds in linf takes it some hundred queries, and is among the few most fragile."""
+only a black-box search finds in linf takes it some hundred queries, and is among the few most fragile. Where gradients
+are aligned over the whole way that an attack goes, a short look suffices: of 34 networks and radii measured, all on
+which AutoAttack's FAB or Square found more than its APGD lie below the alignment that is asked for."""
 
 _CALLED = (
     _called("FAB", _NORMS, "paying", worth=0.1, steps=40, targets=3, bias=0.3, backward=0.8, ascent=20),

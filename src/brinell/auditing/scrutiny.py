@@ -83,7 +83,7 @@ def diagnosis(
     steps: list[Diagnosis] = []
 
     def work() -> None:
-        for step in diagnosing(watched, data, threat, findings, BRIEF, seed=seed, checkpoint=own.checkpoint, most=FEW):
+        for step in diagnosing(watched, data, threat, findings, BRIEF, None, seed, own.checkpoint, FEW, brief=True):
             steps.append(step)
 
     with contextlib.suppress(Stopped):
