@@ -199,7 +199,7 @@ def _ours(case: Case, net: nn.Module, x: Tensor, y: Tensor) -> dict[str, Any]:
     audit = attacks(net, x, y, _set(case), accept=ACCEPTED, on_progress=lambda _: ticks.append(time.process_time()))
     first, end = ticks[1], time.process_time()
     left = [verdict.item for verdict in audit.verdicts if verdict.state is not State.BROKEN]
-    stages = {stage.engine: [stage.asked, stage.settled, round(stage.seconds, 3)] for stage in audit.result.engines}
+    stages = {stage.engine: [stage.asked, stage.settled, round(stage.seconds, 3)] for stage in audit.evasion.engines}
     return {"left": left, "seconds": end - first, "before": first - ticks[0], "stages": stages}
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.figure import Figure, clock
-from brinell import __version__
-from brinell.auditing import Audit, Ledger, load_plan
+from brinell import Audit, __version__
+from brinell.auditing import Ledger, load_plan
 from brinell.auditing.ledger import Item, Work
 from brinell.evidence import Certificate, Evidence, Witness
 from brinell.report import write_report

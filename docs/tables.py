@@ -7,9 +7,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from brinell.auditing.plan import PRESETS, Stage
+from brinell.auditing.plan import Stage
 from brinell.auditing.result import Result
 from brinell.catalog import CATALOG
+from brinell.questions.evasion.plans import PRESETS
 
 _ASKED = re.compile(r"^<!-- table: (\w+) -->$", re.MULTILINE)
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 import brinell
-from auditing.runs import examples, network
 from brinell.data import Dataset
 from brinell.errors import UsageError
 from brinell.evasion import PGD
 from brinell.threat import LEAST_LIKELY, Targeted
+from questions.runs import examples, network
 
 NET = network()
 X, Y = examples(NET, 60)
@@ -18,7 +18,7 @@ X, Y = examples(NET, 60)
 def test_an_audit_brackets_robust_accuracy():
     target = brinell.target(NET, box=(0, 1))
     audit = brinell.audit(target, (X, Y), brinell.Threat(brinell.Linf(0.03)), plan="quick", seed=0)
-    assert 0 < audit.bracket.certified <= audit.bracket.unbroken <= audit.result.clean
+    assert 0 < audit.bracket.certified <= audit.bracket.unbroken <= audit.evasion.clean
     assert len(audit.verdicts) == 60
     assert isinstance(audit, brinell.Audit)
 
@@ -96,11 +96,11 @@ def test_goals_are_part_of_the_threat():
     target = brinell.target(NET)
     for goal in (Targeted(1), LEAST_LIKELY, brinell.LEAST_LIKELY):
         audit = brinell.audit(target, (X, Y), brinell.Threat(brinell.Linf(0.03), goal=goal), plan="quick")
-        assert audit.result.goal == goal.label
+        assert audit.evasion.goal == goal.label
 
 
 def test_a_model_is_loaded_from_an_object_or_a_name(tmp_path, monkeypatch):
-    (tmp_path / "net.py").write_text("from auditing.runs import network as build\n")
+    (tmp_path / "net.py").write_text("from questions.runs import network as build\n")
     assert brinell.load(NET).describe() == brinell.load(f"{tmp_path / 'net.py'}:build").describe()
 
 

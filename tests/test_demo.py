@@ -29,5 +29,5 @@ def test_its_weights_are_what_its_recipe_makes():
 @pytest.mark.slow
 def test_it_withstands_what_it_was_trained_for_in_part():
     run = brinell.audit(brinell.target(digits_network()), load("digits").take(200, 0), Threat(Linf(RADIUS)), "quick")
-    assert run.result.clean > 0.85
-    assert 0.4 < run.bracket.unbroken < run.result.clean
+    assert run.evasion.clean > 0.85
+    assert 0.4 < run.bracket.unbroken < run.evasion.clean

@@ -12,16 +12,22 @@ Names are imported when they are first used, so that `import brinell` costs noth
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from brinell.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from brinell import evasion as evasion
     from brinell import proofs as proofs
     from brinell.access import Access as Access
-    from brinell.auditing import Audit as Audit
-    from brinell.auditing.audit import audit as audit
-    from brinell.auditing.diagnose import diagnose as diagnose
-    from brinell.auditing.verify import verify as verify
+    from brinell.auditing import Subject as Subject
     from brinell.data import Dataset as Dataset
     from brinell.evasion import attack as attack
+    from brinell.evidence import Figure as Figure
+    from brinell.questions.audit import Audit as Audit
+    from brinell.questions.audit import audit as audit
+    from brinell.questions.calibration import Calibration as Calibration
+    from brinell.questions.evasion import Evasion as Evasion
+    from brinell.questions.evasion.diagnose import diagnose as diagnose
+    from brinell.questions.verify import verify as verify
     from brinell.targets import Target as Target
     from brinell.targets import load as load
     from brinell.targets import target as target
@@ -38,14 +44,17 @@ if TYPE_CHECKING:
     from brinell.threat import Targeted as Targeted
     from brinell.threat import Threat as Threat
 
-__version__ = "0.1.0"
 
 _HOMES = {
     "Access": "brinell.access",
-    "Audit": "brinell.auditing",
-    "audit": "brinell.auditing",
-    "diagnose": "brinell.auditing",
-    "verify": "brinell.auditing",
+    "Audit": "brinell.questions.audit",
+    "Calibration": "brinell.questions.calibration",
+    "Evasion": "brinell.questions.evasion",
+    "Figure": "brinell.evidence",
+    "Subject": "brinell.auditing",
+    "audit": "brinell.questions.audit",
+    "diagnose": "brinell.questions.evasion.diagnose",
+    "verify": "brinell.questions.verify",
     "Dataset": "brinell.data",
     "attack": "brinell.evasion",
     "Target": "brinell.targets",

@@ -11,11 +11,12 @@ from typing import Any, Literal, final
 
 from brinell.access import Access
 
-Kind = Literal["attack", "proof", "exact", "vote", "estimate", "learner", "transformation"]
+Kind = Literal["attack", "proof", "exact", "vote", "measure", "estimate", "learner", "transformation"]
 """What an engine leaves: witnesses, certificates, both at once, or what it learnt from examples, for attacks to use.
 
 A vote leaves certificates too, of a smoothed classifier, which chance may spoil; an estimate leaves a number, and no
-evidence. A transformation leaves nothing: it is another space, in which attacks search.
+evidence; a measure leaves what it read of each example. A transformation leaves nothing: it is another space, in which
+attacks search.
 """
 
 
@@ -25,6 +26,7 @@ class Row:
     """One engine. path: `module:name` of the callable that makes it from its settings.
 
     sets: the perturbation sets it answers for, by name; empty for every one. atlas, nist: what an attack enacts.
+    question: the question whose plans it is a stage of.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Row:
     sets: tuple[str, ...] = ()
     atlas: tuple[str, ...] = ()
     nist: tuple[str, ...] = ()
+    question: str = "evasion"
 
     @property
     def smallest(self) -> bool:
@@ -320,4 +323,44 @@ CATALOG: tuple[Row, ...] = (
         _WHITE_BOX,
         (_EVASION,),
     ),
+    Row(
+        "Probabilities",
+        "brinell.questions.calibration:Probabilities",
+        "measure",
+        "calibration",
+        Access.SCORES,
+        "Guo et al. 2017, arXiv:1706.04599",
+        question="calibration",
+    ),
 )
+
+
+@final
+@dataclass(frozen=True)
+class Asked:
+    """One question that an audit can be asked.
+
+    path: `module:name` of its class. about: what it asks, in a line. plans: the names of its presets.
+    """
+
+    name: str
+    path: str
+    about: str
+    plans: tuple[str, ...] = ("standard",)
+
+    def resolve(self) -> Any:
+        """Import the question."""
+        module, name = self.path.split(":")
+        return getattr(import_module(module), name)
+
+
+QUESTIONS: tuple[Asked, ...] = (
+    Asked(
+        "evasion",
+        "brinell.questions.evasion:Evasion",
+        "does a small change of an input flip the answer?",
+        ("quick", "standard", "autoattack", "proofs", "radius", "full"),
+    ),
+    Asked("calibration", "brinell.questions.calibration:Calibration", "are its probabilities true?"),
+)
+"""Every question, in the order in which a run asks them."""

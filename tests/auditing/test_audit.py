@@ -10,13 +10,14 @@ from rich.console import Console
 from torch import nn
 
 import brinell
-from auditing.runs import ATTACKS, QUICK, RADII, audited, examples, figures, network, tables, threat
-from brinell.auditing import Audit, Plan, Stage
+from brinell import Audit
+from brinell.auditing import Plan, Stage
 from brinell.errors import CannotRun, Inconclusive, UsageError
 from brinell.evidence import State, Witness
 from brinell.report import table
 from brinell.threat import L2, LEAST_LIKELY, Access, Targeted
 from models import Of
+from questions.runs import ATTACKS, QUICK, RADII, audited, examples, figures, network, tables, threat
 
 
 @pytest.fixture(scope="module")
@@ -25,16 +26,16 @@ def run(tmp_path_factory):
 
 
 def test_the_bracket_lies_below_clean_accuracy_at_every_radius(run):
-    for r in run.result.radii:
-        assert 0 <= r.certified <= r.unbroken <= run.result.clean <= 1
+    for r in run.evasion.radii:
+        assert 0 <= r.certified <= r.unbroken <= run.evasion.clean <= 1
         assert r.open == pytest.approx(r.unbroken - r.certified)
-        assert sum(r.counts.values()) == run.result.n == 150
+        assert sum(r.counts.values()) == run.evasion.n == 150
 
 
 def test_both_edges_fall_with_the_radius(run):
-    assert [r.radius for r in run.result.radii] == list(RADII)
+    assert [r.radius for r in run.evasion.radii] == list(RADII)
     for edge in ("certified", "unbroken"):
-        values = [getattr(r, edge) for r in run.result.radii]
+        values = [getattr(r, edge) for r in run.evasion.radii]
         assert values == sorted(values, reverse=True)
         assert values[0] > values[-1]
 
@@ -43,8 +44,8 @@ def test_both_edges_fall_with_the_radius(run):
 def test_brackets_only_narrow_from_stage_to_stage():
     runs = [audited(plan=QUICK.model_copy(update={"stages": QUICK.stages[:count]})) for count in (1, 2, 4, 6)]
     for r in range(len(RADII)):
-        certified = [run.result.radii[r].certified for run in runs]
-        unbroken = [run.result.radii[r].unbroken for run in runs]
+        certified = [run.evasion.radii[r].certified for run in runs]
+        unbroken = [run.evasion.radii[r].unbroken for run in runs]
         assert certified == sorted(certified)
         assert unbroken == sorted(unbroken, reverse=True)
         assert (certified[-1], unbroken[-1]) != (certified[0], unbroken[0])
@@ -53,13 +54,13 @@ def test_brackets_only_narrow_from_stage_to_stage():
 def test_what_is_settled_is_not_asked_again(run):
     """A witness serves larger radii, a certificate smaller ones: no stage asks about either."""
     settled = {radius: set() for radius in RADII}
-    plan = run.result.provenance.plan
+    plan = run.evasion.plan
     sizes = {stage.label: plan.size(stage, lambda: 16) for stage in plan.stages}
     evidence = tables(run.path)["evidence"]
-    for _, engine, shard, _, radius, asked, *_ in tables(run.path)["work"]:
+    for _, engine, shard, _, _, asked, *_ in tables(run.path)["work"]:
         block, size = int(shard.split("/")[1]), sizes[engine]
         members = set(range(size * block, min(size * block + size, 150)))
-        assert asked <= len(members - settled[radius])
+        assert asked <= len(members - settled[float(shard.split("/")[0])])
         for _, item, by, where, kind, value, *_ in evidence:
             if (by, where) == (engine, shard):
                 for other in RADII:
@@ -87,7 +88,9 @@ def test_every_witness_in_the_store_breaks_its_example(run):
     from brinell.auditing import Ledger
 
     with Ledger(run.path, write=False) as ledger:
-        witnesses = [e for e in ledger.evidence("evasion/linf/untargeted") if isinstance(e, Witness)]
+        witnesses = [
+            e for e in ledger.evidence("evasion/linf/untargeted", brinell.Evasion.kinds) if isinstance(e, Witness)
+        ]
         assert witnesses
         for w in witnesses:
             kept = ledger.tensors(w.artifact)
@@ -189,7 +192,7 @@ def test_one_radius_is_the_threats_own():
 
 def test_a_radius_of_zero_is_clean_accuracy():
     run = audited(radii=[0.0])
-    assert run.bracket.unbroken == run.result.clean
+    assert run.bracket.unbroken == run.evasion.clean
 
 
 @pytest.mark.parametrize(
@@ -233,8 +236,8 @@ def test_unfit_data_are_named_with_a_remedy(data, sentence, tmp_path):
         with pytest.raises(Inconclusive, match="raises on 150 of 150"):
             audited(data=data)
         run = audited(data=data, accept=("raises",))
-        assert run.result.radii[0].errors == 150
-        assert run.result.clean is None
+        assert run.evasion.radii[0].errors == 150
+        assert run.evasion.clean is None
         return
     with pytest.raises(UsageError, match=sentence):
         audited(data=data, out=tmp_path / "run")
@@ -277,20 +280,20 @@ def one_apart() -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("kind", ["raises", "nan"])
 def test_one_example_that_cannot_be_asked_is_an_error_and_nothing_else(kind):
     run = audited(Mistaken(kind, 0.8), one_apart())
-    assert run.result.n == 150
-    assert run.result.clean_count == (149, 149)
-    for radius, r in zip(RADII, run.result.radii, strict=True):
+    assert run.evasion.n == 150
+    assert run.evasion.clean_count == (149, 149)
+    for radius, r in zip(RADII, run.evasion.radii, strict=True):
         assert r.errors == 1
         assert run.verdicts_at(radius)[40].state is State.ERROR
         assert r.counts["broken"] + r.counts["certified"] + r.counts["open"] == 149
-    assert sum(c.n for c in run.result.classes) == 150
+    assert sum(c.n for c in run.evasion.classes) == 150
 
 
 def test_the_first_example_may_be_the_one_that_raises():
     x, y = one_apart()
     run = audited(Mistaken("raises", 0.8), (x.roll(-40, 0), y.roll(-40)))
     assert run.verdicts[0].state is State.ERROR
-    assert run.result.radii[0].errors == 1
+    assert run.evasion.radii[0].errors == 1
     with pytest.raises(UsageError, match="classes 0 to 2"):
         audited(Mistaken("raises", 0.8), (x.roll(-40, 0), y.roll(-40) + 2))
 
@@ -302,7 +305,7 @@ def test_the_others_fare_as_if_it_were_not_there():
     whole, apart = (audited(model, (x, y), plan=ATTACKS) for model in (network(), Mistaken("raises", 0.8)))
     states = [[v.state for v in run.verdicts] for run in (whole, apart)]
     assert states[0][64:] == states[1][64:]
-    assert whole.result.clean == apart.result.clean == 1
+    assert whole.evasion.clean == apart.evasion.clean == 1
 
 
 def test_raising_near_an_example_leaves_it_open():
@@ -310,10 +313,10 @@ def test_raising_near_an_example_leaves_it_open():
     x, y = one_apart()
     x[40, 0] = 0.8 - 1e-3
     run = audited(Mistaken("raises", 0.8), (x, y))
-    assert run.result.clean_count == (150, 150)
+    assert run.evasion.clean_count == (150, 150)
     assert run.verdicts[40].state in (State.OPEN, State.BROKEN)
-    assert all(r.errors == 0 for r in run.result.radii)
-    assert any(e.failed for e in run.result.engines if e.engine != "Clean()")
+    assert all(r.errors == 0 for r in run.evasion.radii)
+    assert any(e.failed for e in run.evasion.engines if e.engine != "Clean()")
     assert any("raised on inputs near" in note for note in run.result.notes)
 
 
@@ -322,8 +325,8 @@ def test_a_model_that_answers_nothing_has_no_figures(kind):
     run = audited(Mistaken(kind, -1.0), accept=("raises", "non-finite", "low-accuracy"))
     assert math.isnan(run.bracket.certified)
     assert math.isnan(run.bracket.unbroken)
-    assert run.result.radii[0].certified is None
-    assert run.result.clean is None
+    assert run.evasion.radii[0].certified is None
+    assert run.evasion.clean is None
     assert run.bracket.errors == 150
     assert "n/a" in repr(run) + run._repr_html_()
 
@@ -350,12 +353,12 @@ def test_a_folder_without_write_permission_is_one_sentence(tmp_path):
 def test_targeted_examples_leave_out_those_of_the_target_class():
     run = audited(threat=threat(goal=Targeted(1)))
     _, y = examples(network())
-    assert run.result.n == int((y != 1).sum())
+    assert run.evasion.n == int((y != 1).sum())
     assert run.ids == tuple((y != 1).nonzero().flatten().tolist())
-    assert run.result.goal == "targeted at 1"
-    assert 0 < run.bracket.broken_count < run.result.n
+    assert run.evasion.goal == "targeted at 1"
+    assert 0 < run.bracket.broken_count < run.evasion.n
     assert run.bracket.certified_count > 0
-    assert all(r.certified <= r.unbroken for r in run.result.radii)
+    assert all(r.certified <= r.unbroken for r in run.evasion.radii)
 
 
 def test_the_least_likely_class_is_harder_to_reach_than_any_other():
@@ -378,15 +381,15 @@ def test_a_goal_that_does_not_fit_is_refused_before_anything_is_asked(tmp_path):
 @pytest.mark.slow
 def test_l2_has_a_bracket_too():
     run = audited(threat=threat(0.2, kind=L2), radii=[0.05, 0.2])
-    assert 0 < run.at(0.2).certified <= run.at(0.2).unbroken < run.result.clean
-    assert run.result.radii[0].set == "l2"
+    assert 0 < run.at(0.2).certified <= run.at(0.2).unbroken < run.evasion.clean
+    assert run.evasion.radii[0].set == "l2"
 
 
 @pytest.mark.slow
 def test_two_classes_are_enough():
     net = network(classes=2)
     run = audited(net, examples(net))
-    assert 0 < run.bracket.certified <= run.bracket.unbroken <= run.result.clean
+    assert 0 < run.bracket.certified <= run.bracket.unbroken <= run.evasion.clean
 
 
 def test_images_keep_their_shape():
@@ -397,7 +400,7 @@ def test_images_keep_their_shape():
 
 def test_what_the_adversary_may_not_see_is_left_out_and_noted():
     run = audited(threat=brinell.Threat(brinell.Linf(0.06), access=Access.LABELS))
-    assert [e.engine for e in run.result.engines] == ["Clean()", "Noise(draws=3)"]
+    assert [e.engine for e in run.evasion.engines] == ["Clean()", "Noise(draws=3)"]
     assert sum("left out: only LABELS are seen" in note for note in run.result.notes) == 4
     assert run.bracket.certified == 0
 
@@ -425,9 +428,9 @@ def test_a_plan_counts_certificates_from_the_level_that_it_asks_for(tmp_path):
     assert [run.bracket.certified for run in runs.values()] == [1.0, 1.0, 0.0]
     strict = runs["float32"]
     assert strict.verdicts[0].state is State.OPEN
-    assert strict.result.radii[0].soundness["float64-any-order"] == 1
-    assert [e.settled for e in strict.result.engines] == [0, 0, 0]
-    assert [e.asked for e in strict.result.engines] == [1, 1, 1], "what does not count is asked about again"
+    assert strict.evasion.radii[0].soundness["float64-any-order"] == 1
+    assert [e.settled for e in strict.evasion.engines] == [0, 0, 0]
+    assert [e.asked for e in strict.evasion.engines] == [1, 1, 1], "what does not count is asked about again"
     again = Audit.open(tmp_path / "float32")
     assert again.bracket == strict.bracket
     assert "no others count" in table_text(again)
@@ -439,5 +442,5 @@ def test_a_plan_counts_certificates_from_the_level_that_it_asks_for(tmp_path):
 
 def table_text(run: Audit) -> str:
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(table(run.result))
+    console.print(table(run))
     return console.export_text()

@@ -1,11 +1,11 @@
 import pytest
 from scipy.stats import binomtest
 
-from auditing.runs import ATTACKS, RADII, audited, examples, network, threat
 from brinell.auditing import compare
 from brinell.errors import CannotRun
 from brinell.evidence import State
 from brinell.threat import L2
+from questions.runs import ATTACKS, RADII, audited, examples, network, threat
 
 X, Y = examples(network())
 
@@ -23,7 +23,9 @@ def test_identical_runs_do_not_differ(pair):
         assert (d.gained, d.lost, d.p_value, d.worse_p_value) == (0, 0, 1.0, 1.0)
         assert d.before == d.after
         assert d.n == 150
-    assert [(d.edge, d.radius) for d in compare(*pair)] == [(e, r) for r in RADII for e in ("certified", "unbroken")]
+    assert [(d.figure, float(d.at)) for d in compare(*pair)] == [
+        (e, r) for r in RADII for e in ("certified", "unbroken")
+    ]
 
 
 def test_swapped_runs_mirror(pair):
@@ -41,8 +43,8 @@ def test_counts_and_p_values_are_those_of_the_pairs(pair):
         holds = {
             "certified": lambda v: v.state is State.CERTIFIED,
             "unbroken": lambda v: v.state is not State.BROKEN,
-        }[d.edge]
-        sides = [[holds(v) for v in run.verdicts_at(d.radius)] for run in pair]
+        }[d.figure]
+        sides = [[holds(v) for v in run.verdicts_at(float(d.at))] for run in pair]
         gained = sum(b and not a for a, b in zip(*sides, strict=True))
         lost = sum(a and not b for a, b in zip(*sides, strict=True))
         assert (d.gained, d.lost) == (gained, lost)
@@ -65,7 +67,7 @@ def test_examples_are_paired_by_what_they_are(pair):
 def test_only_shared_radii_are_compared(pair):
     """At a radius that one run never asked about, its silence is no robustness."""
     one = audited(data=(X, Y), radii=[RADII[1], 0.2], plan=ATTACKS)
-    assert {d.radius for d in compare(pair[0], one)} == {RADII[1]}
+    assert {float(d.at) for d in compare(pair[0], one)} == {RADII[1]}
     with pytest.raises(CannotRun, match=r"other radii: 0\.01, 0\.03, 0\.06; 0\.2"):
         compare(pair[0], audited(data=(X, Y), radii=[0.2], plan=ATTACKS))
 

@@ -5,12 +5,13 @@ import pytest
 import torch
 
 import brinell.proofs
-from auditing.runs import ATTACKS, QUICK, RADII, audited, examples, network, tables, threat
-from brinell.auditing import Audit, Plan, Stage
-from brinell.auditing.sharpen import SHARD
+from brinell import Audit
+from brinell.auditing import Plan, Stage
 from brinell.errors import Contradiction, UsageError
 from brinell.proofs import Verifier
+from brinell.questions.evasion.sharpen import SHARD
 from brinell.threat import Linf
+from questions.runs import ATTACKS, QUICK, RADII, audited, examples, network, tables, threat
 
 CHALLENGE = Plan(
     name="challenge",
@@ -39,7 +40,7 @@ def test_a_witness_inside_a_certificate_stops_the_run_and_both_are_kept(tmp_path
     kinds = {}
     for _, item, _, _, kind, *_ in tables(tmp_path)["evidence"]:
         kinds.setdefault(item, set()).add(kind)
-    assert {"witness", "certificate"} in kinds.values()
+    assert any({"witness", "certificate"} <= known for known in kinds.values())
     for again in (lambda: audited(out=tmp_path, plan=CHALLENGE), lambda: Audit.open(tmp_path)):
         with pytest.raises(Contradiction):
             again()
@@ -59,10 +60,10 @@ def test_a_certificate_written_by_hand_is_not_believed_over_a_witness(tmp_path):
 def test_what_is_proved_can_be_challenged(tmp_path):
     """Before there are proofs nobody is asked, and afterwards all that are proved at that radius."""
     run = audited(out=tmp_path, plan=CHALLENGE)
-    engines = {e.engine: e for e in run.result.engines}
+    engines = {e.engine: e for e in run.evasion.engines}
     assert "PGD(steps=4) on the certified" not in engines
     challenge = engines["PGD(steps=5) on the certified"]
-    assert challenge.asked == sum(r.counts["certified"] for r in run.result.radii)
+    assert challenge.asked == sum(r.counts["certified"] for r in run.evasion.radii)
     assert challenge.settled == 0
 
 
@@ -118,8 +119,8 @@ def test_an_engine_that_does_not_answer_for_the_set_is_left_out_with_a_note():
     assert [note for note in run.result.notes if "left out" in note] == [
         "Square(queries=10) left out: it answers for linf and l2 only"
     ]
-    assert run.result.radii[0].set == "boxy"
-    assert 0 < run.bracket.certified <= run.bracket.unbroken < run.result.clean
+    assert run.evasion.radii[0].set == "boxy"
+    assert 0 < run.bracket.certified <= run.bracket.unbroken < run.evasion.clean
 
 
 def test_a_setting_that_does_not_fit_is_refused_before_anything_is_asked(tmp_path):
@@ -134,7 +135,7 @@ def test_a_plan_that_proves_nothing_reads_no_network(monkeypatch):
     def read(*_):
         raise AssertionError("the network was read")
 
-    monkeypatch.setattr("brinell.auditing.drive.graph_of", read)
+    monkeypatch.setattr("brinell.questions.evasion.evasion.graph_of", read)
     audited(plan=ATTACKS)
     with pytest.raises(AssertionError, match="the network was read"):
         audited(plan=QUICK)
@@ -145,15 +146,15 @@ def test_progress_rises_to_the_end():
     audited(plan=ATTACKS, on_progress=steps.append)
     assert [s.done for s in steps] == sorted(s.done for s in steps)
     assert all(0 < s.done <= s.total for s in steps)
-    assert {s.radius for s in steps} == set(RADII)
+    assert {s.at for s in steps} == {f"{radius:g}" for radius in RADII}
 
 
 def test_attacks_go_up_and_proofs_go_down_the_radii():
     seen = {}
-    audited(on_progress=lambda s: seen.setdefault(s.stage.label, []).append(s.radius))
+    audited(on_progress=lambda s: seen.setdefault(s.stage.label, []).append(s.at))
     assert seen["PGD(steps=4)"] == sorted(seen["PGD(steps=4)"])
     assert seen["IBP()"] == sorted(seen["IBP()"], reverse=True)
-    assert set(seen["Clean()"]) == {RADII[0]}
+    assert set(seen["Clean()"]) == {f"{RADII[0]:g}"}
 
 
 def test_a_shard_is_the_same_alone_and_among_others(tmp_path):

@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditing.runs import ATTACKS, RADII, audited, examples, network
 from brinell.auditing import Requirement, gate
-from brinell.auditing.gate import Outcome, Ruling, parse_radius, worst
+from brinell.auditing.gate import Outcome, Ruling, worst
 from brinell.errors import BrinellError, UsageError
 from brinell.evidence import clopper_pearson
+from brinell.threat.radius import parse_radius
+from questions.runs import ATTACKS, RADII, audited, examples, network
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +35,15 @@ def test_any_text_is_a_requirement_or_a_usage_error(text):
     st.floats(0, 1).map(lambda v: float(f"{v:g}")),
 )
 def test_what_is_printed_is_read_back(figure, radius, at_least, value):
-    requirement = Requirement(figure, radius, at_least, value)
+    requirement = Requirement("evasion", figure, f"{radius:g}", at_least, value)
     assert Requirement.parse(str(requirement)) == requirement
 
 
 @pytest.mark.parametrize(
-    ("text", "radius"), [("certified@8/255>=0.4", 8 / 255), (" certified @ 0.1 >= .4 ", 0.1), ("clean>=0.9", None)]
+    ("text", "at"), [("certified@8/255>=0.4", "8/255"), (" certified @ 0.1 >= .4 ", "0.1"), ("clean>=0.9", None)]
 )
-def test_how_a_requirement_is_written(text, radius):
-    assert Requirement.parse(text).radius == radius
+def test_how_a_requirement_is_written(text, at):
+    assert Requirement.parse(text).at == at
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_a_gate_is_decided_by_the_whole_interval(run, figure, at_least, value):
         "open": bracket.open_count,
     }[figure]
     low, high = clopper_pearson(count, bracket.n)
-    outcome = Requirement(figure, RADII[1], at_least, value).decide(run).outcome
+    outcome = Requirement("evasion", figure, f"{RADII[1]}", at_least, value).decide(run).outcome
     if low < value < high:
         assert outcome is Outcome.INCONCLUSIVE
     elif value <= low:

@@ -7,40 +7,34 @@ import pytest
 import torch
 
 from brinell.auditing import Ledger
-from brinell.auditing.ledger import Item, Work, write_atomically
+from brinell.auditing.ledger import Work, write_atomically
 from brinell.errors import CannotRun
-from brinell.evidence import Certificate, Failure, Witness
+from brinell.evidence import Certificate, Failure, Look, Witness
 
-WORK = Work("q", "PGD()", "0.1/00000", 1, 0.1, 3, 2, 1, 30, 20, 0.5)
+WORK = Work("q", "PGD()", "0.1/00000", 1, "0.1", 3, 2, 1, 30, 20, 0.5)
 EVIDENCE = [
     Witness(0, "PGD()", 0.1 + 1e-17, 0, 2, 0.75),
     Certificate(1, "PGD()", 1 / 3, 1e-300),
     Failure(2, "PGD()", "it's [bold]raised[/bold]\x1b"),
+    Look(3, "PGD()", 1, 0.625),
 ]
+KINDS = {kind.kind: kind for kind in (Witness, Certificate, Failure, Look)}
 TENSORS = {"x": torch.rand(1, 3), "x0": torch.zeros(1, 3)}
 
 
 def test_what_was_recorded_is_read_back_to_the_bit(tmp_path):
     with Ledger(tmp_path) as ledger:
         ledger.describe({"a": [1, {"b": None}], "x": 0.1})
-        ledger.record(WORK, EVIDENCE, [Item(0, 1, 2, 0.5), Item(2, 0, None, None)], TENSORS)
+        ledger.record(WORK, EVIDENCE, TENSORS)
     with Ledger(tmp_path, write=False) as ledger:
-        assert ledger.manifest() == {"schema": 1, "a": [1, {"b": None}], "x": 0.1}
-        assert ledger.work() == [WORK]
+        assert ledger.manifest() == {"schema": 2, "a": [1, {"b": None}], "x": 0.1}
+        assert ledger.work("q") == [WORK]
         assert ledger.done("q") == {("PGD()", "0.1/00000")}
-        witness, *others = ledger.evidence("q")
+        witness, *others = ledger.evidence("q", KINDS)
         assert others == EVIDENCE[1:]
         assert witness.distance == EVIDENCE[0].distance
         kept = ledger.tensors(witness.artifact)
         assert all(torch.equal(kept[name], TENSORS[name]) for name in TENSORS)
-        assert ledger.items() == [Item(0, 1, 2, 0.5), Item(2, 0, None, None)]
-
-
-def test_the_first_look_at_an_example_stands(tmp_path):
-    with Ledger(tmp_path) as ledger:
-        ledger.record(WORK, [], [Item(0, 1, 2, 0.5)])
-        ledger.record(Work("q", "A", "s", 2, 0.1, 1, 0, 1, 1, 0, 0.0), [], [Item(0, 1, None, None)])
-        assert ledger.items() == [Item(0, 1, 2, 0.5)]
 
 
 def test_a_shard_is_recorded_whole_or_not_at_all(tmp_path):
@@ -48,7 +42,7 @@ def test_a_shard_is_recorded_whole_or_not_at_all(tmp_path):
         ledger.record(WORK, EVIDENCE[:1])
         with pytest.raises(CannotRun):  # the same shard again
             ledger.record(WORK, [Certificate(9, "PGD()", 1.0, 1.0)])
-        assert [e.item for e in ledger.evidence("q")] == [0]
+        assert [e.item for e in ledger.evidence("q", KINDS)] == [0]
 
 
 @pytest.mark.slow
@@ -66,7 +60,7 @@ def test_one_writer_at_a_time(tmp_path):
 def test_a_changed_or_lost_artifact_is_noticed(tmp_path):
     with Ledger(tmp_path) as ledger:
         ledger.record(WORK, EVIDENCE[:1], tensors=TENSORS)
-        (name,) = (e.artifact for e in ledger.evidence("q"))
+        (name,) = (e.artifact for e in ledger.evidence("q", KINDS))
         file = tmp_path / "artifacts" / f"{name}.safetensors"
         file.write_bytes(file.read_bytes()[:-1] + b"\x01")
         with pytest.raises(CannotRun, match="not what was recorded"):
@@ -97,7 +91,7 @@ def test_a_ledger_of_another_schema_is_refused(tmp_path):
     with sqlite3.connect(tmp_path / "ledger.sqlite") as db:
         db.execute("UPDATE manifest SET value = '99' WHERE key = 'schema'")
     db.close()
-    with pytest.raises(CannotRun, match="schema 99; this version reads 1"):
+    with pytest.raises(CannotRun, match="schema 99, which a newer Brinell reads; this version reads 2"):
         Ledger(tmp_path)
     with pytest.raises(CannotRun, match="schema 99"):  # the lock was let go of
         Ledger(tmp_path)
@@ -108,7 +102,7 @@ def test_odd_folder_names_work(tmp_path):
     with Ledger(path) as ledger:
         ledger.record(WORK, EVIDENCE, tensors=TENSORS)
     with Ledger(path, write=False) as ledger:
-        assert ledger.work() == [WORK]
+        assert ledger.work("q") == [WORK]
 
 
 def test_halves_of_files_are_cleared_away(tmp_path):
@@ -139,6 +133,6 @@ def test_a_full_disk_is_one_sentence(tmp_path):
         many = [Certificate(i, "E", 1.0, 1.0) for i in range(5000)]
         with pytest.raises(CannotRun, match="full; free some space and run the same command"):
             ledger.record(Work("q", "E", "s", 1, 0.1, 1, 1, 0, 1, 1, 0.0), many)
-        assert len(list(ledger.evidence("q"))) == len(EVIDENCE)
+        assert len(list(ledger.evidence("q", KINDS))) == len(EVIDENCE)
         ledger._db.execute("PRAGMA max_page_count = 100000")
         ledger.record(Work("q", "last", "s", 1, 0.1, 1, 1, 0, 1, 1, 0.0), [])

@@ -3,12 +3,13 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from brinell.auditing import PRESETS, Plan, Stage, load_plan
-from brinell.auditing.drive import build
+from brinell.auditing import Plan, Stage
 from brinell.auditing.plan import find
 from brinell.errors import CannotRun, UsageError
 from brinell.evasion import APGD, PGD, dlr
 from brinell.evidence import Soundness
+from brinell.questions.evasion import PRESETS, load_plan
+from brinell.questions.evasion.models import build
 from brinell.threat import Access
 
 CLEAN = {"engine": "Clean"}

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import brinell
-from brinell.auditing.drive import graph_of
+from brinell.questions.evasion.models import graph_of
 
 ERRORS = (
     ValueError("no"),
@@ -25,13 +25,13 @@ def raising(error):
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_whatever_a_reader_raises_is_a_note(monkeypatch, error):
-    monkeypatch.setattr("brinell.auditing.drive.trace", raising(error))
+    monkeypatch.setattr("brinell.questions.evasion.models.trace", raising(error))
     said = graph_of(brinell.target(nn.Linear(3, 2), box=(0, 1)), torch.rand(2, 3))
     assert isinstance(said, str)
     assert type(error).__name__ in said
 
 
 def test_who_interrupts_is_heard(monkeypatch):
-    monkeypatch.setattr("brinell.auditing.drive.trace", raising(KeyboardInterrupt()))
+    monkeypatch.setattr("brinell.questions.evasion.models.trace", raising(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         graph_of(brinell.target(nn.Linear(3, 2), box=(0, 1)), torch.rand(2, 3))

@@ -4,12 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import brinell
-from auditing.runs import examples, network
-from brinell.auditing.work import Outcome, Shard, attacking, first_look, opinion, perform, seed_of
+from brinell.auditing.work import Outcome, Shard, perform, seed_of
 from brinell.evasion import PGD
-from brinell.evidence import Failure, Witness
+from brinell.evidence import Failure, Look, Witness
+from brinell.questions.evasion.engines import attacking, first_look, opinion
 from brinell.targets import TargetError
 from brinell.threat import Access, Linf, Threat
+from questions.runs import examples, network
 
 X, Y = examples(network(), 20)
 THREAT = Threat(Linf(0.1)).within(brinell.target(network()).box)
@@ -24,20 +25,19 @@ def shard(rows=range(20)):
 def test_those_at_fault_are_found_and_the_others_are_done(bad):
     """Whichever examples the target raises on, each of the others is asked exactly once to the end."""
 
-    def engine(target, shard, threat, checkpoint):
+    def engine(target, shard, checkpoint):
         if bad & set(shard.items):
             raise TargetError("boom")
         tensors = {"x": shard.x, "x0": shard.x}
         return Outcome([Witness(i, "e", 0.0, row) for row, i in enumerate(shard.items)], tensors=tensors, forwards=1)
 
-    outcome = perform(engine, None, shard(), THREAT, lambda: None)
+    outcome = perform(engine, None, shard(), lambda: None)
     failed = {e.item for e in outcome.evidence if isinstance(e, Failure)}
     assert failed == bad
     witnesses = [e for e in outcome.evidence if isinstance(e, Witness)]
     assert sorted(w.item for w in witnesses) == sorted(set(range(20)) - bad)
     for w in witnesses:
         assert torch.equal(outcome.tensors["x"][w.row], X[w.item])
-    assert {i.item for i in outcome.items} == bad
 
 
 def test_halves_have_seeds_of_their_own():
@@ -48,7 +48,7 @@ def test_halves_have_seeds_of_their_own():
 
 def test_an_attack_becomes_witnesses_with_what_the_target_says_of_them():
     target = brinell.target(network())
-    outcome = perform(attacking(PGD(steps=5), "PGD"), target, shard(), THREAT, lambda: None)
+    outcome = perform(attacking(PGD(steps=5), "PGD", THREAT), target, shard(), lambda: None)
     assert outcome.evidence
     assert outcome.forwards >= 20
     assert outcome.seconds > 0
@@ -59,16 +59,17 @@ def test_an_attack_becomes_witnesses_with_what_the_target_says_of_them():
 
 
 def test_the_first_look_tells_of_every_example():
-    outcome = first_look("Clean")(brinell.target(network()), shard(), THREAT, lambda: None)
-    assert [i.item for i in outcome.items] == list(range(20))
-    wrong = {i.item for i in outcome.items if i.predicted != i.label}
-    assert {e.item for e in outcome.evidence} == wrong
-    assert all(e.distance == 0 for e in outcome.evidence)
+    outcome = first_look("Clean", THREAT)(brinell.target(network()), shard(), lambda: None)
+    looks = [e for e in outcome.evidence if isinstance(e, Look)]
+    witnesses = [e for e in outcome.evidence if isinstance(e, Witness)]
+    assert [look.item for look in looks] == list(range(20))
+    assert {w.item for w in witnesses} == {look.item for look in looks if look.predicted != Y[look.item]}
+    assert all(w.distance == 0 for w in witnesses)
 
 
 def test_the_same_shard_gives_the_same_evidence():
     target = brinell.target(network())
-    one, two = (perform(attacking(PGD(), "PGD"), target, shard(), THREAT, lambda: None) for _ in range(2))
+    one, two = (perform(attacking(PGD(), "PGD", THREAT), target, shard(), lambda: None) for _ in range(2))
     assert one.evidence == two.evidence
     assert all(torch.equal(one.tensors[k], two.tensors[k]) for k in ("x", "x0"))
 
@@ -81,7 +82,7 @@ def test_what_stops_a_checkpoint_stops_the_shard():
         raise Enough
 
     with pytest.raises(Enough):
-        perform(attacking(PGD(), "PGD"), brinell.target(network()), shard(), THREAT, stop)
+        perform(attacking(PGD(), "PGD", THREAT), brinell.target(network()), shard(), stop)
 
 
 def test_an_opinion_is_as_much_as_is_seen():

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from safetensors.torch import save_file
 
-from auditing.runs import examples, network
 from brinell.cli import main
+from questions.runs import examples, network
 
 NET = "import torch\nfrom torch import nn\n\n\ndef build():\n    return nn.Sequential(nn.Flatten(), nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))\n"  # noqa: E501
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from auditing.runs import figures, tables
-from brinell.auditing import Audit, Result
+from brinell import Audit
+from brinell.auditing import Result
+from questions.runs import figures, tables
 
 
 def run_of(folder: Path) -> Path:
@@ -100,7 +101,7 @@ def test_a_run_of_another_model_is_not_resumed(audit, brinell, tmp_path):
 
 
 def test_a_run_from_python_says_how_it_goes_on(brinell, tmp_path):
-    from auditing.runs import ATTACKS, audited
+    from questions.runs import ATTACKS, audited
 
     audited(out=tmp_path / "run", plan=ATTACKS)
     done = brinell("resume", tmp_path / "run")
@@ -283,7 +284,7 @@ def test_labels_out_of_range_are_told(audit, tmp_path):
 def test_a_severe_finding_stops_until_it_is_accepted(audit, tmp_path):
     soft = tmp_path / "soft.py"
     soft.write_text(
-        "from auditing.runs import network\nfrom torch import nn\n\n\n"
+        "from questions.runs import network\nfrom torch import nn\n\n\n"
         "def build():\n    return nn.Sequential(network(), nn.Softmax(1))\n"
     )
     done = audit(model=f"{soft}:build")
@@ -302,7 +303,7 @@ def test_a_severe_finding_stops_until_it_is_accepted(audit, tmp_path):
 def test_what_was_accepted_stays_so_when_a_run_is_resumed(audit, brinell, tmp_path):
     soft = tmp_path / "soft.py"
     soft.write_text(
-        "from auditing.runs import network\nfrom torch import nn\n\n\n"
+        "from questions.runs import network\nfrom torch import nn\n\n\n"
         "def build():\n    return nn.Sequential(network(), nn.Softmax(1))\n"
     )
     audit("--accept", "probabilities", "--out", "run", "--budget", "0.01", model=f"{soft}:build")
@@ -328,7 +329,7 @@ def test_a_check_prints_findings_and_costs(brinell, tmp_path):
 def test_a_model_that_raises_is_checked_and_audited(audit, brinell, tmp_path):
     odd = tmp_path / "odd.py"
     odd.write_text(
-        "import torch\nfrom auditing.runs import network\n\n\nclass Odd(torch.nn.Module):\n"
+        "import torch\nfrom questions.runs import network\n\n\nclass Odd(torch.nn.Module):\n"
         "    def __init__(self):\n        super().__init__()\n        self.inner = network()\n\n"
         "    def forward(self, x):\n        if (x[:, 0] > EDGE).any():\n"
         "            raise RuntimeError('[/red] \\x1b[31m\\nbad \\x07')\n        return self.inner(x)\n\n\n"
@@ -341,7 +342,7 @@ def test_a_model_that_raises_is_checked_and_audited(audit, brinell, tmp_path):
     assert "raises" in done.out
     done = audit("--out", "run", model=f"{odd}:build")
     assert done.code == 0, done.err
-    assert Audit.open("run").result.radii[0].errors > 0
+    assert Audit.open("run").evasion.radii[0].errors > 0
     odd.write_text(text.replace("EDGE", "-1.0"))
     assert brinell("check", f"{odd}:build", tmp_path / "data.npz").code == 4
     done = audit(model=f"{odd}:build")
@@ -350,7 +351,7 @@ def test_a_model_that_raises_is_checked_and_audited(audit, brinell, tmp_path):
     assert done.err.removesuffix("\n").isprintable()
     done = audit("--accept", "raises", "--out", "none", model=f"{odd}:build")
     assert done.code == 0, done.err
-    assert Audit.open("none").result.clean is None
+    assert Audit.open("none").evasion.clean is None
     assert "n/a" in done.out
 
 

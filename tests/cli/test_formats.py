@@ -11,8 +11,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.linear_model import LogisticRegression
 
-from auditing.runs import examples, network
-from brinell.auditing import Audit
+from brinell import Audit
+from questions.runs import examples, network
 
 NAMES = np.array(["fig", "pear", "apple"])
 
@@ -37,8 +37,8 @@ def audited(brinell, *words: object) -> Audit:
     assert "<html" in Path("run/report.html").read_text()
     assert json.loads(done.out)["status"] == "complete"
     audit = Audit.open("run")
-    for r in audit.result.radii:
-        assert r.certified <= r.unbroken <= audit.result.clean
+    for r in audit.evasion.radii:
+        assert r.certified <= r.unbroken <= audit.evasion.clean
     return audit
 
 
@@ -61,10 +61,10 @@ def test_an_estimator_with_words_for_classes_and_a_table(brinell, model, tmp_pat
     audit = audited(
         brinell, model, "data.csv", "--label", "fruit", "--box", "data", "--set", "linf:1,5", "--plan", "quick"
     )
-    assert {c.name for c in audit.result.classes} == set(NAMES)
-    assert audit.result.clean > 0.7
+    assert {c.name for c in audit.evasion.classes} == set(NAMES)
+    assert audit.evasion.clean > 0.7
     assert audit.bracket.broken_count > 0
-    assert {e.family for e in audit.result.engines} <= {"none", "random", "score"}
+    assert {e.family for e in audit.evasion.engines} <= {"none", "random", "score"}
     assert any("IBP() left out" in note for note in audit.result.notes)
 
 
@@ -102,11 +102,11 @@ def test_labels_only(brinell, tmp_path):
         "--plan",
         "quick",
     )
-    assert {e.engine.partition("(")[0] for e in audit.result.engines} == {"Clean", "Noise"}
+    assert {e.engine.partition("(")[0] for e in audit.evasion.engines} == {"Clean", "Noise"}
 
 
 def test_a_network_and_a_table_in_float64(brinell, tmp_path):
-    (tmp_path / "net.py").write_text("from auditing.runs import network as build\n")
+    (tmp_path / "net.py").write_text("from questions.runs import network as build\n")
     table(tmp_path / "data.csv", np.array(["0", "1", "2"]))
     audit = audited(brinell, "net.py:build", "data.csv", "--label", "fruit", "--set", "linf:0.02", "--plan", "quick")
     assert audit.bracket.certified_count > 0
@@ -139,7 +139,7 @@ def test_an_onnx_file(brinell, tmp_path):
     write_onnx(tmp_path / "net.onnx")
     x, y = arrays(tmp_path / "data.npz")
     audit = audited(brinell, "net.onnx", "data.npz", "--set", "linf:0.05", "--plan", "quick")
-    assert audit.result.clean_count == (int((network()(x).argmax(1) == y).sum()), 60)
+    assert audit.evasion.clean_count == (int((network()(x).argmax(1) == y).sum()), 60)
     assert audit.bracket.broken_count > 0
 
 
@@ -155,20 +155,20 @@ def test_an_exported_program(brinell, tmp_path):
 @pytest.mark.sweep(2)
 @pytest.mark.parametrize(("goal", "said"), [("1", "targeted at 1"), ("least-likely", "least likely class")])
 def test_goals(brinell, tmp_path, goal, said):
-    (tmp_path / "net.py").write_text("from auditing.runs import network as build\n")
+    (tmp_path / "net.py").write_text("from questions.runs import network as build\n")
     arrays(tmp_path / "data.npz")
     done = brinell(
         "audit", "net.py:build", "data.npz", "--set", "linf:0.05", "--plan", "quick", "--goal", goal, "--out", "run"
     )
     assert done.code == 0, done.err
-    assert Audit.open("run").result.goal == said
+    assert Audit.open("run").evasion.goal == said
     assert said in Path("run/report.html").read_text()
 
 
 @pytest.mark.slow
 def test_a_binary_classifier_in_l2_with_a_scale(brinell, tmp_path):
     (tmp_path / "net.py").write_text(
-        "from auditing.runs import network\n\n\ndef build():\n    return network(classes=2)\n"
+        "from questions.runs import network\n\n\ndef build():\n    return network(classes=2)\n"
     )
     x, y = examples(network(classes=2), 60)
     np.savez(tmp_path / "data.npz", x=2 * x.numpy() + 3, y=y.numpy())
@@ -176,7 +176,7 @@ def test_a_binary_classifier_in_l2_with_a_scale(brinell, tmp_path):
         brinell, "net.py:build", "data.npz", "--set", "l2:0.1,0.4", "--plan", "quick",
         "--box", "3,5", "--mean", "3", "--std", "2",
     )  # fmt: skip
-    assert audit.result.clean > 0.8
+    assert audit.evasion.clean > 0.8
     assert audit.bracket.broken_count > 0
     assert audit.bracket.certified_count > 0
 
@@ -185,5 +185,5 @@ def test_a_binary_classifier_in_l2_with_a_scale(brinell, tmp_path):
 def test_the_embedded_network(brinell):
     audit = audited(brinell, "digits", "--n", "60", "--balanced", "--plan", "quick")
     assert audit.radii == (0.02, 0.05, 0.1)
-    assert audit.result.clean > 0.8
-    assert {c.n for c in audit.result.classes} == {6}
+    assert audit.evasion.clean > 0.8
+    assert {c.n for c in audit.evasion.classes} == {6}

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from brinell.auditing import Audit
+from brinell import Audit
 from cli.command import model_files
 
 SLOW_NET = """
 import time
 import torch
-from auditing.runs import network
+from questions.runs import network
 
 
 class Slow(torch.nn.Module):

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from auditing.runs import network
 from brinell.cli.sources import Sources, absolute, default_set
 from brinell.errors import UsageError
 from brinell.threat import L2, LEAST_LIKELY, UNTARGETED, Access, Linf, Targeted
+from questions.runs import network
 
 
 def sources(**options: object) -> Sources:

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 
-from auditing.runs import network
 from brinell.evasion.transfer import matrix
 from brinell.targets import target
 from brinell.threat import Linf, Threat
 from cli.command import Command, model_files
+from questions.runs import network
 
 FOREST = (
     "import numpy as np\nfrom sklearn.tree import DecisionTreeClassifier\n\n\ndef build():\n"

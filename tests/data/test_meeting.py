@@ -6,9 +6,11 @@ import torch
 from torch import nn
 
 import brinell
-from brinell.auditing import Plan, check, diagnose
+from brinell import diagnose
+from brinell.auditing import Plan
 from brinell.data import Dataset
 from brinell.errors import UsageError
+from brinell.questions.evasion import check
 from brinell.threat import Box
 
 
@@ -78,7 +80,7 @@ def test_so_it_is_at_every_door() -> None:
     plan = Plan.model_validate({"name": "c", "stages": [{"engine": "Clean"}]})
     for target, radius in ((small, 1 / 255), (large, 1.0)):
         threat = brinell.Threat(brinell.Linf(radius))
-        assert brinell.audit(target, (pixels, y), threat, plan).result.clean == 1
+        assert brinell.audit(target, (pixels, y), threat, plan).evasion.clean == 1
         codes = {f.code for f in check(target, Dataset.of(pixels, y))}
         assert ("pixels" in codes) == (target is small)
         assert "low-accuracy" not in codes

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from brinell.auditing import Board
 from brinell.auditing.ledger import Ledger, Work
 from brinell.errors import UsageError
 from brinell.evidence import Certificate, Estimate, Evidence, Failure, ProbabilisticCertificate, Witness, check_evidence
+from brinell.questions.evasion import Board
 
 ESTIMATE = Estimate(torch.ones(1, 1, dtype=torch.float64), "a guess")
 WORK = Work("q", "e", "s", 0, 0.1, 1, 1, 0, 0, 0, 0.0)

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import torch
 
-from brinell.auditing import Audit, Finding, Ledger, Plan, Stage
-from brinell.auditing.ledger import Item, Work
-from brinell.evidence import Certificate, Failure, Witness
+from brinell import Audit
+from brinell.auditing import Finding, Ledger, Plan, Stage
+from brinell.auditing.ledger import Work
+from brinell.auditing.question import Journal
+from brinell.evidence import Certificate, Failure, Look, Witness
 
 QUESTION = "evasion/linf/untargeted"
 PLAN = Plan(
@@ -51,28 +53,24 @@ def write_run(
                 "identity": {
                     "target": "1" * 64,
                     "data": "2" * 64,
-                    "threat": f"{QUESTION}, box {box}, WEIGHTS, queries unlimited",
-                    "set": "linf",
-                    "radii": list(radii),
-                    "plan": PLAN.model_dump(mode="json"),
+                    "questions": {
+                        QUESTION: {
+                            "data": "2" * 64,
+                            "threat": f"{QUESTION}, box {box}, WEIGHTS, queries unlimited",
+                            "set": "linf",
+                            "radii": list(radii),
+                            "plan": PLAN.model_dump(mode="json"),
+                        }
+                    },
                     "seed": 7,
-                    "version": "0.1.0",
+                    "version": "0.2.0",
                 },
-                "goal": goal,
-                "classes": classes,
-                "features": features,
-                "box": box,
-                "question": QUESTION,
-                "n": n,
-                "ids": [100 + i for i in range(n)],
-                "examples": [f"{100 + i}:{i:016x}" for i in range(n)],
-                "findings": [f.model_dump(mode="json") for f in findings],
+                "asked": {QUESTION: {"as": "evasion", "question": "evasion"}},
                 "sources": None,
-                "notes": list(notes),
                 "status": status,
                 "seconds": 75.0,
                 "environment": {
-                    "brinell": "0.1.0",
+                    "brinell": "0.2.0",
                     "torch": "2.13.0",
                     "python": "3.11.7",
                     "platform": "Linux",
@@ -85,12 +83,26 @@ def write_run(
                 },
             }
         )
+        Journal(ledger, QUESTION).update(
+            goal=goal,
+            classes=classes,
+            features=features,
+            box=box,
+            n=n,
+            ids=[100 + i for i in range(n)],
+            y=[i % 2 for i in range(n)],
+            examples=[f"{100 + i}:{i:016x}" for i in range(n)],
+            findings=[f.model_dump(mode="json") for f in findings],
+            notes=list(notes),
+        )
         if asked:
-            items = [
-                Item(i, i % 2, None, None) if i in failed else Item(i, i % 2, (i + (broken.get(i) == 0)) % 2, 0.875)
+            looks = [
+                Failure(i, "Clean()", failed[i])
+                if i in failed
+                else Look(i, "Clean()", (i + (broken.get(i) == 0)) % 2, 0.875)
                 for i in range(n)
             ]
-            ledger.record(_work("Clean()", 0, n), [Failure(i, "Clean()", m) for i, m in failed.items()], items)
+            ledger.record(_work("Clean()", 0, n), looks)
         if broken:
             x0 = torch.rand(len(broken), *shape, generator=rng)
             sign = torch.randint(2, x0.shape, generator=rng) * 2 - 1.0
@@ -99,7 +111,7 @@ def write_run(
                 Witness(item, PGD, distance, row, (item + 1) % 2, 0.625)
                 for row, (item, distance) in enumerate(broken.items())
             ]
-            ledger.record(_work(PGD, 1, n, radii[0]), witnesses, (), {"x0": x0, "x": x0 + sign * moves})
+            ledger.record(_work(PGD, 1, n, radii[0]), witnesses, {"x0": x0, "x": x0 + sign * moves})
             for radius in radii[1:]:
                 ledger.record(_work(PGD, 1, n, radius), ())
         if certified:
@@ -110,13 +122,20 @@ def write_run(
     return Audit.open(path)
 
 
+def changed(run: Audit, **fields: object) -> None:
+    """Put other values in place of the summary's."""
+    answer = run.answers["evasion"]
+    answer.summary = answer.summary.model_copy(update=fields)
+    run.result = run.result.model_copy(update={"answers": {"evasion": answer.summary}})
+
+
 def _work(engine: str, stage: int, asked: int, radius: float = 0.1) -> Work:
     return Work(
         question=QUESTION,
         engine=engine,
         shard=f"{radius!r}/00000",
         stage=stage,
-        radius=radius,
+        phase=repr(radius),
         asked=asked,
         settled=1,
         failed=0,

@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from brinell.auditing import Audit, Finding
+from brinell import Audit
+from brinell.auditing import Finding
 from brinell.auditing.ledger import ARTIFACTS
+from brinell.questions.evasion.page.charts import curve
+from brinell.questions.evasion.page.words import certified, unbroken
 from brinell.report import render, write_report
-from brinell.report.charts import curve
-from brinell.report.words import certified, count, interval, percent, unbroken
+from brinell.report.words import count, interval, percent
 
 from .pages import Page
-from .runs import write_run
+from .runs import changed, write_run
 
 BROKEN = {0: 0.0, 1: 0.02, 2: 0.05, 3: 0.1}
 CERTIFIED = {4: 0.1, 5: 0.05, 6: 0.02}
@@ -35,17 +37,17 @@ def test_every_figure_of_the_result_is_shown(tmp_path: Path, radii: tuple[float,
     broken = {item: d for item, d in BROKEN.items() if d <= radii[-1]}
     audit = write_run(tmp_path / "run", radii=radii, broken=broken, certified=CERTIFIED if radii[-1] else {})
     text = page(audit).text
-    assert shown(percent(audit.result.clean)) in text
-    for r in audit.result.radii:
+    assert shown(percent(audit.evasion.clean)) in text
+    for r in audit.evasion.radii:
         cells = [r.label, *(count(r.counts[s]) for s in ("certified", "open", "broken", "error"))]
         cells += [percent(r.certified), interval(r.certified_interval)] if r.certified_asked else ["not asked"]
         cells += [percent(r.unbroken), interval(r.unbroken_interval)] if r.unbroken_asked else ["not asked"]
         assert shown("  ".join(cells)) in text
-    for c in audit.result.classes:
+    for c in audit.evasion.classes:
         last = c.radii[-1]
         cells = [c.name, count(c.n), percent(c.clean), certified(last), unbroken(last)]
         assert shown("  ".join(cells)) in text
-    for e in audit.result.engines:
+    for e in audit.evasion.engines:
         cells = [e.engine, e.kind, *map(count, (e.asked, e.settled, e.forwards, e.gradients))]
         assert shown("  ".join(cells)) in text
         assert all(word in text for word in (*e.atlas, *e.nist))
@@ -208,7 +210,7 @@ def test_the_page_can_be_read_without_seeing_it(tmp_path: Path) -> None:
 
 def test_charts_are_small_and_take_the_colours_of_the_page(tmp_path: Path) -> None:
     audit = write_run(tmp_path / "run", radii=tuple(i / 100 for i in range(1, 21)), broken=BROKEN, certified=CERTIFIED)
-    charts = re.findall(r"<svg.*?</svg>", curve(audit.result))
+    charts = re.findall(r"<svg.*?</svg>", curve(audit.evasion))
     assert len(charts) == 2
     for svg in charts:
         assert len(svg) < 60_000
@@ -230,12 +232,12 @@ def test_sixty_four_pictures_stay_below_three_megabytes(tmp_path: Path, shape: t
 def test_of_very_many_classes_those_most_broken_are_shown(tmp_path: Path) -> None:
     """Labels are 0 and 1, so the classes are made by hand."""
     audit = write_run(tmp_path / "run", broken=BROKEN, certified=CERTIFIED)
-    cat = audit.result.classes[0]
+    cat = audit.evasion.classes[0]
     many = tuple(cat.model_copy(update={"label": i, "name": f"class {i}"}) for i in range(1000))
     whole = cat.model_copy(
         update={"label": 1000, "name": "whole", "radii": (cat.radii[0].model_copy(update={"unbroken": 1.0}),)}
     )
-    audit.result = audit.result.model_copy(update={"classes": (*many, whole)})
+    changed(audit, classes=(*many, whole))
     text = page(audit).text
     assert "The 40 of 1,001 classes with the most broken examples" in text
     assert "whole" not in text

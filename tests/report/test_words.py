@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brinell.auditing.result import RadiusResult
 from brinell.evidence import Soundness
-from brinell.report.words import arithmetic, duration, line, number, percent, plain
+from brinell.questions.evasion.page.words import arithmetic
+from brinell.questions.evasion.summary import RadiusResult
+from brinell.report.words import duration, line, number, percent, plain
 
 
 @pytest.mark.parametrize(

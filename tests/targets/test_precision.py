@@ -10,10 +10,11 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 import brinell
-from brinell.auditing import Plan, check, scrutiny
-from brinell.auditing.drive import graph_of
+from brinell.auditing import Plan, scrutiny
 from brinell.data import Dataset
 from brinell.proofs import CROWN, IBP, AlphaCROWN, Climb, ForwardCROWN, Zonotope, margins
+from brinell.questions.evasion import check
+from brinell.questions.evasion.models import graph_of
 from models import generator
 
 OPERATORS = {
@@ -164,7 +165,7 @@ def test_so_does_a_module_without_parameters(buffer, model, data) -> None:
     target = brinell.target(Held(torch.randn(3, 3, generator=generator(2), dtype=model), buffer))
     done = ask("verify", target, X.to(data), labels(target))
     assert done.result.status == "complete"
-    assert done.result.radii[-1].errors == 0
+    assert done.evasion.radii[-1].errors == 0
 
 
 def test_the_digest_covers_weights_that_are_no_parameters() -> None:

@@ -11,11 +11,12 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 import brinell
-from brinell.auditing import Plan, check
+from brinell.auditing import Plan
 from brinell.data import Dataset
 from brinell.evasion import CW, FAB, PGD, DeepFool, HopSkipJump, Square
 from brinell.evasion.transfer import matrix
 from brinell.evidence import State
+from brinell.questions.evasion import check
 from models import Of, generator, relu_net
 
 N = 12

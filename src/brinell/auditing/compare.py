@@ -1,29 +1,32 @@
-"""Two runs on the same examples, compared pair by pair."""
+"""Two runs on the same items, compared pair by pair."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
-from scipy.stats import binomtest
+import numpy as np
+from scipy.stats import binomtest, wilcoxon
 
-from brinell.auditing.audit import Audit
-from brinell.auditing.result import RadiusResult
+from brinell.auditing.question import Answer, Comparable
+from brinell.auditing.run import Run
 from brinell.errors import CannotRun
-from brinell.evidence import State
 
 
 @final
 @dataclass(frozen=True)
 class Difference:
-    """One edge of the bracket at one radius, in both runs, on the examples both could ask.
+    """One figure under one condition, in both runs, on the items both could ask.
 
-    gained, lost: examples that only the second, only the first, holds. p_value: of McNemar's exact test that gains and
-    losses are as likely. worse_p_value: one-sided, that losses are no likelier than gains. label: the radius as the
-    second run spells it. asked: whether an engine worked on this edge in the first run, and in the second: else what
-    stands there is no figure, and the difference none either.
+    gained, lost: items that are better, worse in the second run. p_value: that gains and losses are as likely, by
+    McNemar's exact test where a value is 0 or 1, else by Wilcoxon's signed-rank test. worse_p_value: one-sided, that
+    the second run is no worse. at: the condition as the second run spells it. asked: whether an engine worked on this
+    figure in the first run, and in the second: else what stands there is no figure, and the difference none either.
+    gated: whether a gate against a baseline looks at it.
     """
 
-    edge: str
-    radius: float
+    question: str
+    figure: str
+    at: str | None
     n: int
     before: float
     after: float
@@ -31,70 +34,57 @@ class Difference:
     lost: int
     p_value: float
     worse_p_value: float
-    label: str
     asked: tuple[bool, bool] = (True, True)
+    gated: bool = True
+
+    @property
+    def name(self) -> str:
+        """As a gate would write it: `certified@0.1`, `calibration.brier`."""
+        figure = self.figure if self.question == "evasion" else f"{self.question}.{self.figure}"
+        return figure if self.at is None else f"{figure}@{self.at}"
 
 
-def compare(before: Audit, after: Audit) -> list[Difference]:
-    """Paired differences at every radius that both runs asked about, of the edges that one of them worked on.
+def compare(before: Run, after: Run) -> list[Difference]:
+    """Paired differences of every figure that both runs have, and that one of them worked on.
 
     An example is the same where its row number, label and values are. Raises CannotRun where the runs share no example
-    or no radius, or ask about different threats.
+    or no condition, or ask different questions.
     """
-    pairs = _pairs(before, after)
-    radii = [radius for radius in before.radii if radius in after.radii]
-    if not radii:
-        asked_about = (", ".join(r.label for r in run.result.radii) for run in (before, after))
-        raise CannotRun(f"the runs ask about other radii: {'; '.join(asked_about)}; audit both at the same")
-    seen = [{r.radius: r for r in run.result.radii} for run in (before, after)]
+    shared = [name for name in before.answers if name in after.answers]
+    if not shared:
+        asked = ("; ".join(run.answers) for run in (before, after))
+        raise CannotRun(f"the runs ask other questions: {'; '.join(asked)}; ask both the same")
+    return [difference for name in shared for difference in _of(name, before, after)]
+
+
+def _of(name: str, before: Run, after: Run) -> list[Difference]:
+    """The differences of one question."""
+    first, second = before.answers[name], after.answers[name]
+    second.check_comparable(first)
+    known = {_condition(c, first): c for c in first.summary.comparable()}
     differences = []
-    for radius in radii:
-        first, second = before.verdicts_at(radius), after.verdicts_at(radius)
-        asked = [
-            (first[a].state, second[b].state) for a, b in pairs if State.ERROR not in (first[a].state, second[b].state)
-        ]
-        for edge, holds in (("certified", _certified), ("unbroken", _unbroken)):
-            worked = (_worked_on(edge, seen[0][radius]), _worked_on(edge, seen[1][radius]))
-            if any(worked):
-                held = [(holds(a), holds(b)) for a, b in asked]
-                differences.append(_difference(edge, radius, seen[1][radius].label, held, worked))
+    for figure in second.summary.comparable():
+        other = known.get(_condition(figure, second))
+        if other is None or not (figure.asked or other.asked):
+            continue
+        values = _pairs(first.paired(other.figure, other.at), second.paired(figure.figure, figure.at), before, after)
+        differences.append(_difference(name, figure, other, values))
+    if not known.keys() & {_condition(c, second) for c in second.summary.comparable()}:
+        written = (", ".join(dict.fromkeys(str(c.at) for c in a.summary.comparable())) for a in (first, second))
+        raise CannotRun(f"the runs ask about other radii: {'; '.join(written)}; audit both at the same")
     return differences
 
 
-def _difference(
-    edge: str, radius: float, label: str, pairs: list[tuple[bool, bool]], asked: tuple[bool, bool]
-) -> Difference:
-    n = len(pairs)
-    gained = sum(b and not a for a, b in pairs)
-    lost = sum(a and not b for a, b in pairs)
-    discordant = gained + lost
-    return Difference(
-        edge,
-        radius,
-        n,
-        before=sum(a for a, _ in pairs) / n if n else float("nan"),
-        after=sum(b for _, b in pairs) / n if n else float("nan"),
-        gained=gained,
-        lost=lost,
-        p_value=binomtest(lost, discordant).pvalue if discordant else 1.0,
-        worse_p_value=binomtest(lost, discordant, alternative="greater").pvalue if discordant else 1.0,
-        label=label,
-        asked=asked,
-    )
+def _condition(figure: Comparable, answer: Answer) -> tuple[str, object]:
+    return figure.figure, answer.condition(figure.at)
 
 
-def _worked_on(edge: str, known: RadiusResult) -> bool:
-    return known.certified_asked if edge == "certified" else known.unbroken_asked
-
-
-def _pairs(before: Audit, after: Audit) -> list[tuple[int, int]]:
-    """Positions of the examples that both runs hold."""
-    asked = before.result.provenance.threat, after.result.provenance.threat
-    if asked[0] != asked[1]:
-        raise CannotRun(f"the runs ask about different threats: {asked[0]}; {asked[1]}")
-    second = {name: position for position, name in enumerate(after.examples)}
-    pairs = [(position, second[name]) for position, name in enumerate(before.examples) if name in second]
-    if not pairs:
+def _pairs(
+    first: Mapping[str, float], second: Mapping[str, float], before: Run, after: Run
+) -> Sequence[tuple[float, float]]:
+    """Both values of the items that both runs hold."""
+    pairs = [(value, second[item]) for item, value in first.items() if item in second]
+    if not pairs and first and second:
         raise CannotRun(
             f"the runs hold other examples: {before.result.provenance.data} and {after.result.provenance.data}; "
             "audit both models on the same data"
@@ -102,9 +92,38 @@ def _pairs(before: Audit, after: Audit) -> list[tuple[int, int]]:
     return pairs
 
 
-def _certified(state: State) -> bool:
-    return state is State.CERTIFIED
+def _difference(
+    question: str, figure: Comparable, other: Comparable, pairs: Sequence[tuple[float, float]]
+) -> Difference:
+    n = len(pairs)
+    values = np.array(pairs, dtype=np.float64).reshape(n, 2)
+    change = values[:, 1] - values[:, 0]
+    better = change if figure.larger else -change
+    gained = int((better > 0).sum())
+    lost = int((better < 0).sum())
+    p_value, worse = _tests(values, better, gained, lost)
+    before, after = values.mean(0).tolist() if n else (float("nan"), float("nan"))
+    return Difference(
+        question,
+        figure.figure,
+        figure.at,
+        n,
+        before,
+        after,
+        gained,
+        lost,
+        p_value,
+        worse,
+        (other.asked, figure.asked),
+        figure.gated,
+    )
 
 
-def _unbroken(state: State) -> bool:
-    return state is not State.BROKEN
+def _tests(values: np.ndarray, better: np.ndarray, gained: int, lost: int) -> tuple[float, float]:
+    """(two-sided, one-sided that the second is worse): McNemar's exact test of yes and no, else Wilcoxon's."""
+    discordant = gained + lost
+    if not discordant:
+        return 1.0, 1.0
+    if np.isin(values, (0.0, 1.0)).all():
+        return binomtest(lost, discordant).pvalue, binomtest(lost, discordant, alternative="greater").pvalue
+    return float(wilcoxon(better).pvalue), float(wilcoxon(better, alternative="less").pvalue)

@@ -5,55 +5,26 @@ computes, nothing has to be pickled, and a shard's numbers do not depend on how 
 """
 
 import contextlib
-import inspect
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import accumulate
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from brinell.auditing.adaptive import due
-from brinell.auditing.board import Board
 from brinell.auditing.clock import PATIENCE, Allowance, Clock, Stopped
-from brinell.auditing.ledger import Ledger, Work
-from brinell.auditing.plan import Plan, Stage, find
-from brinell.auditing.settle import settling
-from brinell.auditing.voting import voting
-from brinell.auditing.work import (
-    Engine,
-    Outcome,
-    Ranking,
-    Shard,
-    attacking,
-    first_look,
-    perform,
-    probing,
-    proving,
-    seed_of,
-)
-from brinell.data import Dataset
-from brinell.errors import CannotRun, Contradiction, UsageError
-from brinell.evasion import Objective, cross_entropy, dlr, margin
-from brinell.evasion.gradient.start import Start, Vertices
-from brinell.evidence import Certificate, Evidence, Failure, ProbabilisticCertificate, Soundness, Witness
-from brinell.proofs import Exact, Forest, Graph, Verifier, forest_of, trace
-from brinell.targets import Smoothed, Target
+from brinell.auditing.ledger import Work
+from brinell.auditing.plan import Stage
+from brinell.auditing.question import Inquiry, Journal, LeftOut, Phase
+from brinell.auditing.work import Engine, Outcome, Shard, perform, seed_of
+from brinell.errors import Contradiction
+from brinell.evidence import Evidence, Failure
+from brinell.targets import Target
 from brinell.targets.generators import generators_kept
-from brinell.threat import Threat
-from brinell.types import Inputs
-
-NO_VOTE = "it speaks of votes over noise, and the target takes none; make one with brinell.targets.smoothed"
-"""Why smoothing has nothing to say of a plain target: its certificates would be another classifier's."""
-
-TOO_WEAK = "what is said of votes holds in exact arithmetic"
-"""Why smoothing cannot serve a plan that asks for more."""
 
 _SHORT = 5.0
 """Seconds that the stages before one are taken to have taken, at least: a multiple of less allows nothing."""
@@ -61,28 +32,14 @@ _SHORT = 5.0
 
 @final
 @dataclass(frozen=True)
-class Question:
-    """What a run answers: one threat, at one or more radii."""
-
-    threat: Threat
-    radii: tuple[float, ...]
-
-    @property
-    def key(self) -> str:
-        """Its name in the ledger."""
-        return f"evasion/{self.threat.set.name}/{self.threat.goal.label}"
-
-
-@final
-@dataclass(frozen=True)
 class Progress:
-    """Where a run stands, after each shard. done, total: shards of all stages; settled ones need no more asking.
+    """Where a question stands, after each shard. done, total: shards of all stages; settled ones need no more asking.
 
-    radius: infinite where the smallest perturbation is sought; `open` is then said of the largest radius asked about.
+    at: the condition that the stage is asked under, as its reader knows it; empty without one. open: items still open.
     """
 
     stage: Stage
-    radius: float
+    at: str
     done: int
     total: int
     open: int
@@ -90,88 +47,63 @@ class Progress:
 
 
 @final
-@dataclass(frozen=True)
-class _Phase:
-    """One stage at one radius, infinite where it seeks the smallest: its shards do not depend on one another."""
-
-    stage: int
-    radius: float
-
-
-@final
 class Driver:
-    """One run: a target, examples, a question, a plan; and the ledger they are written to."""
+    """One question of a run, taken through its plan; and the ledger that what comes of it is written to."""
 
     def __init__(
         self,
-        target: Target,
-        data: Dataset,
-        question: Question,
-        plan: Plan,
-        ledger: Ledger,
+        inquiry: Inquiry,
+        journal: Journal,
         *,
         seed: int,
-        workers: int,
         clock: Clock,
-        findings: Sequence[str] = (),
         on_progress: Callable[[Progress], None],
-        on_note: Callable[[str], None],
-        on_left_out: Callable[[str, str], None],
     ) -> None:
-        self.target = target
-        self.data = data
-        self.question = question
-        self.plan = plan
-        self.ledger = ledger
+        self.inquiry = inquiry
+        self.plan = inquiry.plan
+        self.journal = journal
         self.seed = seed
-        self.workers = workers
         self.clock = clock
-        self.findings = findings
-        self.board = Board(len(data.y), plan.soundness)
         self._on_progress = on_progress
-        self._on_note = on_note
-        self._on_left_out = on_left_out
-        self._ranking = Ranking()
+        self._workers = 1
         self.dropped: dict[str, float] = {}  # by stage: seconds of worker time on work that was cut short
-        self._work = ledger.work()
+        self._work = journal.ledger.work(inquiry.key)
         self._done = {(work.engine, work.shard) for work in self._work}
-        self._cut: list[str] = ledger.manifest().get("cut", [])
-        for stage in plan.stages:
-            build(stage)  # what cannot be built is refused before anything is asked
-        for evidence in ledger.evidence(question.key):
-            self._believe(evidence)
+        self._cut: list[str] = journal.get("cut", [])
 
-    def run(self) -> str:
-        """Go through the plan; returns how it ended: complete, budget, or interrupted."""
-        phases = list(_phases(self.plan, self.question.radii))
+    def recall(self) -> None:
+        """Take what is on record into account. Raises Contradiction."""
+        self.believe(self.journal.ledger.evidence(self.inquiry.key, self.inquiry.kinds))
+
+    def believe(self, evidence: Iterable[Evidence]) -> None:
+        """Take evidence into account. Raises Contradiction."""
+        for one in evidence:
+            self._believe(one)
+
+    def run(self, workers: "Workers") -> None:
+        """Go through the plan. Raises Stopped, or KeyboardInterrupt, where it does not come to its end."""
+        self._workers = workers.count
+        phases = self.inquiry.phases()
         ends = list(accumulate((self._most(phase) for phase in phases), initial=0))
-        try:
-            with _Workers(self.target, self.workers, self.clock) as workers:
-                for index in range(self._reached(phases), len(phases)):
-                    self._run_phase(phases[index], workers, ends[index], ends[-1])
-        except KeyboardInterrupt:
-            return "interrupted"
-        except Stopped as stopped:
-            return stopped.reason
-        return "complete"
+        for index in range(self._reached(phases), len(phases)):
+            self._run_phase(phases[index], workers, ends[index], ends[-1])
 
-    def _reached(self, phases: list[_Phase]) -> int:
+    def _reached(self, phases: list[Phase]) -> int:
         """The last phase with work on record: those before it are complete, and what they would ask now is settled
         or, for a stage that challenges what is proved, was not yet proved when their turn came."""
-        begun = {_Phase(work.stage, work.radius) for work in self._work}
+        begun = {Phase(work.stage, work.phase) for work in self._work}
         return max((index for index, phase in enumerate(phases) if phase in begun), default=0)
 
-    def _run_phase(self, phase: _Phase, workers: "_Workers", done: int, total: int) -> None:
+    def _run_phase(self, phase: Phase, workers: "Workers", done: int, total: int) -> None:
         stage = self.plan.stages[phase.stage]
-        threat = self.question.threat.at(phase.radius)
         todo = list(self._shards(stage, phase)) if self._due(phase) else []
-        engine = self._engine(stage) if todo else None
+        engine = self._engine(phase) if todo else None
         if engine is None:
             return
 
-        allowance = self._allowance(phase, min(self.workers, len(todo)))
+        allowance = self._allowance(phase, min(workers.count, len(todo)))
         self.dropped.setdefault(stage.label, 0.0)
-        tasks = {workers.submit(engine, shard, threat, allowance): (name, shard) for name, shard in todo}
+        tasks = {workers.submit(engine, shard, allowance): (name, shard) for name, shard in todo}
         try:
             for count, task in enumerate(workers.ended(tasks), 1):
                 name, shard = tasks[task]
@@ -184,25 +116,26 @@ class Driver:
                     continue
                 self._record(stage, phase, name, shard, outcome)
                 task.recorded = True
+                open_count = self.inquiry.open(phase)
                 self._on_progress(
-                    Progress(
-                        stage,
-                        phase.radius,
-                        done + count,
-                        total,
-                        len(self.board.open(min(phase.radius, max(self.question.radii)))),
-                        self.clock.elapsed,
-                    )
+                    Progress(stage, self.inquiry.told(phase), done + count, total, open_count, self.clock.elapsed)
                 )
         finally:
             self.dropped[stage.label] += sum(task.seconds for task in tasks if not task.recorded)
 
-    def _due(self, phase: _Phase) -> bool:
+    def _due(self, phase: Phase) -> bool:
         """Whether the turn of this phase has come, and its stage was not cut short before."""
-        label = self.plan.stages[phase.stage].label
-        return label not in self._cut and due(self.plan, phase.stage, phase.radius, self._work, self.findings)
+        return self.plan.stages[phase.stage].label not in self._cut and self.inquiry.due(phase, self._work)
 
-    def _allowance(self, phase: _Phase, workers: int) -> Allowance:
+    def _engine(self, phase: Phase) -> Engine | None:
+        """The engine of a phase; None, with a note, where there is none."""
+        engine = self.inquiry.engine(phase)
+        if isinstance(engine, LeftOut):
+            self.journal.leave_out(self.plan.stages[phase.stage].label, engine.reason)
+            return None
+        return engine
+
+    def _allowance(self, phase: Phase, workers: int) -> Allowance:
         """What is left of the seconds that this stage may take: a multiple of what those in front of it took.
 
         workers: those that will be at work on it, who share it.
@@ -219,138 +152,60 @@ class Driver:
         if stage.label in self._cut:
             return
         self._cut.append(stage.label)
-        self.ledger.describe({"cut": self._cut})
-        self._on_note(
+        self.journal.update(cut=self._cut)
+        self.journal.note(
             f"{stage.label} was ended when it had taken {stage.within:g} times the seconds of all stages before it; "
             "what it had not reached stays open"
         )
 
-    def _shards(self, stage: Stage, phase: _Phase) -> Iterator[tuple[str, Shard]]:
+    def _shards(self, stage: Stage, phase: Phase) -> Iterator[tuple[str, Shard]]:
         """The shards of this phase that have work left to do, by name."""
-        chosen = self._chosen(stage, phase)
-        block = np.zeros_like(chosen) if stage.sample else chosen // self._size(phase)  # a sample is never taken twice
+        chosen = self.inquiry.chosen(phase)
+        size = self.inquiry.size(phase)
+        block = np.zeros_like(chosen) if stage.sample else chosen // size  # a sample is never taken twice
         for number in sorted(set(block.tolist())):
-            name = f"{phase.radius!r}/{number:05d}"
+            name = f"{phase.key}/{number:05d}" if phase.key else f"{number:05d}"
             if (stage.label, name) not in self._done:
-                items = chosen[block == number]
-                seed = seed_of(self.seed, self.question.key, stage.label, name)
-                yield name, Shard(items.tolist(), self.data.x[items], self.data.y[items], seed)
+                seed = seed_of(self.seed, self.inquiry.key, stage.label, name)
+                yield name, self.inquiry.shard(chosen[block == number], seed)
 
-    def _size(self, phase: _Phase) -> int:
-        """How many examples a shard of this phase is about, at most."""
-        return self.plan.size(self.plan.stages[phase.stage], self._neurons)
-
-    def _most(self, phase: _Phase) -> int:
+    def _most(self, phase: Phase) -> int:
         """Shards of this phase, at most."""
-        return 1 if self.plan.stages[phase.stage].sample else -(-len(self.data.y) // self._size(phase))
+        return 1 if self.plan.stages[phase.stage].sample else -(-self.inquiry.n // self.inquiry.size(phase))
 
-    def _chosen(self, stage: Stage, phase: _Phase) -> np.ndarray:
-        """The examples this phase is about. Which those of a smallest perturbation are, only the first look decides."""
-        smallest = phase.radius == float("inf")
-        if stage.on == "certified":
-            return self.board.proved(min(self.question.radii) if smallest else phase.radius)
-        if stage.on == "unbroken":
-            return self.board.unbroken()
-        chosen = self.board.standing() if smallest else self.board.open(phase.radius)
-        if stage.sample is None or stage.row.kind == "attack":  # which finds the most fragile ones by itself
-            return chosen
-        return self._surest(chosen, stage.sample)
-
-    def _surest(self, chosen: np.ndarray, most: int) -> np.ndarray:
-        """Some of these examples: those the target is surest of as they are."""
-        sureness = np.zeros(len(self.data.y))
-        for item in self.ledger.items():
-            sureness[item.item] = item.confidence or 0.0
-        return np.sort(chosen[np.argsort(-sureness[chosen], kind="stable")[:most]])
-
-    def _record(self, stage: Stage, phase: _Phase, name: str, shard: Shard, outcome: Outcome) -> None:
-        evidence = [replace(e, engine=stage.label) for e in outcome.evidence]
+    def _record(self, stage: Stage, phase: Phase, name: str, shard: Shard, outcome: Outcome) -> None:
+        evidence = [replace(e, engine=stage.label) for e in outcome.evidence]  # type: ignore[type-var]
         work = Work(
-            self.question.key,
+            self.inquiry.key,
             stage.label,
             name,
             phase.stage,
-            phase.radius,
+            phase.key,
             len(shard.items) if outcome.asked is None else outcome.asked,
-            len({e.item for e in evidence if _settles(e, phase.radius, self.plan.soundness)}),
+            len({e.item for e in evidence if self.inquiry.settles(e, phase)}),
             sum(isinstance(e, Failure) for e in evidence),
             outcome.forwards,
             outcome.gradients,
             outcome.seconds,
         )
-        self.ledger.record(work, evidence, outcome.items, outcome.tensors)
+        self.journal.ledger.record(work, evidence, outcome.tensors)
         self._work.append(work)
-        for e in evidence:
-            self._believe(e)
+        self.believe(evidence)
 
     def _believe(self, evidence: Evidence) -> None:
         try:
-            self.board.add(evidence)
+            self.inquiry.board.add(evidence)
         except Contradiction as error:
-            raise Contradiction(f"{error}; both are kept in {self.ledger.path} to reproduce it") from None
-
-    def _engine(self, stage: Stage) -> Engine | None:
-        """The engine of a stage; None, with a note, where this target or set is beyond it."""
-        row = stage.row
-        if row.sets and self.question.threat.set.name not in row.sets:
-            self._on_left_out(stage.label, f"it answers for {' and '.join(row.sets)} only")
-            return None
-        built = build(stage)
-        if row.kind == "attack":
-            if stage.engine == "Clean":
-                return first_look(stage.label)
-            if stage.sample is None:
-                return attacking(built, stage.label)
-            return probing(built, stage.label, stage.sample, self._ranking, pays=stage is self._first_ranked)
-        if row.kind == "exact":
-            model = self._forest if built.reads is Forest else self._graph
-            reason = model if isinstance(model, str) else built.unfit(model)
-            if reason is not None:
-                self._on_left_out(stage.label, reason)
-                return None
-            return settling(built.demanding(self.plan.soundness), model, stage.label)
-        if row.kind == "vote":
-            if not isinstance(self.target.backend, Smoothed):
-                self._on_left_out(stage.label, NO_VOTE)
-                return None
-            if self.plan.soundness is not Soundness.REAL:
-                self._on_left_out(stage.label, f"{TOO_WEAK}, and this run counts from {self.plan.soundness} on")
-                return None
-            return voting(built, stage.label)
-        if not isinstance(self._graph, Graph):
-            self._on_left_out(stage.label, self._graph)
-            return None
-        return proving(built, self._graph, stage.label)
-
-    @cached_property
-    def _first_ranked(self) -> Stage | None:
-        """The first attack that is asked about a sample, which pays for their ranking."""
-        name = self.question.threat.set.name
-        sampled = (s for s in self.plan.stages if s.sample is not None and s.row.kind == "attack")
-        return next((stage for stage in sampled if stage.answers_for(name)), None)
-
-    @cached_property
-    def _graph(self) -> Graph | str:
-        """What verifiers read, or why there is none; made once."""
-        return graph_of(self.target, self.data.x)
-
-    def _neurons(self) -> int | None:
-        return self._graph.neurons if isinstance(self._graph, Graph) else None
-
-    @cached_property
-    def _forest(self) -> Forest | str:
-        """The trees that exact engines read, or why there are none; read once."""
-        return forest_or_reason(self.target)
+            raise Contradiction(f"{error}; both are kept in {self.journal.ledger.path} to reproduce it") from None
 
 
 @final
 class _Task:
     """An engine on a shard, for whichever worker is free. recorded: whether what it came to was written down."""
 
-    def __init__(self, engine: Engine, shard: Shard, threat: Threat, allowance: Allowance) -> None:
+    def __init__(self, engine: Engine, shard: Shard, allowance: Allowance) -> None:
         self.engine = engine
         self.shard = shard
-        self.threat = threat
         self.allowance = allowance
         self.recorded = False
         self._begun: float | None = None
@@ -362,7 +217,7 @@ class _Task:
         self._begun = time.monotonic()
         try:
             self.allowance.checkpoint()
-            self._outcome = perform(self.engine, target, self.shard, self.threat, self.allowance.checkpoint)
+            self._outcome = perform(self.engine, target, self.shard, self.allowance.checkpoint)
         except BaseException as error:  # noqa: BLE001 - it is raised where the outcome is asked for
             self._outcome = error
         self._ended = time.monotonic()
@@ -383,7 +238,7 @@ class _Task:
 
 
 @final
-class _Workers:
+class Workers:
     """Threads with a copy of the target each. Leaving early ends them at their next checkpoint.
 
     A call of the model that does not return cannot be ended: the thread is a daemon, is waited for no longer than the
@@ -391,6 +246,7 @@ class _Workers:
     """
 
     def __init__(self, target: Target, count: int, clock: Clock) -> None:
+        self.count = count
         self._clock = clock
         self._threads = torch.get_num_threads()
         self._todo: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
@@ -400,7 +256,7 @@ class _Workers:
             threading.Thread(target=self._work, args=(copy,), name="brinell", daemon=True) for copy in copies
         ]
 
-    def __enter__(self) -> "_Workers":
+    def __enter__(self) -> "Workers":
         torch.set_num_threads(1)
         for worker in self._workers:
             worker.start()
@@ -418,9 +274,9 @@ class _Workers:
                 generators_kept.abandon(worker)
         torch.set_num_threads(self._threads)
 
-    def submit(self, engine: Engine, shard: Shard, threat: Threat, allowance: Allowance) -> _Task:
+    def submit(self, engine: Engine, shard: Shard, allowance: Allowance) -> _Task:
         """Have an engine run on a shard by whoever is free."""
-        task = _Task(engine, shard, threat, allowance)
+        task = _Task(engine, shard, allowance)
         self._todo.put(task)
         return task
 
@@ -448,95 +304,3 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def graph_of(target: Target, x: Inputs) -> Graph | str:
-    """What verifiers read of a target, or why there is nothing to read: whatever its reader raised."""
-    try:
-        return trace(target.module(), target.seen(x[:1]), target.box)
-    except (CannotRun, UsageError) as error:
-        return str(error)
-    except Exception as error:  # noqa: BLE001 of the user's module, or of PyTorch about it: no proofs, and the audit goes on
-        said = str(error).strip().partition("\n")[0]
-        return f"the network cannot be read ({type(error).__name__}: {said})"
-
-
-def model_for(exact: Exact[Any], target: Target, x: Inputs) -> Any:
-    """What an exact engine reads of a target; raises CannotRun where there is nothing for it to read."""
-    model = forest_or_reason(target) if exact.reads is Forest else graph_of(target, x)
-    reason = model if isinstance(model, str) else exact.unfit(model)
-    if reason is not None:
-        raise CannotRun(reason)
-    return model
-
-
-def forest_or_reason(target: Target) -> Forest | str:
-    """The trees of a target, or why there are none to read."""
-    try:
-        return forest_of(target)
-    except CannotRun as error:
-        return str(error)
-
-
-def build(stage: Stage) -> Any:
-    """The engine a stage names, with its settings. Raises UsageError naming the setting that does not fit."""
-    engine = stage.row.resolve()
-    takes = inspect.signature(engine).parameters
-    settings = {}
-    for name, value in stage.settings.items():
-        if name not in takes:
-            raise UsageError(f"{stage.engine} has no setting {name!r}; it takes {', '.join(takes) or 'none'}")
-        kind = TypeAdapter(takes[name].annotation, config=ConfigDict(arbitrary_types_allowed=True))
-        try:
-            settings[name] = kind.validate_python(_NAMED[name](value) if name in _NAMED else value)
-        except ValidationError as error:
-            raise UsageError(f"{stage.engine} cannot have {name}={value!r}: {error.errors()[0]['msg']}") from None
-    return engine(**settings)
-
-
-def _settles(evidence: Evidence, radius: float, least: Soundness) -> bool:
-    """Whether it decides its example at this radius: a certificate may fall short of it, or be too weak to count."""
-    if isinstance(evidence, Certificate):
-        return evidence.radius >= radius and evidence.soundness.covers(least)
-    if isinstance(evidence, ProbabilisticCertificate):
-        return evidence.radius >= radius
-    return isinstance(evidence, Witness)
-
-
-def _verifier(name: object) -> Verifier:
-    row = find(name) if isinstance(name, str) else None
-    if row is None or row.kind != "proof":
-        raise UsageError(f"verifier {name!r} is no proof of the catalogue")
-    verifier: Verifier = row.resolve()()
-    return verifier
-
-
-def _objective(name: object) -> Objective:
-    known = {"cross_entropy": cross_entropy, "dlr": dlr, "margin": margin}
-    if not isinstance(name, str) or name not in known:
-        raise UsageError(f"objective {name!r} is not known; there are {', '.join(known)}")
-    return known[name]
-
-
-def _start(name: object) -> Start:
-    if name != "vertices":
-        raise UsageError(f"start {name!r} is not known; there is vertices")
-    return Vertices()
-
-
-def _phases(plan: Plan, radii: tuple[float, ...]) -> Iterator[_Phase]:
-    """Every stage at every radius. A witness serves larger radii, so attacks go up; a certificate smaller ones, so
-    proofs go down; the first look is taken once, at the smallest; what seeks the smallest perturbation goes once,
-    at an infinite radius, and answers for them all."""
-    for index, stage in enumerate(plan.stages):
-        ascending = sorted(radii)
-        if stage.engine == "Clean":
-            ascending = ascending[:1]
-        elif stage.infinite:
-            ascending = [float("inf")]
-        for radius in ascending if stage.row.kind == "attack" else reversed(ascending):
-            yield _Phase(index, radius)
-
-
-_NAMED = {"objective": _objective, "verifier": _verifier, "start": _start}
-"""Settings that plans give by name."""

@@ -2,7 +2,7 @@
 
 One SQLite file in WAL mode; tensors lie beside it as safetensors named by their content. Each shard of work is one
 transaction, so a killed run loses what was in flight and nothing that was recorded. Rows are keyed by question, item,
-engine, shard and kind: a new kind of question is more rows, not another store. Only the driver writes.
+engine, shard and kind: another question is more rows, not another store. Only the driver writes.
 
 What was shown (`evidence`) and what it cost (`work`) are apart, so that two runs can be compared row by row.
 """
@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, final
@@ -23,31 +23,24 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from brinell.errors import CannotRun
-from brinell.evidence import (
-    Certificate,
-    Evidence,
-    Failure,
-    ProbabilisticCertificate,
-    Soundness,
-    Witness,
-    check_evidence,
-)
+from brinell.evidence import Evidence, check_evidence
 
-SCHEMA = 1
+SCHEMA = 2
+_READERS = {1: "0.1.0"}
+"""The last version that reads each older schema."""
+
 FILE = "ledger.sqlite"
 ARTIFACTS = "artifacts"
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS manifest (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS item (
-    item INTEGER PRIMARY KEY, label INTEGER NOT NULL, predicted INTEGER, confidence REAL);
 CREATE TABLE IF NOT EXISTS evidence (
     question TEXT NOT NULL, item INTEGER NOT NULL, engine TEXT NOT NULL, shard TEXT NOT NULL,
     kind TEXT NOT NULL, value REAL, artifact TEXT, detail TEXT,
     PRIMARY KEY (question, item, engine, shard, kind)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS work (
-    question TEXT NOT NULL, engine TEXT NOT NULL, shard TEXT NOT NULL, stage INTEGER NOT NULL, radius REAL,
-    asked INTEGER NOT NULL, settled INTEGER NOT NULL,
+    question TEXT NOT NULL, engine TEXT NOT NULL, shard TEXT NOT NULL, stage INTEGER NOT NULL,
+    phase TEXT NOT NULL, asked INTEGER NOT NULL, settled INTEGER NOT NULL,
     failed INTEGER NOT NULL, forwards INTEGER NOT NULL, gradients INTEGER NOT NULL, seconds REAL NOT NULL,
     PRIMARY KEY (question, engine, shard)) WITHOUT ROWID;
 """
@@ -56,7 +49,9 @@ CREATE TABLE IF NOT EXISTS work (
 @final
 @dataclass(frozen=True)
 class Work:
-    """One shard of one stage, done. asked, settled, failed: examples; the target raised near those that failed.
+    """One shard of one stage, done. asked, settled, failed: items; the target raised near those that failed.
+
+    phase: the condition under which the stage was asked, such as a radius.
 
     forwards, gradients: rows asked of the target. seconds: of the worker.
     """
@@ -65,24 +60,13 @@ class Work:
     engine: str
     shard: str
     stage: int
-    radius: float
+    phase: str
     asked: int
     settled: int
     failed: int
     forwards: int
     gradients: int
     seconds: float
-
-
-@final
-@dataclass(frozen=True)
-class Item:
-    """One example, and what the target says of it unperturbed. confidence: of the predicted class, 0 to 1."""
-
-    item: int
-    label: int
-    predicted: int | None
-    confidence: float | None
 
 
 @final
@@ -105,7 +89,10 @@ class Ledger:
             except (OSError, sqlite3.Error) as error:
                 raise storage_error(error, path) from error
             if schema != SCHEMA:
-                raise CannotRun(f"{path} was written with ledger schema {schema}; this version reads {SCHEMA}")
+                reader = f"Brinell {_READERS[schema]}" if schema in _READERS else "a newer Brinell"
+                raise CannotRun(
+                    f"{path} was written with ledger schema {schema}, which {reader} reads; this version reads {SCHEMA}"
+                )
             undo.pop_all()
 
     def close(self) -> None:
@@ -142,10 +129,9 @@ class Ledger:
         self,
         work: Work,
         evidence: Iterable[Evidence],
-        items: Iterable[Item] = (),
         tensors: Mapping[str, Tensor] = {},
     ) -> None:
-        """One shard, all or nothing. tensors: rows of the witnesses in order, `x` and the clean `x0`."""
+        """One shard, all or nothing. tensors: what evidence that is stored refers to, row by row."""
         evidence = list(evidence)
         for e in evidence:
             check_evidence(e)
@@ -153,10 +139,6 @@ class Ledger:
         rows = [(work.question, e.item, e.engine, work.shard, *_columns(e, artifact)) for e in evidence]
         with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO evidence VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-            self._db.executemany(
-                "INSERT OR IGNORE INTO item VALUES (?, ?, ?, ?)",  # the first look stands
-                [(i.item, i.label, i.predicted, i.confidence) for i in items],
-            )
             self._db.execute("INSERT INTO work VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", astuple(work))
 
     def add(
@@ -182,26 +164,20 @@ class Ledger:
         """(engine, shard) of all work recorded for a question."""
         return set(self._db.execute("SELECT engine, shard FROM work WHERE question = ?", (question,)))
 
-    def evidence(self, question: str) -> Iterator[Evidence]:
-        """All that was shown for a question, in the order of items, engines, shards."""
+    def evidence(self, question: str, kinds: Mapping[str, type[Evidence]]) -> Iterator[Evidence]:
+        """All that was shown for a question, in the order of items, engines, shards. kinds: its kinds, by name."""
         rows = self._db.execute(
             "SELECT item, engine, kind, value, artifact, detail FROM evidence WHERE question = ? "
             "ORDER BY item, engine, shard",
             (question,),
         )
         for item, engine, kind, value, artifact, detail in rows:
-            yield _evidence(item, engine, kind, value, artifact, json.loads(detail))
+            yield kinds[kind].read(item, engine, value, artifact, json.loads(detail))
 
-    def items(self, chosen: Sequence[int] | None = None) -> list[Item]:
-        """The examples asked so far, in order; or those of them that are named."""
-        if chosen is None:
-            return [Item(*row) for row in self._db.execute("SELECT * FROM item ORDER BY item")]
-        query = "SELECT * FROM item WHERE item IN (SELECT value FROM json_each(?)) ORDER BY item"
-        return [Item(*row) for row in self._db.execute(query, (json.dumps(list(chosen)),))]
-
-    def work(self) -> list[Work]:
-        """All work done, in the order of the plan."""
-        return [Work(*row) for row in self._db.execute("SELECT * FROM work ORDER BY stage, radius, shard")]
+    def work(self, question: str) -> list[Work]:
+        """All work done for a question, in the order of its plan."""
+        query = "SELECT * FROM work WHERE question = ? ORDER BY stage, phase, shard"
+        return [Work(*row) for row in self._db.execute(query, (question,))]
 
     def tensors(self, artifact: str) -> dict[str, Tensor]:
         """The tensors stored under a name that `evidence` gave. Raises CannotRun if they were changed or lost."""
@@ -259,28 +235,8 @@ def storage_error(error: Exception, path: Path) -> CannotRun:
 
 def _columns(evidence: Evidence, artifact: str | None) -> tuple[str, float | None, str | None, str]:
     """(kind, value, artifact, detail) of a row."""
-    match evidence:
-        case Witness(distance=distance, row=row, predicted=predicted, confidence=confidence):
-            detail = {"row": row, "predicted": predicted, "confidence": confidence}
-            return "witness", distance, artifact, json.dumps(detail)
-        case Certificate(radius=radius, bound=bound, soundness=soundness):
-            return "certificate", radius, None, json.dumps({"bound": bound, "soundness": soundness})
-        case ProbabilisticCertificate(radius=radius, alpha=alpha, draws=draws):
-            return "probabilistic", radius, None, json.dumps({"alpha": alpha, "draws": draws})
-        case Failure(message=message):
-            return "failure", None, None, json.dumps({"message": message})
-
-
-def _evidence(
-    item: int, engine: str, kind: str, value: float, artifact: str | None, detail: dict[str, Any]
-) -> Evidence:
-    if kind == "witness":
-        return Witness(item, engine, value, detail["row"], detail["predicted"], detail["confidence"], artifact)
-    if kind == "certificate":
-        return Certificate(item, engine, value, detail["bound"], Soundness(detail["soundness"]))
-    if kind == "probabilistic":
-        return ProbabilisticCertificate(item, engine, value, detail["alpha"], detail["draws"])
-    return Failure(item, engine, detail["message"])
+    value, detail = evidence.columns()
+    return evidence.kind, value, artifact if evidence.stored else None, json.dumps(detail)
 
 
 def _hold(path: Path) -> sqlite3.Connection:

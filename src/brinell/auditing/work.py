@@ -9,14 +9,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from brinell.auditing.ledger import Item
-from brinell.evasion import Attack, Clean, Hunt, margin
-from brinell.evasion.attack import run as run_attack
-from brinell.evidence import Certificate, Evidence, Failure, Witness
-from brinell.proofs import Graph, Verifier, margins, with_soundness
+from brinell.evidence import Evidence, Failure, Witness
 from brinell.targets import Target, TargetError
-from brinell.threat import Access, Threat
-from brinell.types import Inputs, Labels, Logits, Scores
+from brinell.types import Inputs, Labels
 
 Checkpoint = Callable[[], None]
 
@@ -24,10 +19,12 @@ Checkpoint = Callable[[], None]
 @final
 @dataclass
 class Outcome:
-    """What a shard came to. asked: how many of its examples were asked about, where not all."""
+    """What a shard came to. asked: how many of its items were asked about, where not all.
+
+    tensors: what stored evidence refers to by its `row`. forwards, gradients: rows asked of the target.
+    """
 
     evidence: list[Evidence] = field(default_factory=list)
-    items: list[Item] = field(default_factory=list)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     forwards: int = 0
     gradients: int = 0
@@ -39,7 +36,6 @@ class Outcome:
         shift = len(self.tensors["x"]) if self.tensors else 0
         for e in other.evidence:
             self.evidence.append(_shifted(e, shift))
-        self.items += other.items
         self.tensors = {
             name: torch.cat([outcome.tensors[name] for outcome in (self, other) if outcome.tensors])
             for name in self.tensors or other.tensors
@@ -52,7 +48,7 @@ class Outcome:
 @final
 @dataclass(frozen=True)
 class Shard:
-    """The examples of one shard that a stage is asked about. items: their numbers. seed: of all chance in it."""
+    """The items that a stage is asked about at once. items: their numbers. x, y: theirs. seed: of all chance in it."""
 
     items: Sequence[int]
     x: Inputs
@@ -69,174 +65,34 @@ class Shard:
         )
 
 
-Engine = Callable[[Target, Shard, Threat, Checkpoint], Outcome]
+Engine = Callable[[Target, Shard, Checkpoint], Outcome]
+"""What is asked about a shard: stateless, so that any worker may do it, any number of times."""
 
 
-def perform(engine: Engine, target: Target, shard: Shard, threat: Threat, checkpoint: Checkpoint) -> Outcome:
+def perform(engine: Engine, target: Target, shard: Shard, checkpoint: Checkpoint) -> Outcome:
     """Run an engine on a shard. Where the target raises, the shard is halved until those at fault stand alone."""
     start = time.perf_counter()
-    outcome = _isolate(engine, target, shard, threat, checkpoint)
+    outcome = _isolate(engine, target, shard, checkpoint)
     outcome.seconds = time.perf_counter() - start
     return outcome
 
 
-def _isolate(engine: Engine, target: Target, shard: Shard, threat: Threat, checkpoint: Checkpoint) -> Outcome:
+def _isolate(engine: Engine, target: Target, shard: Shard, checkpoint: Checkpoint) -> Outcome:
     try:
-        return engine(target, shard, threat, checkpoint)
+        return engine(target, shard, checkpoint)
     except TargetError as error:
         if len(shard.items) == 1:
-            item = shard.items[0]
-            return Outcome([Failure(item, "", str(error))], [Item(item, int(shard.y[0]), None, None)])
+            return Outcome([Failure(shard.items[0], "", str(error))])
     outcome = Outcome()
     for half in shard.halves():
-        outcome.extend(_isolate(engine, target, half, threat, checkpoint))
+        outcome.extend(_isolate(engine, target, half, checkpoint))
     return outcome
-
-
-def attacking(attack: Attack, label: str) -> Engine:
-    """An attack as an engine: its judged candidates become witnesses."""
-
-    def engine(target: Target, shard: Shard, threat: Threat, checkpoint: Checkpoint) -> Outcome:
-        rng = torch.Generator(shard.x.device).manual_seed(shard.seed)
-        found = run_attack(attack, target, shard.x, shard.y, threat, rng, checkpoint)
-        outcome = Outcome(forwards=int(found.queries.sum()), gradients=int(found.gradients.sum()))
-        rows = found.broken.nonzero().flatten().tolist()
-        if rows:
-            x = found.x[rows]
-            opinions = opinion(target, x)
-            outcome.evidence = [
-                Witness(shard.items[row], label, float(found.distance[row]), i, *opinions[i])
-                for i, row in enumerate(rows)
-            ]
-            outcome.tensors = {"x": x, "x0": shard.x[rows]}
-        return outcome
-
-    return engine
-
-
-@final
-class Ranking:
-    """How far short ascents raise the margins of examples, at each radius: probes of one radius share them."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[float, int], tuple[float, int, int]] = {}
-
-    def of(self, target: Target, shard: Shard, threat: Threat, checkpoint: Checkpoint) -> tuple[Scores, int, int]:
-        """(the margin reached by each example of a shard, the forward and gradient rows that it takes to know them)."""
-        radius = threat.set.radius
-        new = [row for row, item in enumerate(shard.items) if (radius, item) not in self._known]
-        if new:
-            found = reached(target, shard.x[new], shard.y[new], threat, checkpoint)
-            for row, *about in zip(new, *(values.tolist() for values in found), strict=True):
-                self._known[radius, shard.items[row]] = tuple(about)
-        margins, queries, gradients = zip(*(self._known[radius, item] for item in shard.items), strict=True)
-        return torch.tensor(margins, dtype=torch.float64), sum(queries), sum(gradients)
-
-
-def probing(attack: Attack, label: str, sample: int, ranking: Ranking, pays: bool = True) -> Engine:
-    """An attack as an engine that is asked about the most fragile of a shard, at most `sample` of them.
-
-    Those that the ascent breaks by which they are ranked come first, and it is for the attack to break them again.
-    pays: whether what the ranking takes counts as its own: of several that share it, the first does.
-    """
-    whole = attacking(attack, label)
-
-    def engine(target: Target, shard: Shard, threat: Threat, checkpoint: Checkpoint) -> Outcome:
-        margins, queries, gradients = ranking.of(target, shard, threat, checkpoint)
-        chosen = margins.argsort(descending=True, stable=True)[:sample].sort().values
-        items = [shard.items[row] for row in chosen.tolist()]
-        outcome = whole(target, Shard(items, shard.x[chosen], shard.y[chosen], shard.seed), threat, checkpoint)
-        outcome.asked = len(items)
-        if pays:
-            outcome.forwards += queries
-            outcome.gradients += gradients
-        return outcome
-
-    return engine
-
-
-def reached(
-    target: Target, x: Inputs, y: Labels, threat: Threat, checkpoint: Checkpoint, steps: int = 10
-) -> tuple[Scores, Tensor, Tensor]:
-    """(the largest margin that a short ascent from x0 reaches, forward and gradient rows it took), of each example.
-
-    The margin at x0 where gradients are not seen or no radius is given, and nothing where no scores are.
-    """
-    hunt = Hunt(target, x, y, threat, torch.Generator(x.device), checkpoint)
-    best = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
-    if hunt.access >= Access.SCORES and hunt.clean is not None:
-        best[hunt.rows] = (margin(hunt.clean, hunt.y, hunt.aim) * hunt.score_unit).to(x.dtype)
-    ascends = hunt.access >= Access.GRADIENTS and threat.set.radius < float("inf")
-    for _ in hunt.steps(steps if ascends else 0):
-        before = hunt.rows
-        value, g = hunt.gradient(margin)
-        best[before] = best[before].where(torch.isin(before, hunt.rows), torch.inf)
-        best[hunt.rows] = torch.maximum(best[hunt.rows], (value * hunt.score_unit).to(x.dtype))
-        hunt.move(hunt.x + 2.5 / steps * hunt.set.radius * hunt.set.steepest(g))
-    return best, hunt.queries, hunt.gradients
-
-
-def first_look(label: str) -> Engine:
-    """The clean examples: what the target says of them, and which are lost, or cannot be asked, already."""
-    misclassified = attacking(Clean(), label)
-
-    def engine(target: Target, shard: Shard, threat: Threat, checkpoint: Checkpoint) -> Outcome:
-        opinions = opinion(target, shard.x)
-        outcome = misclassified(target, shard, threat, checkpoint)
-        for item, y, (predicted, confidence) in zip(shard.items, shard.y.tolist(), opinions, strict=True):
-            outcome.items.append(Item(item, y, predicted, confidence))
-            if predicted is None:
-                outcome.evidence.append(Failure(item, label, "the target's scores are not finite"))
-        return outcome
-
-    return engine
-
-
-def proving(verifier: Verifier, graph: Graph, label: str) -> Engine:
-    """A verifier as an engine: where every margin that matters is bounded above zero, that is a certificate.
-
-    What matters follows from the goal: the label must lead every class, or it is enough that it leads the aim.
-    """
-
-    def engine(target: Target, shard: Shard, threat: Threat, checkpoint: Checkpoint) -> Outcome:
-        aims = threat.goal.aims(shard.y, target.scores(shard.x))
-        spec = margins(shard.y, graph.classes, aims)
-        bounds = verifier(graph, shard.x, threat.set, spec, checkpoint)
-        grades = with_soundness(verifier, graph, shard.x, threat.set, spec, bounds, checkpoint)
-        proved = [
-            Certificate(item, label, threat.set.radius, bound, soundness)
-            for item, (bound, soundness) in zip(shard.items, grades, strict=True)
-            if bound > 0
-        ]
-        return Outcome(list(proved), forwards=len(shard.items))
-
-    return engine
-
-
-def opinion(target: Target, x: Inputs) -> list[tuple[int | None, float | None]]:
-    """(predicted class, confidence in it) of each input; None where the scores are not finite, or not seen."""
-    if target.access < Access.SCORES:
-        return [(label, None) for label in target.labels(x).tolist()]
-    scores = target.scores(x)
-    best = _probabilities(scores).max(1)
-    return [
-        (label, round(confidence, 6)) if finite else (None, None)
-        for label, confidence, finite in zip(
-            best.indices.tolist(), best.values.tolist(), scores.isfinite().all(1).tolist(), strict=True
-        )
-    ]
 
 
 def seed_of(*parts: object) -> int:
     """A seed from the names of what is drawn: the same whatever the order in which work is done."""
     text = "\x1f".join(map(str, parts))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
-
-
-def _probabilities(scores: Logits) -> Logits:
-    """The scores themselves where they are probabilities already, else their softmax."""
-    sums = (scores >= 0).all(1) & ((scores.sum(1) - 1).abs() < 1e-4)
-    return torch.where(sums.unsqueeze(1), scores, scores.softmax(1))
 
 
 def _shifted(evidence: Evidence, rows: int) -> Evidence:

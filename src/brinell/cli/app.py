@@ -95,7 +95,7 @@ def audit(
     brinell audit digits
     brinell audit net.py:build images/ --weights net.safetensors --set linf:2/255,8/255 --n 1000
     """
-    from brinell.auditing import load_plan
+    from brinell.questions.evasion.plans import load_plan
 
     sources = sources_of(model, data, set_, weights, label, box, mean, std, n, balanced, goal, access, queries, seed)
     stages = demanding(load_plan(plan), soundness)
@@ -123,9 +123,9 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Find what would make an audit worthless, and what it would cost, before it runs. Exit 4 on a severe finding."""
-    from brinell.auditing import check as preflight
-    from brinell.auditing import load_plan
     from brinell.cli.show import findings_table, plan_table
+    from brinell.questions.evasion import check as preflight
+    from brinell.questions.evasion.plans import load_plan
 
     sources = sources_of(
         model, data, set_ or "linf:0", weights, label, box, mean, std, n, balanced, "untargeted", access, None, seed
@@ -175,10 +175,10 @@ def attack(
     brinell attack PGD digits --set linf:0.1 --setting steps=20
     brinell attack DeepFool net.pt2 test.npz --set l2:inf --save witnesses.npz
     """
-    from brinell.auditing import alone
     from brinell.cli.progress import Bar
     from brinell.cli.show import alone_table
     from brinell.cli.witnesses import kind_of, write
+    from brinell.questions.evasion import alone
     from brinell.threat import Threat
 
     stage, kind = stage_of(engine, setting or []), None if save is None else kind_of(save)
@@ -224,7 +224,7 @@ def diagnose(
 
     brinell diagnose digits --set linf:0.1
     """
-    from brinell.auditing import diagnose as put_to_the_test
+    from brinell import diagnose as put_to_the_test
     from brinell.cli.show import diagnosis_table
     from brinell.threat import Threat
 
@@ -331,7 +331,7 @@ def verify(
     brinell verify net.onnx property.vnnlib --timeout 116
     brinell verify net.py:build table.csv --box data --monotone age:+
     """
-    from brinell.auditing import load_plan
+    from brinell.questions.evasion.plans import load_plan
 
     if data is not None and data.endswith((".vnnlib", ".vnnlib.gz")):
         from brinell.cli.properties import decide
@@ -387,9 +387,9 @@ def radius(
 
     brinell radius digits --n 20 --save radii.csv
     """
-    from brinell.auditing import load_plan
     from brinell.cli.show import radius_table
     from brinell.cli.spreadsheet import write_radii
+    from brinell.questions.evasion.plans import load_plan
 
     if save is not None and save.suffix != ".csv":
         raise UsageError(f"--save {str(save)!r} is no .csv file; name it so")
@@ -417,7 +417,8 @@ def resume(run: Run, budget: Budget = None, workers: Workers = None, as_json: As
         raise CannotRun(f"{run} holds a run that had not begun; give its command again")
     if not about["sources"]:
         raise UsageError(f"{run} was started from Python; call brinell.audit again with out={str(run)!r}")
-    plan = Plan.model_validate(about["identity"]["plan"])
+    asked = about["identity"]["questions"]
+    plan = Plan.model_validate(next(own["plan"] for key, own in asked.items() if key.startswith("evasion/")))
     sources = Sources.model_validate(about["sources"])
     end(run_audit(sources, plan, budget_of(budget), [], workers, run), as_json)
 
@@ -431,7 +432,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write the page of a run, finished or not, and print its table."""
-    from brinell.auditing import Audit
+    from brinell import Audit
 
     show(Audit.open(run), as_json, out or run / "report.html")
 
@@ -445,7 +446,7 @@ def compare(
     """Compare two runs example by example, with McNemar's exact test."""
     from dataclasses import asdict
 
-    from brinell.auditing import Audit
+    from brinell import Audit
     from brinell.auditing import compare as paired
     from brinell.cli.show import comparison_table
 
@@ -466,7 +467,8 @@ def gate(
     """Pass (0), fail (1), or say that the sample does not decide (4). Missing figures fail."""
     from dataclasses import asdict
 
-    from brinell.auditing import Audit, Requirement
+    from brinell import Audit
+    from brinell.auditing import Requirement
     from brinell.auditing import gate as decide
     from brinell.auditing.gate import Outcome, worst
     from brinell.cli.show import rulings_table

@@ -1,6 +1,5 @@
 """Progress on stderr: what is being tried, how far the run is, when it will be done."""
 
-from collections.abc import Mapping
 from types import TracebackType
 from typing import final
 
@@ -8,18 +7,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from brinell.auditing import Progress as Step
-from brinell.auditing.result import spelled
 
 
 @final
 class Bar:
-    """A bar while stderr is a terminal; elsewhere lines, so that a log tells the story too.
+    """A bar while stderr is a terminal; elsewhere lines, so that a log tells the story too."""
 
-    labels: how radii are written.
-    """
-
-    def __init__(self, labels: Mapping[float, str] | None = None) -> None:
-        self._labels = labels or {}
+    def __init__(self) -> None:
         self._console = Console(stderr=True, markup=False, highlight=False)
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -46,8 +40,7 @@ class Bar:
 
     def step(self, step: Step) -> None:
         """Where an audit stands; a log gets one line a stage."""
-        radius = self._labels.get(step.radius, spelled(step.radius))
-        name = f"{step.stage.label} at {'any radius' if step.radius == float('inf') else radius}"
+        name = f"{step.stage.label} at {step.at}" if step.at else step.stage.label
         self._show(name, step.done, step.total, f"{step.open} open")
         if name != self._told:
             self._tell(f"{step.elapsed:7.1f}s  {name}, {step.open} open")

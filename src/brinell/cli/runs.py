@@ -11,7 +11,8 @@ from brinell.cli.leave import INTERRUPTED, fail
 from brinell.errors import UsageError
 
 if TYPE_CHECKING:
-    from brinell.auditing import Audit, Plan
+    from brinell import Audit
+    from brinell.auditing import Plan
     from brinell.cli.sources import Sources
     from brinell.data import Dataset
     from brinell.targets import Target
@@ -86,7 +87,7 @@ def run_audit(
     out: Path | None,
 ) -> "Audit":
     """An audit to its end, or to an interruption: that one is told once its page is written."""
-    from brinell.auditing import audit as run
+    from brinell import audit as run
     from brinell.cli.progress import Bar
     from brinell.threat import Threat
 
@@ -98,7 +99,7 @@ def run_audit(
     left = None
     if seconds is not None:
         left = max(0.0, seconds - _REPORTING * min(1.0, seconds / 60) - (time.monotonic() - start))
-    with Bar(sources.labels()) as bar:
+    with Bar() as bar:
         return run(
             target,
             examples,
@@ -144,5 +145,5 @@ def show(result: "Audit", as_json: bool, page: Path) -> None:
         typer.echo(result.result.to_json(), nl=False)
     else:
         console = Console(markup=False, highlight=False)
-        console.print(table(result.result))
+        console.print(table(result))
         console.print(f"page: {page}", soft_wrap=True)

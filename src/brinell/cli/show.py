@@ -8,9 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:  # the catalogue is shown without torch
-    from brinell.auditing import Alone, Audit, Diagnosis, Difference, Finding, Plan, Ruling
+    from brinell import Audit
+    from brinell.auditing import Difference, Finding, Plan, Ruling
     from brinell.catalog import Row
     from brinell.data import Dataset
+    from brinell.questions.evasion import Alone, Diagnosis
     from brinell.targets import Target
     from brinell.threat import PerturbationSet
 
@@ -97,7 +99,7 @@ def plan_table(
     plan: "Plan", target: "Target", data: "Dataset", set: "PerturbationSet", radii: Sequence[float]
 ) -> RenderableType:
     """The stages that would run, and what each costs at most."""
-    from brinell.auditing.estimate import estimate
+    from brinell.questions.evasion.estimate import estimate
 
     costs = estimate(plan, target, data, set, len(radii))
     run = [c for c in costs if c.left_out is None]
@@ -121,7 +123,7 @@ def comparison_table(differences: "Sequence[Difference]") -> RenderableType:
     """Paired differences."""
     rows = [
         (
-            f"{d.edge}@{d.label}",
+            d.name,
             str(d.n),
             f"{d.before:.4f}" if d.asked[0] else "not asked",
             f"{d.after:.4f}" if d.asked[1] else "not asked",

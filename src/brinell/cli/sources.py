@@ -6,7 +6,6 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from brinell.access import Access
-from brinell.auditing.gate import parse_radius
 from brinell.data import Dataset
 from brinell.data import load as load_data
 from brinell.errors import UsageError
@@ -26,6 +25,7 @@ from brinell.threat import (
     Pixels,
     Targeted,
 )
+from brinell.threat.radius import parse_radius
 from brinell.threat.rules import read_rules
 
 DIGITS = "digits"

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from brinell.auditing import Audit
+from brinell import Audit
 
 
 def write_radii(file: Path, run: Audit) -> None:

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Literal
 
-from brinell.auditing.alone import Strike
 from brinell.auditing.ledger import write_atomically
 from brinell.errors import UsageError
+from brinell.questions.evasion.alone import Strike
 
 Kind = Literal["npz", "safetensors"]
 

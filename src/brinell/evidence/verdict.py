@@ -1,8 +1,9 @@
 """The state of one example under one threat, and the evidence that put it there."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import final
+from typing import Any, ClassVar, final
 
 from jaxtyping import Float
 from torch import Tensor
@@ -52,9 +53,30 @@ class Soundness(StrEnum):
         return order.index(self) >= order.index(other)
 
 
+class Evidence(ABC):
+    """One thing that was shown of one item, by one engine; a frozen dataclass that a ledger keeps as a row.
+
+    kind: its name in the ledger. stored: whether it has tensors beside the row.
+    """
+
+    kind: ClassVar[str]
+    stored: ClassVar[bool] = False
+    item: int
+    engine: str
+
+    @abstractmethod
+    def columns(self) -> tuple[float | None, dict[str, Any]]:
+        """(the number that counts, all else as JSON knows it)."""
+
+    @classmethod
+    @abstractmethod
+    def read(cls, item: int, engine: str, value: float, artifact: str | None, detail: dict[str, Any]) -> "Evidence":
+        """The same again, from a row."""
+
+
 @final
 @dataclass(frozen=True)
-class Witness:
+class Witness(Evidence):
     """A judged input that breaks an example, at every radius from its distance on.
 
     distance: float64, in the set's units. predicted, confidence: what the target says of it. row, artifact: where its
@@ -68,11 +90,20 @@ class Witness:
     predicted: int | None = None
     confidence: float | None = None
     artifact: str | None = None
+    kind: ClassVar[str] = "witness"
+    stored: ClassVar[bool] = True
+
+    def columns(self) -> tuple[float | None, dict[str, Any]]:
+        return self.distance, {"row": self.row, "predicted": self.predicted, "confidence": self.confidence}
+
+    @classmethod
+    def read(cls, item: int, engine: str, value: float, artifact: str | None, detail: dict[str, Any]) -> "Witness":
+        return cls(item, engine, value, detail["row"], detail["predicted"], detail["confidence"], artifact)
 
 
 @final
 @dataclass(frozen=True)
-class Certificate:
+class Certificate(Evidence):
     """A proof that no input within `radius` breaks an example; `bound` is its lower bound on the margin there."""
 
     item: int
@@ -80,11 +111,19 @@ class Certificate:
     radius: float
     bound: float
     soundness: Soundness = Soundness.REAL
+    kind: ClassVar[str] = "certificate"
+
+    def columns(self) -> tuple[float | None, dict[str, Any]]:
+        return self.radius, {"bound": self.bound, "soundness": self.soundness}
+
+    @classmethod
+    def read(cls, item: int, engine: str, value: float, artifact: str | None, detail: dict[str, Any]) -> "Certificate":
+        return cls(item, engine, value, detail["bound"], Soundness(detail["soundness"]))
 
 
 @final
 @dataclass(frozen=True)
-class ProbabilisticCertificate:
+class ProbabilisticCertificate(Evidence):
     """A statement that no input within `radius` breaks an example, which the draws it rests on have made by a method
     that is wrong with probability at most `alpha`.
 
@@ -97,10 +136,20 @@ class ProbabilisticCertificate:
     radius: float
     alpha: float
     draws: int
+    kind: ClassVar[str] = "probabilistic"
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1:
             raise UsageError(f"alpha is {self.alpha}; a probabilistic certificate fails with a probability from 0 to 1")
+
+    def columns(self) -> tuple[float | None, dict[str, Any]]:
+        return self.radius, {"alpha": self.alpha, "draws": self.draws}
+
+    @classmethod
+    def read(
+        cls, item: int, engine: str, value: float, artifact: str | None, detail: dict[str, Any]
+    ) -> "ProbabilisticCertificate":
+        return cls(item, engine, value, detail["alpha"], detail["draws"])
 
 
 @final
@@ -117,15 +166,39 @@ class Estimate:
 
 @final
 @dataclass(frozen=True)
-class Failure:
+class Failure(Evidence):
     """The target raised, or gave no finite scores, on the example itself."""
 
     item: int
     engine: str
     message: str
+    kind: ClassVar[str] = "failure"
+
+    def columns(self) -> tuple[float | None, dict[str, Any]]:
+        return None, {"message": self.message}
+
+    @classmethod
+    def read(cls, item: int, engine: str, value: float, artifact: str | None, detail: dict[str, Any]) -> "Failure":
+        return cls(item, engine, detail["message"])
 
 
-Evidence = Witness | Certificate | ProbabilisticCertificate | Failure
+@final
+@dataclass(frozen=True)
+class Look(Evidence):
+    """What the target says of an example as it is. confidence: in the class it predicts, 0 to 1."""
+
+    item: int
+    engine: str
+    predicted: int | None
+    confidence: float | None
+    kind: ClassVar[str] = "look"
+
+    def columns(self) -> tuple[float | None, dict[str, Any]]:
+        return self.confidence, {"predicted": self.predicted}
+
+    @classmethod
+    def read(cls, item: int, engine: str, value: float, artifact: str | None, detail: dict[str, Any]) -> "Look":
+        return cls(item, engine, detail["predicted"], value)
 
 
 def check_evidence(evidence: object) -> None:

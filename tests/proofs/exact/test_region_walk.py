@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 import brinell
-from brinell.auditing import Plan, Stage, alone
-from brinell.auditing.estimate import estimate
+from brinell.auditing import Plan, Stage
 from brinell.data import Dataset
 from brinell.errors import UsageError
 from brinell.evidence import Soundness
@@ -29,6 +28,8 @@ from brinell.proofs.exact.regions import walk
 from brinell.proofs.network.builder import Builder
 from brinell.proofs.network.graph import Node, graph
 from brinell.proofs.network.operators import Linear
+from brinell.questions.evasion import alone
+from brinell.questions.evasion.estimate import estimate
 from brinell.threat import L0, L1, L2, Box, Linf, Threat
 from brinell.threat.goal import met
 from proofs.networks import UNIT, examples, perceptron, residual

@@ -6,9 +6,9 @@ import torch
 from onnx import TensorProto, helper
 
 import brinell
-from brinell.auditing import check
 from brinell.data import Dataset, load
 from brinell.errors import UsageError
+from brinell.questions.evasion import check
 
 X = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
 TRUTH = (X[:, 0] > X[:, 1]).long()

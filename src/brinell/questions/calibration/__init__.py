@@ -1,0 +1,5 @@
+"""Calibration: are the model's probabilities true?"""
+
+from brinell.questions.calibration.calibration import Calibration as Calibration
+from brinell.questions.calibration.measure import Probabilities as Probabilities
+from brinell.questions.calibration.summary import CalibrationSummary as CalibrationSummary
