@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from benchmarks.figure import SHARED, Figure, Skipped, cifar, clock, cnn_a, resnet_2b, right, shared_images, small_cnn
 from benchmarks.networks import shared
-from brinell.proofs import CROWN, IBP, AlphaCROWN, Climb, Graph, Verifier, margins, trace
+from brinell.proofs import CROWN, IBP, AlphaCROWN, Graph, Optimisation, Verifier, margins, trace
 from brinell.proofs.network.operators import Interval
 from brinell.proofs.query.problem import Problem
 from brinell.proofs.query.verifier import Spec, nothing
@@ -75,9 +75,9 @@ def _compared(name: str, net: nn.Module, x: Tensor, y: Tensor, radius: float) ->
     def ours(verifier: Verifier) -> Callable[[], Tensor]:
         return lambda: verifier(graph, x, set, spec)
 
-    climb = Climb(steps=STEPS, slope_rate=_RATE)
-    climbing, inside = AlphaCROWN(climb=climb), [limits[i] for i in sorted(graph.pre_activations)]
-    whole = AlphaCROWN(climb=climb, inside=climb)
+    optimisation = Optimisation(steps=STEPS, slope_rate=_RATE)
+    climbing, inside = AlphaCROWN(optimisation=optimisation), [limits[i] for i in sorted(graph.pre_activations)]
+    whole = AlphaCROWN(optimisation=optimisation, inside=optimisation)
     figures = [
         *(_passes(name, net, graph, x, spec, set, images) for images in _MANY),
         _row(name, "IBP", ours(IBP()), fine("IBP"), coarse("IBP")),

@@ -13,7 +13,7 @@ import brinell
 from brinell.auditing import Plan, check, scrutiny
 from brinell.auditing.drive import graph_of
 from brinell.data import Dataset
-from brinell.proofs import CROWN, IBP, AlphaCROWN, Climb, ForwardCROWN, Zonotope, margins
+from brinell.proofs import CROWN, IBP, AlphaCROWN, ForwardCROWN, Optimisation, Zonotope, margins
 from models import generator
 
 OPERATORS = {
@@ -124,8 +124,12 @@ def test_every_verifier_bounds_an_operator_that_ends_a_network(name, precision) 
     graph, set = graph_of(target, X), brinell.Linf(0.01)
     spec = margins(labels(target), 3)
     scores = (spec @ target.scores(X.double()).unsqueeze(2)).squeeze(2)
-    climb = Climb(steps=1)
-    verifiers = (IBP(precision=precision), CROWN(precision=precision), AlphaCROWN(climb=climb, precision=precision))
+    optimisation = Optimisation(steps=1)
+    verifiers = (
+        IBP(precision=precision),
+        CROWN(precision=precision),
+        AlphaCROWN(optimisation=optimisation, precision=precision),
+    )
     for verifier in (*verifiers, ForwardCROWN(), Zonotope()):
         bounds = verifier(graph, X, set, spec)
         assert bounds.dtype == torch.float64
@@ -143,7 +147,7 @@ def test_so_does_an_onnx_file(tmp_path, act, kind, data, door) -> None:
     assert door == "check" or set(done.result.notes) == {scrutiny.NOT_WANTED}
 
 
-class Held(nn.Module):
+class SplitRelaxation(nn.Module):
     """Weights that are no parameters: a buffer, or a plain attribute."""
 
     def __init__(self, weight: torch.Tensor, buffer: bool) -> None:
@@ -161,7 +165,7 @@ class Held(nn.Module):
 @pytest.mark.parametrize("model", DTYPES, ids=str)
 @pytest.mark.parametrize("buffer", [True, False], ids=["buffer", "attribute"])
 def test_so_does_a_module_without_parameters(buffer, model, data) -> None:
-    target = brinell.target(Held(torch.randn(3, 3, generator=generator(2), dtype=model), buffer))
+    target = brinell.target(SplitRelaxation(torch.randn(3, 3, generator=generator(2), dtype=model), buffer))
     done = ask("verify", target, X.to(data), labels(target))
     assert done.result.status == "complete"
     assert done.result.radii[-1].errors == 0
@@ -169,8 +173,14 @@ def test_so_does_a_module_without_parameters(buffer, model, data) -> None:
 
 def test_the_digest_covers_weights_that_are_no_parameters() -> None:
     weight = torch.randn(3, 3, generator=generator(2))
-    assert brinell.target(Held(weight, False)).digest == brinell.target(Held(weight.clone(), False)).digest
-    assert brinell.target(Held(weight, False)).digest != brinell.target(Held(2 * weight, False)).digest
+    assert (
+        brinell.target(SplitRelaxation(weight, False)).digest
+        == brinell.target(SplitRelaxation(weight.clone(), False)).digest
+    )
+    assert (
+        brinell.target(SplitRelaxation(weight, False)).digest
+        != brinell.target(SplitRelaxation(2 * weight, False)).digest
+    )
 
 
 def written(path, act: str, kind: type) -> str:

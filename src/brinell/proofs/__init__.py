@@ -28,6 +28,7 @@ from brinell.proofs.property.property import Property as Property
 from brinell.proofs.property.vnnlib import parse_vnnlib as parse_vnnlib
 from brinell.proofs.property.vnnlib import read_vnnlib as read_vnnlib
 from brinell.proofs.property.witness import Witness as Witness
+from brinell.proofs.query.progress import Progress as Progress
 from brinell.proofs.query.verifier import Checkpoint as Checkpoint
 from brinell.proofs.query.verifier import Margins as Margins
 from brinell.proofs.query.verifier import Spec as Spec
@@ -35,10 +36,9 @@ from brinell.proofs.query.verifier import Verifier as Verifier
 from brinell.proofs.query.verifier import certified as certified
 from brinell.proofs.query.verifier import margins as margins
 from brinell.proofs.query.verifier import nothing as nothing
-from brinell.proofs.query.watch import Watch as Watch
 from brinell.proofs.relaxation.arithmetic import rounding_error as rounding_error
 from brinell.proofs.relaxation.arithmetic import with_soundness as with_soundness
-from brinell.proofs.relaxation.optimised import Climb as Climb
+from brinell.proofs.relaxation.optimised import Optimisation as Optimisation
 from brinell.proofs.verifiers.alpha_crown import AlphaCROWN as AlphaCROWN
 from brinell.proofs.verifiers.beta_crown import BranchAndBound as BranchAndBound
 from brinell.proofs.verifiers.crown import CROWN as CROWN

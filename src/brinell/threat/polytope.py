@@ -13,7 +13,7 @@ from scipy.optimize import linprog, nnls
 Floats = Float64[np.ndarray, "..."]
 
 _FINE = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
-_DEAR = 1e6
+_EXIT_COST = 1e6
 """What it costs to leave a polytope by one unit: where there is none, its bound is that large, about."""
 
 Nearest = tuple[Floats | None, float]
@@ -28,11 +28,11 @@ def nearest_l2(x0: Floats, normals: Floats, offsets: Floats) -> Nearest:
     equations = np.vstack([-normals.T, -c])
     unit = np.append(np.zeros(len(x0)), 1.0)
     try:
-        prices, _ = nnls(equations, unit)
+        multipliers, _ = nnls(equations, unit)
     except RuntimeError:  # too many iterations
         return None, 0.0
-    residual = equations @ prices - unit
-    bound = _bound(normals, c, prices, 2)
+    residual = equations @ multipliers - unit
+    bound = _bound(normals, c, multipliers, 2)
     return (x0 - residual[:-1] / residual[-1] if residual[-1] < -1e-12 else None), bound
 
 
@@ -51,13 +51,13 @@ def nearest_linear(x0: Floats, normals: Floats, offsets: Floats, norm: Literal["
             [-np.eye(n), -spread, np.zeros((n, 1))],
         ]
     )
-    cost = np.concatenate([np.zeros(n), np.ones(lengths), [_DEAR]])
+    cost = np.concatenate([np.zeros(n), np.ones(lengths), [_EXIT_COST]])
     limits = [(None, None)] * n + [(0, None)] * (lengths + 1)
     solved = linprog(cost, rows, np.append(c, np.zeros(2 * n)), bounds=limits, method="highs", options=_FINE)
     if solved.status != 0:
         return None, 0.0
-    prices = np.maximum(-solved.ineqlin.marginals[:faces], 0)
-    bound = _bound(normals, c, prices, 1 if norm == "linf" else np.inf)
+    multipliers = np.maximum(-solved.ineqlin.marginals[:faces], 0)
+    bound = _bound(normals, c, multipliers, 1 if norm == "linf" else np.inf)
     return (x0 + solved.x[:n] if solved.x[-1] < 1e-8 else None), bound
 
 
@@ -77,11 +77,11 @@ def centre(normals: Floats, offsets: Floats, within: tuple[Floats, float] | None
     return (solved.x[:-1], float(solved.x[-1])) if solved.status == 0 else (None, -np.inf)
 
 
-def _bound(normals: Floats, c: Floats, prices: Floats, dual: float) -> float:
+def _bound(normals: Floats, c: Floats, multipliers: Floats, dual: float) -> float:
     """What the prices show, less what rounding may take."""
     share = (len(c) + len(normals.T) + 8) * np.finfo(np.float64).eps
-    value = -float(prices @ c) - share * float(prices @ np.abs(c))
-    length = float(np.linalg.norm(prices @ normals, dual)) + share * float(
-        np.linalg.norm(prices @ np.abs(normals), dual)
+    value = -float(multipliers @ c) - share * float(multipliers @ np.abs(c))
+    length = float(np.linalg.norm(multipliers @ normals, dual)) + share * float(
+        np.linalg.norm(multipliers @ np.abs(normals), dual)
     )
     return max(value / float(length) * (1 - share), 0.0) if value > 0 and length > 0 else 0.0

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brinell.proofs.branching.cutting import AXIS, choose, sides
+from brinell.proofs.branching.cutting import AXIS, branch, choose
 from brinell.proofs.branching.splits import Noted
 from brinell.proofs.numerics.polytopes import Regions
 from brinell.proofs.query.problem import Problem
@@ -25,13 +25,13 @@ def cut_of(seed, width, neurons=8):
     part = regions.low, regions.high
     problem = Problem(network, low + width / 2, Linf(1.0), spec, 2**22, nothing, part)
     relaxed = relax(problem, "adaptive", substituted=True)
-    noted = {i: Noted(relaxed.pieces[i]) for i in network.nonlinearities}
-    substitute(network, network.output, spec, {**relaxed.pieces, **noted})
+    noted = {i: Noted(relaxed.relaxations[i]) for i in network.nonlinearities}
+    substitute(network, network.output, spec, {**relaxed.relaxations, **noted})
     regions = Regions(
         *part, regions.case, regions.bound, regions.rows, regions.held, dict(enumerate(relaxed.intervals))
     )
     cut = choose(problem, relaxed.intervals, noted, torch.ones(1, 1).double())
-    return network, relaxed, cut, sides(problem, relaxed.intervals, regions, cut)
+    return network, relaxed, cut, branch(problem, relaxed.intervals, regions, cut)
 
 
 @settings(max_examples=60, deadline=None)

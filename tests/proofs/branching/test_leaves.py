@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from brinell.errors import UsageError
 from brinell.proofs import MILP, Unsupported, margins
-from brinell.proofs.branching.encoding import Forms, encode
+from brinell.proofs.branching.encoding import LinearExpressions, encode
 from brinell.proofs.branching.leaves import least, safe
 from brinell.proofs.query.problem import Problem
 from brinell.proofs.query.verifier import nothing
@@ -56,8 +56,8 @@ def test_an_encoding_holds_the_network(network):
         v = torch.cat((x.flatten(), *undecided))
         torch.testing.assert_close(encoding.outputs.weights @ v + encoding.outputs.offset, values[-1][0])
         assert ((encoding.low - 1e-9 <= v) & (v <= encoding.high + 1e-9)).all()
-        never = encoding.triangles()
-        assert (never.weights @ v + never.offset <= 1e-9).all()
+        constraints = encoding.triangles()
+        assert (constraints.weights @ v + constraints.offset <= 1e-9).all()
     row = torch.tensor([1.0, -1.0, 0.0]).double()
     assert least(encoding, row).bound <= minimum(encoding, row, 20.0).bound + 1e-4
 
@@ -67,12 +67,12 @@ def test_an_encoding_holds_the_network(network):
 def test_a_bound_is_safe_at_any_prices(seed):
     rng = torch.Generator().manual_seed(seed)
     normal = lambda *shape: torch.randn(*shape, generator=rng, dtype=torch.float64)  # noqa: E731
-    cost, never, prices = normal(4), Forms(normal(3, 4), normal(3)), normal(3).abs()
+    cost, constraints, multipliers = normal(4), LinearExpressions(normal(3, 4), normal(3)), normal(3).abs()
     low = normal(4)
     high = low + normal(4).abs()
-    bound = safe(cost, 0.5, never, prices, low, high)
+    bound = safe(cost, 0.5, constraints, multipliers, low, high)
     v = low + torch.rand(500, 4, generator=rng, dtype=torch.float64) * (high - low)
-    kept = (v @ never.weights.T + never.offset <= 0).all(1)
+    kept = (v @ constraints.weights.T + constraints.offset <= 0).all(1)
     assert ((v @ cost + 0.5)[kept] >= bound).all()
 
 

@@ -59,8 +59,8 @@ def test_no_pair_of_a_part_changes_by_less_than_the_bound_of_its_slope(seed, rad
     part = centre - radius, centre + radius
     direction = torch.eye(3, dtype=torch.float64)[feature : feature + 1]
     problem = Problem(network, centre, Linf(1.0), ROW.unsqueeze(0), 2**20, nothing, part)
-    pieces = changes(problem, relax(problem, "adaptive", substituted=True), direction)
-    bound = float(least(network, network.output, ROW.unsqueeze(0), pieces, direction))
+    relaxations = changes(problem, relax(problem, "adaptive", substituted=True), direction)
+    bound = float(least(network, network.output, ROW.unsqueeze(0), relaxations, direction))
     before = part[0] + 2 * radius * torch.rand(500, 3, generator=rng, dtype=torch.float64)
     after = before.clone()
     after[:, feature] += (part[1][0, feature] - after[:, feature]) * torch.rand(500, generator=rng, dtype=torch.float64)

@@ -10,10 +10,10 @@ from brinell.proofs import (
     IBP,
     AlphaCROWN,
     BranchAndBound,
-    Climb,
     GloRo,
     Graph,
     LocalLipschitz,
+    Optimisation,
     constants,
     margins,
 )
@@ -173,7 +173,7 @@ def test_of_a_ball_crown_shows_all_that_constants_show(seed: int, kind, image: b
     net = residual(seed) if image else perceptron((6, 20, 20, 3), seed)
     x0, spec, set = examples(net, 3, seed), margins(torch.tensor([0, 1, 2]), 3), kind(0.1, UNIT)
     most = torch.maximum(GloRo()(net, x0, set, spec), LocalLipschitz()(net, x0, set, spec))
-    branching = BranchAndBound(nodes=2, root=Climb(steps=2), leaf=Climb(steps=2))
+    branching = BranchAndBound(nodes=2, root=Optimisation(steps=2), leaf=Optimisation(steps=2))
     for verifier in (CROWN(), CROWN(precision="float32"), AlphaCROWN(), branching):
         shown = verifier(net, x0, set, spec)
         assert (shown >= GloRo()(net, x0, set, spec) - 1e-9).all()

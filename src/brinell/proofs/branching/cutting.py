@@ -19,10 +19,10 @@ from brinell.proofs.branching.splits import Noted
 from brinell.proofs.network.operators import Affine, Interval, Nonlinearity, ReLU, Values
 from brinell.proofs.numerics.polytopes import Regions
 from brinell.proofs.numerics.rounding import at_nodes
-from brinell.proofs.numerics.simplex import Forms
+from brinell.proofs.numerics.simplex import AffineFunctions
 from brinell.proofs.query.problem import Problem
 from brinell.proofs.query.substitution import substitute, written
-from brinell.proofs.relaxation.optimised import first, pieces
+from brinell.proofs.relaxation.optimised import first, relaxations
 
 AXIS = -1
 """In the place of a node, where an axis of the input is cut."""
@@ -81,7 +81,7 @@ def _best(axes: Tensor, neurons: dict[int, Tensor], low: Tensor, high: Tensor) -
     return Cut(node, place, gain >= 0)
 
 
-def sides(problem: Problem, intervals: list[Interval], regions: Regions, cut: Cut) -> Regions:
+def branch(problem: Problem, intervals: list[Interval], regions: Regions, cut: Cut) -> Regions:
     """Both sides of each."""
     parts = []
     for node in cut.node.unique().tolist():
@@ -105,10 +105,10 @@ def _held(problem: Problem, intervals: list[Interval], regions: Regions, node: i
     graph, (low, high) = problem.graph, intervals[node]
     unit = functional.one_hot(neuron, low[0].numel()).double()
     both = torch.stack((unit, -unit), 1).reshape(len(neuron), 2, *graph.nodes[node].shape)
-    back, constant = substitute(graph, node, both, pieces(graph, first(graph, intervals, 1)))
+    back, constant = substitute(graph, node, both, relaxations(graph, first(graph, intervals, 1)))
     error = at_nodes(graph, intervals)[node].flatten(1).gather(1, neuron.unsqueeze(1))
     weights = written(back[0]).flatten(2)
-    lines = Forms(weights, constant.expand(weights.shape[:2]) - error)
+    lines = AffineFunctions(weights, constant.expand(weights.shape[:2]) - error)
     chosen = unit.reshape(low.shape) > 0
     ends = (low, torch.where(chosen, high.clamp(max=0), high)), (torch.where(chosen, low.clamp(min=0), low), high)
     forms = (regions.held.plus(lines.part(slice(side, side + 1))) for side in (0, 1))

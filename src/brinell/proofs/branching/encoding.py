@@ -21,28 +21,30 @@ LARGEST = 2**30
 
 @final
 @dataclass(frozen=True, eq=False)
-class Forms:
+class LinearExpressions:
     """Affine functions of the variables: weights @ variables + offset."""
 
     weights: Float64[Tensor, "forms variables"]
     offset: Float64[Tensor, " forms"]
 
-    def only(self, chosen: Tensor) -> "Forms":
+    def only(self, chosen: Tensor) -> "LinearExpressions":
         """Some of them."""
-        return Forms(self.weights[chosen], self.offset[chosen])
+        return LinearExpressions(self.weights[chosen], self.offset[chosen])
 
-    def plus(self, *others: "Forms") -> "Forms":
+    def plus(self, *others: "LinearExpressions") -> "LinearExpressions":
         """All of them."""
         all_ = (self, *others)
-        return Forms(torch.cat([forms.weights for forms in all_]), torch.cat([forms.offset for forms in all_]))
+        return LinearExpressions(
+            torch.cat([forms.weights for forms in all_]), torch.cat([forms.offset for forms in all_])
+        )
 
-    def times(self, factors: Tensor) -> "Forms":
+    def times(self, factors: Tensor) -> "LinearExpressions":
         """Each times its factor."""
-        return Forms(factors.unsqueeze(1) * self.weights, factors * self.offset)
+        return LinearExpressions(factors.unsqueeze(1) * self.weights, factors * self.offset)
 
-    def less(self, others: "Forms") -> "Forms":
+    def less(self, others: "LinearExpressions") -> "LinearExpressions":
         """Each less another."""
-        return Forms(self.weights - others.weights, self.offset - others.offset)
+        return LinearExpressions(self.weights - others.weights, self.offset - others.offset)
 
 
 @final
@@ -56,31 +58,33 @@ class Encoding:
 
     low: Float64[Tensor, " variables"]
     high: Float64[Tensor, " variables"]
-    outputs: Forms
-    held: Forms
-    undecided: Forms
+    outputs: LinearExpressions
+    held: LinearExpressions
+    undecided: LinearExpressions
     least: Float64[Tensor, " undecided"]
     most: Float64[Tensor, " undecided"]
 
     @property
-    def variables(self) -> Forms:
+    def variables(self) -> LinearExpressions:
         """The outputs of the undecided neurons."""
         count, total = len(self.least), len(self.low)
-        return Forms(torch.eye(total, dtype=torch.float64)[total - count :], torch.zeros(count, dtype=torch.float64))
+        return LinearExpressions(
+            torch.eye(total, dtype=torch.float64)[total - count :], torch.zeros(count, dtype=torch.float64)
+        )
 
-    def below(self) -> Forms:
+    def below(self) -> LinearExpressions:
         """What is never positive: the input of an undecided neuron less its output."""
         return self.undecided.less(self.variables)
 
-    def triangles(self) -> Forms:
+    def triangles(self) -> LinearExpressions:
         """What is never positive: the same, and the output of an undecided neuron less its chord."""
         chord = self.most / (self.most - self.least)
-        line = Forms(self.undecided.weights, self.undecided.offset - self.least).times(chord)
+        line = LinearExpressions(self.undecided.weights, self.undecided.offset - self.least).times(chord)
         return self.below().plus(self.variables.less(line))
 
 
 def encode(
-    graph: Graph, hull: Interval, limits: Mapping[int, Interval], side: Mapping[int, Tensor] | None = None
+    graph: Graph, hull: Interval, limits: Mapping[int, Interval], phase: Mapping[int, Tensor] | None = None
 ) -> Encoding:
     """Of one example, the batch of which all arguments keep. limits: of the input of each nonlinearity; side: 1 where
     that is held at or above zero, and its limits say so too, -1 where at or below, else 0.
@@ -96,7 +100,7 @@ def encode(
     if 8 * total * graph.width > LARGEST:
         raise Unsupported(f"{graph.width} values by {total} variables are too many to write out for a solver")
     low, high = (torch.cat((end.flatten(), end.new_zeros(total - inputs))) for end in hull)
-    nodes = [Forms(torch.eye(inputs, total, dtype=torch.float64), torch.zeros(inputs, dtype=torch.float64))]
+    nodes = [LinearExpressions(torch.eye(inputs, total, dtype=torch.float64), torch.zeros(inputs, dtype=torch.float64))]
     none = nodes[0].only(torch.arange(0))
     held, undecided, ends, taken = [none], [none], [(low[:0], low[:0])], inputs
     for i, node in enumerate(graph.nodes[1:], 1):
@@ -105,8 +109,8 @@ def encode(
             nodes.append(_through(graph, i, parts))
             continue
         (before,), (least, most) = parts, (end.flatten() for end in limits[i])
-        if side is not None:
-            signs = side[i].flatten()
+        if phase is not None:
+            signs = phase[i].flatten()
             held.append(before.times(signs).only(signs != 0))
         active = (least >= 0).double()
         after = before.times(active)
@@ -120,11 +124,11 @@ def encode(
     return Encoding(low, high, nodes[-1], none.plus(*held), none.plus(*undecided), leasts, mosts)
 
 
-def _through(graph: Graph, i: int, parts: list[Forms]) -> Forms:
+def _through(graph: Graph, i: int, parts: list[LinearExpressions]) -> LinearExpressions:
     """The forms of an affine node, by those of its inputs."""
     operator, shapes = graph.operator(i), [graph.nodes[j].shape for j in graph.nodes[i].inputs]
     assert isinstance(operator, Affine)
     rows = [part.weights.T.reshape(1, -1, *shape) for part, shape in zip(parts, shapes, strict=True)]
     weights = operator.linear(*rows)[0].flatten(1).T
     offsets = [part.offset.reshape(1, *shape) for part, shape in zip(parts, shapes, strict=True)]
-    return Forms(weights.contiguous(), operator.forward(*offsets).flatten())
+    return LinearExpressions(weights.contiguous(), operator.forward(*offsets).flatten())

@@ -5,15 +5,15 @@ from typing import final
 
 from torch.nn import functional
 
-from brinell.proofs.branching.tree import Tree
+from brinell.proofs.branching.tree import SearchTree
 from brinell.proofs.network.graph import Graph
 from brinell.proofs.network.operators import Interval, Values
 from brinell.proofs.query.problem import Problem
 from brinell.proofs.relaxation.intermediate import refined, up_to
 from brinell.proofs.relaxation.network import met
-from brinell.proofs.relaxation.optimised import Climb
+from brinell.proofs.relaxation.optimised import Optimisation
 
-_LEAF = Climb(steps=3, precision="float32")
+_LEAF = Optimisation(steps=3, precision="float32")
 """The climb of a case of a neuron inside: more cases show more than more steps."""
 
 _GAIN = 0.03
@@ -33,13 +33,13 @@ class Branching:
     nodes: int = 0
     work: int = 0
 
-    def refined(self, problem: Problem, known: list[Interval], climb: Climb) -> list[Interval]:
+    def refined(self, problem: Problem, known: list[Interval], optimisation: Optimisation) -> list[Interval]:
         """Intervals of all nodes, none wider than those that are known: optimised, then branched."""
-        self.work += effort(problem.graph, known, climb)
-        return refined(problem, known, climb, further=self._narrowed)
+        self.work += effort(problem.graph, known, optimisation)
+        return refined(problem, known, optimisation, further=self._narrowed)
 
     def _narrowed(
-        self, problem: Problem, node: int, intervals: list[Interval], climb: Climb, error: Values
+        self, problem: Problem, node: int, intervals: list[Interval], optimisation: Optimisation, error: Values
     ) -> Interval:
         """The interval of a node met with what branching shows of its unknown neurons, as long as it narrows them."""
         if not self.nodes or node not in self.layers:
@@ -55,8 +55,8 @@ class Branching:
             unit = functional.one_hot(neuron, asked.graph.classes).to(low.dtype)
             unit[len(part) :] *= -1
             limits = [(a[owner], b[owner]) for a, b in intervals]
-            tree = Tree(asked.only(owner).asking(unit.unsqueeze(1)), limits, climb, _LEAF)
-            tree.grow(tree.plant(), self.nodes, Tree.undivided)
+            tree = SearchTree(asked.only(owner).asking(unit.unsqueeze(1)), limits, optimisation, _LEAF)
+            tree.search(tree.roots(), self.nodes, SearchTree.undivided)
             self.work += tree.work
             lower, higher = (tree.least - error.flatten(1)[owner, neuron]).chunk(2)
             before = (high[place] - low[place]).sum()
@@ -67,6 +67,6 @@ class Branching:
         return low.reshape(intervals[node][0].shape), high.reshape(intervals[node][1].shape)
 
 
-def effort(graph: Graph, intervals: list[Interval], climb: Climb) -> int:
+def effort(graph: Graph, intervals: list[Interval], optimisation: Optimisation) -> int:
     """How many functionals climb a step when all examples are refined, about."""
-    return 2 * (climb.steps + 1) * sum(int(graph.unknown(i, intervals[i]).sum()) for i in graph.pre_activations)
+    return 2 * (optimisation.steps + 1) * sum(int(graph.unknown(i, intervals[i]).sum()) for i in graph.pre_activations)

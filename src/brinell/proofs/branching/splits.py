@@ -14,7 +14,7 @@ from torch import Tensor
 from brinell.proofs.network.operators import Coefficients, Constants, Linearised
 from brinell.proofs.query.problem import Problem
 from brinell.proofs.query.substitution import substitute
-from brinell.proofs.relaxation.optimised import LayerState, State, pieces
+from brinell.proofs.relaxation.optimised import LayerState, State, relaxations
 
 _TRIFLE = 1e-9
 
@@ -44,16 +44,16 @@ def split(state: State, choice: Choice) -> tuple[Int64[Tensor, " halves"], State
     return parent, {i: _half(layer, i, choice, 1.0).plus(_half(layer, i, choice, -1.0)) for i, layer in state.items()}
 
 
-def _half(layer: LayerState, nonlinearity: int, choice: Choice, side: float) -> LayerState:
-    if layer.hold is None:
+def _half(layer: LayerState, nonlinearity: int, choice: Choice, phase: float) -> LayerState:
+    if layer.splits is None:
         return layer
-    cases = (choice.nonlinearity == nonlinearity).nonzero().squeeze(1)
-    sides = torch.zeros_like(layer.low).flatten(1)
-    sides[cases, choice.neuron[cases]] = side
-    sides = sides.reshape(layer.low.shape)
-    low = torch.where(sides > 0, layer.low.clamp(min=0), layer.low)
-    high = torch.where(sides < 0, layer.high.clamp(max=0), layer.high)
-    return replace(layer, low=low, high=high, hold=replace(layer.hold, side=layer.hold.side + sides))
+    subproblems = (choice.nonlinearity == nonlinearity).nonzero().squeeze(1)
+    phases = torch.zeros_like(layer.low).flatten(1)
+    phases[subproblems, choice.neuron[subproblems]] = phase
+    phases = phases.reshape(layer.low.shape)
+    low = torch.where(phases > 0, layer.low.clamp(min=0), layer.low)
+    high = torch.where(phases < 0, layer.high.clamp(max=0), layer.high)
+    return replace(layer, low=low, high=high, splits=replace(layer.splits, phase=layer.splits.phase + phases))
 
 
 def _scores(problem: Problem, state: State) -> dict[int, Float[Tensor, " cases neurons"]]:
@@ -61,8 +61,8 @@ def _scores(problem: Problem, state: State) -> dict[int, Float[Tensor, " cases n
 
     A trifle is added, so that a neuron of positive coefficient is still split where there is no other.
     """
-    graph, linear = problem.graph, pieces(problem.graph, state)
-    noted = {i: Noted(linear[i]) for i, layer in state.items() if layer.hold is not None}
+    graph, linear = problem.graph, relaxations(problem.graph, state)
+    noted = {i: Noted(linear[i]) for i, layer in state.items() if layer.splits is not None}
     substitute(graph, graph.output, problem.spec, {**linear, **noted})
     scores = {}
     for i, note in noted.items():
@@ -78,7 +78,7 @@ def _scores(problem: Problem, state: State) -> dict[int, Float[Tensor, " cases n
 class Noted(Linearised):
     """A linear bound that keeps the coefficients it was given."""
 
-    piece: Linearised
+    relaxation: Linearised
     seen: list[Coefficients] = field(default_factory=list)
 
     def only(self, chosen: Tensor) -> "Noted":
@@ -87,4 +87,4 @@ class Noted(Linearised):
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         self.seen.append(a)
-        return self.piece.backward(a)
+        return self.relaxation.backward(a)

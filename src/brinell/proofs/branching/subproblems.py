@@ -11,7 +11,7 @@ from torch import Tensor
 from brinell.proofs.network.graph import Graph
 from brinell.proofs.network.operators import Interval, ReLU, Values
 from brinell.proofs.numerics.rounding import at_nodes, outward
-from brinell.proofs.relaxation.optimised import Hold, LayerState, State
+from brinell.proofs.relaxation.optimised import LayerState, Splits, State
 
 
 @final
@@ -22,7 +22,7 @@ class Rest:
     low: Tensor
     high: Tensor
     slopes: Tensor
-    side: Tensor
+    phase: Tensor
     multipliers: Tensor
 
     def only(self, chosen: Tensor) -> "Rest":
@@ -34,7 +34,7 @@ class Rest:
         return Rest(*(torch.cat(pair) for pair in zip(self._values(), other._values(), strict=True)))
 
     def _values(self) -> tuple[Tensor, ...]:
-        return self.low, self.high, self.slopes, self.side, self.multipliers
+        return self.low, self.high, self.slopes, self.phase, self.multipliers
 
 
 @final
@@ -83,11 +83,11 @@ class DomainStore:
         """Bytes a case, about."""
         return sum(17 * len(places) for places in self._free.values()) + 16
 
-    def whole(self, cases: Subproblems) -> Bool[Tensor, " cases"]:
+    def whole(self, subproblems: Subproblems) -> Bool[Tensor, " cases"]:
         """Whether no neuron is left to split."""
         open_ = [
-            ((rest.low < 0) & (rest.high > 0) & (rest.side == 0)).any(1)
-            for i, rest in cases.rest.items()
+            ((rest.low < 0) & (rest.high > 0) & (rest.phase == 0)).any(1)
+            for i, rest in subproblems.rest.items()
             if self._held[i]
         ]
         return ~torch.stack(open_).any(0)
@@ -107,19 +107,19 @@ class DomainStore:
         """The cases in this state."""
         return Subproblems(owner, bound, {i: self._put(i, layer) for i, layer in state.items()})
 
-    def take(self, cases: Subproblems) -> State:
+    def take(self, subproblems: Subproblems) -> State:
         """The state of the cases."""
-        return {i: self._take(i, rest, cases.owner) for i, rest in cases.rest.items()}
+        return {i: self._take(i, rest, subproblems.owner) for i, rest in subproblems.rest.items()}
 
     def _put(self, i: int, layer: LayerState) -> Rest:
         free = self._free[i]
         low, high = outward((layer.low.flatten(1)[:, free], layer.high.flatten(1)[:, free]), torch.float32)
-        if layer.hold is None:
+        if layer.splits is None:
             return Rest(low, high, layer.slopes.float(), low[:, :0], low[:, :0])
         slopes, multipliers = (
-            values.flatten(2)[:, 0, free].float() for values in (layer.slopes, layer.hold.multipliers)
+            values.flatten(2)[:, 0, free].float() for values in (layer.slopes, layer.splits.multipliers)
         )
-        return Rest(low, high, slopes, layer.hold.side.flatten(1)[:, free].to(torch.int8), multipliers)
+        return Rest(low, high, slopes, layer.splits.phase.flatten(1)[:, free].to(torch.int8), multipliers)
 
     def _take(self, i: int, rest: Rest, owner: Tensor) -> LayerState:
         low, high = (end[owner] for end in self._limits[i])
@@ -132,6 +132,8 @@ class DomainStore:
         if not self._held[i]:
             return LayerState(low, high, rest.slopes.double())
         zeros = torch.zeros_like(low)
-        side, slopes, multipliers = (scattered(values, zeros) for values in (rest.side, rest.slopes, rest.multipliers))
-        low, high = low.where(side <= 0, low.clamp(min=0)), high.where(side >= 0, high.clamp(max=0))
-        return LayerState(low, high, slopes.unsqueeze(1), Hold(side, multipliers.unsqueeze(1)))
+        phase, slopes, multipliers = (
+            scattered(values, zeros) for values in (rest.phase, rest.slopes, rest.multipliers)
+        )
+        low, high = low.where(phase <= 0, low.clamp(min=0)), high.where(phase >= 0, high.clamp(max=0))
+        return LayerState(low, high, slopes.unsqueeze(1), Splits(phase, multipliers.unsqueeze(1)))

@@ -16,8 +16,8 @@ from brinell.proofs.branching.splits import choose, split
 from brinell.proofs.branching.subproblems import DomainStore, Subproblems
 from brinell.proofs.network.operators import Interval
 from brinell.proofs.query.problem import Problem
-from brinell.proofs.query.watch import Watch
-from brinell.proofs.relaxation.optimised import Climb, State, ascend, first, holding
+from brinell.proofs.query.progress import Progress
+from brinell.proofs.relaxation.optimised import Optimisation, State, first, optimise, with_splits
 from brinell.types import Mask
 
 _SHELF = 2**31
@@ -29,7 +29,7 @@ _NEVER = 2**62
 
 @final
 @dataclass(eq=False)
-class Tree:
+class SearchTree:
     """problem: of one row an example. intervals: of all nodes, for each. root, leaf: the climbs of a row and of a case,
     which starts where its parent's ended. most: what is known of a row at most, however large its bounds are.
 
@@ -39,8 +39,8 @@ class Tree:
 
     problem: Problem
     intervals: list[Interval]
-    root: Climb
-    leaf: Climb
+    root: Optimisation
+    leaf: Optimisation
     most: float = torch.inf
 
     def __post_init__(self) -> None:
@@ -48,49 +48,49 @@ class Tree:
         rows = len(self.problem.x0)
         self.least: Float[Tensor, " rows"] = torch.full((rows,), torch.inf, dtype=torch.float64)
         self.spent: Int64[Tensor, " rows"] = torch.zeros(rows, dtype=torch.int64)
-        self.hopeless: Mask = torch.zeros(rows, dtype=torch.bool)
+        self.exhausted: Mask = torch.zeros(rows, dtype=torch.bool)
         self.work = 0
 
-    def plant(self) -> Subproblems:
+    def roots(self) -> Subproblems:
         """The rows themselves, but for those that are positive or cannot be split: these are done with."""
         graph = self.problem.graph
-        bounds, left, state = ascend(self.problem, first(graph, self.intervals, 1), self.root)
-        state = holding(graph, state)
+        bounds, left, state = optimise(self.problem, first(graph, self.intervals, 1), self.root)
+        state = with_splits(graph, state)
         self.work += len(bounds) * (self.root.steps + 1)
         self.least = bounds[:, 0].clone()
-        if all(layer.hold is None for layer in state.values()):
+        if all(layer.splits is None for layer in state.values()):
             return self.store.put(left[:0], bounds[:0, 0], {i: layer.only(left[:0]) for i, layer in state.items()})
-        cases = self.store.put(left, bounds[left, 0], state)
-        cases = cases.only(cases.bound.isfinite().nonzero().squeeze(1))
-        self.least[cases.owner] = torch.inf
-        return cases
+        subproblems = self.store.put(left, bounds[left, 0], state)
+        subproblems = subproblems.only(subproblems.bound.isfinite().nonzero().squeeze(1))
+        self.least[subproblems.owner] = torch.inf
+        return subproblems
 
-    def state(self, cases: Subproblems) -> tuple[Problem, State]:
+    def state(self, subproblems: Subproblems) -> tuple[Problem, State]:
         """What is asked of the cases, and how they stand."""
-        return self.problem.only(cases.owner), self.store.take(cases)
+        return self.problem.only(subproblems.owner), self.store.take(subproblems)
 
-    def grow(
+    def search(
         self,
-        cases: Subproblems,
+        subproblems: Subproblems,
         nodes: int,
-        settle: Callable[["Tree", Subproblems], Subproblems],
+        settle: Callable[["SearchTree", Subproblems], Subproblems],
         *,
         size: int | None = None,
         enough: float = torch.inf,
-        watch: Watch | None = None,
+        progress: Progress | None = None,
     ) -> Int64[Tensor, " open"]:
         """Deal with the cases until all rows are done with, or there was work enough; the rows still open then.
 
         nodes: cases bounded a row, at most, about. settle: what is done with cases before they are split; those it
         returns are. size: of a batch.
         """
-        watch = watch or Watch()
+        progress = progress or Progress()
         half = self.problem.rows(self.problem.graph.width) * len(self.least) // 2
         queue: Queue[Subproblems] = Queue(size or max(1, half))
-        queue.put(cases)
+        queue.put(subproblems)
         enough += self.work
         while (batch := queue.take()) is not None:
-            watch.bound = min(queue.least, float(batch.bound.min()), float(self.least.min()))
+            progress.bound = min(queue.least, float(batch.bound.min()), float(self.least.min()))
             self.problem.checkpoint()
             if self.work > enough:
                 queue.put(batch)
@@ -101,14 +101,14 @@ class Tree:
             batch = settle(self, batch.only((~lost).nonzero().squeeze(1)))
             if len(batch.owner):
                 queue.put(self._halves(batch))
-        return cases.owner[:0]
+        return subproblems.owner[:0]
 
     def _halves(self, batch: Subproblems) -> Subproblems:
         """What is open of both halves of each case."""
         asked, state = self.state(batch)
         parent, state = split(state, choose(asked, state))
         owner = batch.owner[parent]
-        found, left, state = ascend(asked.only(parent), state, self.leaf, self.store.errors(owner))
+        found, left, state = optimise(asked.only(parent), state, self.leaf, self.store.errors(owner))
         bound = torch.maximum(found[:, 0], batch.bound[parent])
         self.work += len(owner) * (self.leaf.steps + 1)
         self.spent += torch.bincount(owner, minlength=len(self.spent))
@@ -123,10 +123,10 @@ class Tree:
     def give_up(self, owner: Tensor, shown: bool) -> None:
         """Deal with no other case of these rows. shown: whether no limits of neurons could mend theirs."""
         self.spent[owner] = _NEVER
-        self.hopeless[owner] = shown
+        self.exhausted[owner] = shown
 
-    def undivided(self, cases: Subproblems) -> Subproblems:
+    def undivided(self, subproblems: Subproblems) -> Subproblems:
         """Those with a neuron left to split. The others are done with as they are."""
-        whole = self.store.whole(cases)
-        self.close(cases.owner[whole], cases.bound[whole])
-        return cases.only((~whole).nonzero().squeeze(1))
+        whole = self.store.whole(subproblems)
+        self.close(subproblems.owner[whole], subproblems.bound[whole])
+        return subproblems.only((~whole).nonzero().squeeze(1))

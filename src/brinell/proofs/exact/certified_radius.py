@@ -60,20 +60,20 @@ class CertifiedRadius(Exact[Graph]):
         model: Graph,
         x0: Inputs,
         y: Labels,
-        set: PerturbationSet,
+        perturbation: PerturbationSet,
         aims: Labels | None = None,
         ask: Callable[[Inputs], Logits] | None = None,
         checkpoint: Checkpoint = nothing,
     ) -> Nearest:
-        self.check(set)
+        self.check(perturbation)
         spec = margins(y, model.classes, aims)
-        lead, guess = _first_order(model, x0, set, spec)
-        ladder = _Ladder.of(lead, guess / 2, min(set.radius, _diameter(set, x0)), 1 + self.tolerance)
+        lead, guess = _first_order(model, x0, perturbation, spec)
+        ladder = _Ladder.of(lead, guess / 2, min(perturbation.radius, _diameter(perturbation, x0)), 1 + self.tolerance)
         while len(rows := ladder.open()):
             for rung in ladder.rung[rows].unique().tolist():
                 checkpoint()
                 here = rows[ladder.rung[rows] == rung]
-                around = model, x0[here], set.resized(ladder.radius(rung)), spec[here]
+                around = model, x0[here], perturbation.resized(ladder.radius(rung)), spec[here]
                 grades = with_soundness(self.verifier, *around, self.verifier(*around, checkpoint), checkpoint)
                 ladder.note(here, [(bound if level.covers(self.soundness) else 0.0, level) for bound, level in grades])
         return Nearest(
@@ -155,21 +155,21 @@ class _Ladder:
         return radii.where(self.proved != NONE, torch.where(self.margin > 0, 0.0, -torch.inf))
 
 
-def _diameter(set: PerturbationSet, x0: Inputs) -> float:
+def _diameter(perturbation: PerturbationSet, x0: Inputs) -> float:
     """Of the box: no change is larger."""
-    if not (len(x0) and set.box.bounded):
+    if not (len(x0) and perturbation.box.bounded):
         return math.inf
-    low, high = (limit.expand(x0[:1].shape) for limit in set.box.limits(x0))
-    return float(set.distance(low, high).max())
+    low, high = (limit.expand(x0[:1].shape) for limit in perturbation.box.limits(x0))
+    return float(perturbation.distance(low, high).max())
 
 
-def _first_order(model: Graph, x0: Inputs, set: PerturbationSet, spec: Spec) -> tuple[Scores, Scores]:
+def _first_order(model: Graph, x0: Inputs, perturbation: PerturbationSet, spec: Spec) -> tuple[Scores, Scores]:
     """(the least lead at x0, how far a linear network with these gradients would have its boundary), float64."""
     with torch.enable_grad():
         x = x0.detach().to("cpu", torch.float64).requires_grad_()
         leads = (spec.cpu() @ model(x).unsqueeze(2)).squeeze(2)
         least = leads.min(1)
         (g,) = torch.autograd.grad(least.values.sum(), x)
-    slope = (g * set.steepest(g)).flatten(1).sum(1)
+    slope = (g * perturbation.steepest(g)).flatten(1).sum(1)
     lead = least.values.detach()
     return lead, (lead.clamp(min=0) / slope).nan_to_num(0.0, FAR, 0.0).clamp(max=FAR)

@@ -49,7 +49,7 @@ class Exact(Checked, ABC, Generic[Model]):
         model: Model,
         x0: Inputs,
         y: Labels,
-        set: PerturbationSet,
+        perturbation: PerturbationSet,
         aims: Labels | None = None,
         ask: Callable[[Inputs], Logits] | None = None,
         checkpoint: Checkpoint = nothing,
@@ -69,11 +69,12 @@ class Exact(Checked, ABC, Generic[Model]):
         """The same, for a run whose certificates count from this level on."""
         return self
 
-    def check(self, set: PerturbationSet) -> None:
+    def check(self, perturbation: PerturbationSet) -> None:
         """Refuse a set that it does not answer for."""
-        if set.name not in self.sets:
+        if perturbation.name not in self.sets:
             raise UsageError(
-                f"{type(self).__name__} does not answer for the set {set.name!r}; it knows {', '.join(self.sets)}"
+                f"{type(self).__name__} does not answer for the set {perturbation.name!r}; "
+                f"it knows {', '.join(self.sets)}"
             )
 
 

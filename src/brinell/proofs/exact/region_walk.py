@@ -75,12 +75,12 @@ class RegionWalk(Exact[Graph]):
         model: Graph,
         x0: Inputs,
         y: Labels,
-        set: PerturbationSet,
+        perturbation: PerturbationSet,
         aims: Labels | None = None,
         ask: Callable[[Inputs], Logits] | None = None,
         checkpoint: Checkpoint = nothing,
     ) -> Nearest:
-        self.check(set)
+        self.check(perturbation)
         if (reason := self.unfit(model)) is not None:
             raise UsageError(reason)
         if x0.shape[1:] != model.nodes[0].shape:
@@ -96,32 +96,32 @@ class RegionWalk(Exact[Graph]):
                 certified[row] = -torch.inf
                 continue
             ways = _ways(model.classes, int(label), None if aim is None else int(aim))
-            walked = self._walked(model, one, set, ways, checkpoint)
-            for point in _candidates(one, walked.found, set):
+            walked = self._walked(model, one, perturbation, ways, checkpoint)
+            for point in _candidates(one, walked.found, perturbation):
                 asked[row] += 1
                 if met((ask or model)(point).to(point.device), label, aim):
-                    x[row], distance[row] = point[0], float(set.distance(one, point))
+                    x[row], distance[row] = point[0], float(perturbation.distance(one, point))
                     break
-            reached = _allowing(model, one, set, ways, walked)
-            certified[row] = min(reached * BELOW, set.radius) if reached > 0 else -torch.inf
+            reached = _allowing(model, one, perturbation, ways, walked)
+            certified[row] = min(reached * BELOW, perturbation.radius) if reached > 0 else -torch.inf
         margin = torch.where(certified > -torch.inf, 0.0, -torch.inf)
         distance, certified, margin = (v.to(x.device) for v in (distance, certified, margin))
         return Nearest(x, distance, certified, margin, asked.to(x.device), (Soundness.REAL,) * len(x))
 
     def _walked(
-        self, graph: Graph, x0: Inputs, set: PerturbationSet, ways: list[Leads], checkpoint: Checkpoint
+        self, graph: Graph, x0: Inputs, perturbation: PerturbationSet, ways: list[Leads], checkpoint: Checkpoint
     ) -> "_Walked":
         found: list[_Found] = []
         regions: list[Region] = []
-        nearest, end, widest = math.inf, math.inf, set.box.width * x0[0].numel()
-        for distance, region in walk(graph, x0, set, checkpoint):
-            if distance >= min(nearest, set.radius * (1 + 1e-9)) or len(regions) == self.regions:
+        nearest, end, widest = math.inf, math.inf, perturbation.box.width * x0[0].numel()
+        for distance, region in walk(graph, x0, perturbation, checkpoint):
+            if distance >= min(nearest, perturbation.radius * (1 + 1e-9)) or len(regions) == self.regions:
                 end = distance
                 break
             regions.append(region)
             for leads in ways:
-                if _plane(region, leads, 0.0, x0, set) < nearest:
-                    x, bound = set.nearest_in(x0, *region.within(leads))
+                if _plane(region, leads, 0.0, x0, perturbation) < nearest:
+                    x, bound = perturbation.nearest_in(x0, *region.within(leads))
                     if bound <= widest and x is not None:
                         found.append(_Found(bound, x, region, leads))
                         nearest = min(nearest, bound)
@@ -154,20 +154,20 @@ class _Walked:
     widest: float
 
 
-def _allowing(graph: Graph, x0: Inputs, set: PerturbationSet, ways: list[Leads], walked: _Walked) -> float:
+def _allowing(graph: Graph, x0: Inputs, perturbation: PerturbationSet, ways: list[Leads], walked: _Walked) -> float:
     """How far no input serves the adversary, even one that rounding in float32 favours.
 
     Near the boundary the network as it runs may see things otherwise than the network in exact arithmetic.
     """
-    near = set.resized(min(set.radius, walked.nearest))
+    near = perturbation.resized(min(perturbation.radius, walked.nearest))
     reached = walked.end
     for leads in ways:
         rows = torch.from_numpy(leads).unsqueeze(0)
         slack = rounding_error(graph, x0, near, rows, Soundness.FLOAT32, "interval")[0]
         allowed = slack.where(slack.isfinite(), 0.0).cpu().numpy()
         for region in walked.regions:
-            if _plane(region, leads, allowed, x0, set) < reached:
-                bound = set.nearest_in(x0, *region.within(leads, allowed))[1]
+            if _plane(region, leads, allowed, x0, perturbation) < reached:
+                bound = perturbation.nearest_in(x0, *region.within(leads, allowed))[1]
                 reached = min(reached, bound) if bound <= walked.widest else reached
     return reached
 
@@ -181,30 +181,32 @@ def _ways(classes: int, y: int, aim: int | None) -> list[Leads]:
     return [np.stack([eye[ahead] - eye[behind] for ahead, behind in way]) for way in alternatives(classes, y, aim)]
 
 
-def _plane(region: Region, leads: Leads, slack: np.ndarray | float, x0: Inputs, set: PerturbationSet) -> float:
+def _plane(region: Region, leads: Leads, slack: np.ndarray | float, x0: Inputs, perturbation: PerturbationSet) -> float:
     """A lower bound on the distance of where all lead, but for the slack: that of the farthest of their planes."""
     slopes, constants = leads @ region.weights, leads @ region.constant + slack
     short = -(slopes @ x0.flatten().double().cpu().numpy() + constants)
-    far = [set.to_plane(torch.from_numpy(w), float(by)) for w, by in zip(slopes, short, strict=True) if by > 0]
+    far = [perturbation.to_plane(torch.from_numpy(w), float(by)) for w, by in zip(slopes, short, strict=True) if by > 0]
     return max(far, default=0.0) * (1 - 1e-9)
 
 
-def _candidates(x0: Inputs, found: list[_Found], set: PerturbationSet) -> Iterator[Inputs]:
+def _candidates(x0: Inputs, found: list[_Found], perturbation: PerturbationSet) -> Iterator[Inputs]:
     """Points to show to the model: each that was found, farther along its line, and where its region leads by more.
 
     The line to a corner of a region may leave the region there at once.
     """
     for one in found:
-        yield from _beyond(x0, one.x, set)
+        yield from _beyond(x0, one.x, perturbation)
         for ahead in AHEAD:
-            x, _ = set.nearest_in(x0, *one.region.within(one.leads, -ahead))
+            x, _ = perturbation.nearest_in(x0, *one.region.within(one.leads, -ahead))
             if x is not None:
-                yield from _beyond(x0, x, set, (0.0,))
+                yield from _beyond(x0, x, perturbation, (0.0,))
 
 
-def _beyond(x0: Inputs, point: np.ndarray, set: PerturbationSet, shares: tuple[float, ...] = BEYOND) -> list[Inputs]:
+def _beyond(
+    x0: Inputs, point: np.ndarray, perturbation: PerturbationSet, shares: tuple[float, ...] = BEYOND
+) -> list[Inputs]:
     """The point and others a little farther, as inputs of the set."""
     move = torch.from_numpy(point).reshape(x0.shape) - x0.double()
-    low, high = set.box.limits(x0)
+    low, high = perturbation.box.limits(x0)
     points = [torch.clamp((x0.double() + (1 + more) * move).to(x0.dtype), low, high) for more in shares]
-    return [x for x in points if bool(set.contains(x0, x))]
+    return [x for x in points if bool(perturbation.contains(x0, x))]

@@ -146,14 +146,14 @@ class _Face:
 
 
 def walk(
-    graph: Graph, x0: Inputs, set: PerturbationSet, checkpoint: Callable[[], None] = lambda: None
+    graph: Graph, x0: Inputs, perturbation: PerturbationSet, checkpoint: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[float, Region]]:
     """(a lower bound on its distance from x0, a region), for all that meet the box of the set, the nearest first.
 
     Bounds never fall, and no region that is not yet given is nearer than the last. x0: one example. The radius of the
     set plays no part.
     """
-    low, high = (limit.double().flatten().expand(x0[0].numel()).numpy() for limit in set.box.limits(x0))
+    low, high = (limit.double().flatten().expand(x0[0].numel()).numpy() for limit in perturbation.box.limits(x0))
     at = x0.flatten().double().numpy()
     bounded, inward = np.isfinite(low) & np.isfinite(high), np.zeros(len(low))
     inward[bounded] = (low[bounded] + high[bounded]) / 2 - at[bounded]
@@ -169,13 +169,13 @@ def walk(
             yield distance, item
             for index in np.flatnonzero(item.neurons >= 0):
                 gap = item.offsets[index] - item.normals[index] @ at
-                plane = set.to_plane(torch.from_numpy(item.normals[index]), float(gap)) * (1 - 1e-12)
+                plane = perturbation.to_plane(torch.from_numpy(item.normals[index]), float(gap)) * (1 - 1e-12)
                 heapq.heappush(queue, (max(distance, plane), next(order), _Face(item, int(index))))
         elif _flipped(item) not in seen:
             behind = _behind(graph, item, x0, low, high)
             if behind is not None and behind.on not in seen:
                 seen.add(behind.on)
-                _, bound = set.nearest_in(x0, behind.normals, behind.offsets)
+                _, bound = perturbation.nearest_in(x0, behind.normals, behind.offsets)
                 heapq.heappush(queue, (max(distance, bound), next(order), behind))
 
 

@@ -61,12 +61,12 @@ class ExactTrees(Exact[Forest]):
         model: Forest,
         x0: Inputs,
         y: Labels,
-        set: PerturbationSet,
+        perturbation: PerturbationSet,
         aims: Labels | None = None,
         ask: Callable[[Inputs], Logits] | None = None,
         checkpoint: Checkpoint = nothing,
     ) -> Nearest:
-        self.check(set)
+        self.check(perturbation)
         if x0[0].numel() != model.features:
             raise UsageError(f"an example has {x0[0].numel()} features; the trees were fitted on {model.features}")
         low = np.concatenate([first_right(tree.above, x0.dtype) for tree in model.trees])
@@ -81,13 +81,13 @@ class ExactTrees(Exact[Forest]):
                 asked[row] += 1
                 return bool(met((ask or model.scores)(point).to(point.device), label, aim))
 
-            near = _Near(model, low, high, one, set)
+            near = _Near(model, low, high, one, perturbation)
             ways = _ways(near, int(label), None if aim is None else int(aim))
             point, reached, least = self._search(near, ways, serves, checkpoint)
             if point is not None:
                 x[row] = point[0]
-            distance.append(math.inf if point is None else float(set.distance(one, point)))
-            certified.append(min(reached * BELOW, set.radius) if reached > 0 else -math.inf)
+            distance.append(math.inf if point is None else float(perturbation.distance(one, point)))
+            certified.append(min(reached * BELOW, perturbation.radius) if reached > 0 else -math.inf)
             margin.append(least if reached > 0 else -math.inf)
         known = torch.tensor([distance, certified, margin], dtype=torch.float64).to(x.device)
         return Nearest(x, known[0], known[1], known[2], asked.to(x.device), (Soundness.FLOAT64,) * len(x))
@@ -177,9 +177,9 @@ class _Region:
 class _Near:
     """The leaves within the radius around one example, those of a tree side by side; `first` of each tree."""
 
-    def __init__(self, forest: Forest, low: Floats, high: Floats, x0: Inputs, set: PerturbationSet) -> None:
-        self.x0, self.set = x0, set
-        self.lowest, self.highest = (side.detach().cpu().double().flatten().numpy() for side in set.hull(x0))
+    def __init__(self, forest: Forest, low: Floats, high: Floats, x0: Inputs, perturbation: PerturbationSet) -> None:
+        self.x0, self.set = x0, perturbation
+        self.lowest, self.highest = (side.detach().cpu().double().flatten().numpy() for side in perturbation.hull(x0))
         self.low, self.high = np.maximum(low, self.lowest), np.minimum(high, self.highest)
         tree = np.repeat(np.arange(len(forest.trees)), [len(tree.scores) for tree in forest.trees])
         near = (self.low <= self.high).all(1)

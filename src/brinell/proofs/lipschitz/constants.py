@@ -125,7 +125,8 @@ def _taken_together(
 ) -> tuple[dict[int, Coefficients], dict[int, Coefficients]]:
     """(functionals of a node by the nonlinearities behind it; what the absolute values of their terms come to)."""
     both = [
-        substitute(graph, node, unit, pieces)[0] for pieces in (affine, {i: absolute(o) for i, o in affine.items()})
+        substitute(graph, node, unit, relaxations)[0]
+        for relaxations in (affine, {i: absolute(o) for i, o in affine.items()})
     ]
     return {i: written(a) for i, a in both[0].items()}, {i: written(a) for i, a in both[1].items()}
 

@@ -31,7 +31,7 @@ def held(problem: Problem) -> Margins:
 
 def fall(problem: Problem, constants: Constants) -> Margins:
     """The most that a margin can lose over the set."""
-    lengths = {norm: problem.set.extent(problem.x0, norm).unsqueeze(1) for norm in (2, inf)}
+    lengths = {norm: problem.perturbation.extent(problem.x0, norm).unsqueeze(1) for norm in (2, inf)}
     lost = [constant * lengths[norm] for norm, constant in constants.of(problem.spec).items()]
     return torch.stack(lost).nan_to_num(inf).amin(0) * (1 + 8 * norms.UNIT)
 
@@ -43,7 +43,7 @@ def near(problem: Problem) -> dict[int, Interval]:
     if everywhere is None:
         return {}
     values = problem.graph.values(problem.x0)
-    length, change = (problem.set.extent(problem.x0, norm) for norm in (2, inf))
+    length, change = (problem.perturbation.extent(problem.x0, norm) for norm in (2, inf))
     found = {}
     for i in problem.graph.pre_activations:
         by_length = everywhere.reaches[i] * over_features(length, values[i])

@@ -97,7 +97,7 @@ class _Around:
         move = magnitude((self.intervals[i][0] - value, self.intervals[i][1] - value))
         ways = [(a @ move.flatten(1).unsqueeze(2)).squeeze(2)]
         if self.everywhere is not None:
-            length, change = (self.problem.set.extent(self.problem.x0, norm).unsqueeze(1) for norm in (2, inf))
+            length, change = (self.problem.perturbation.extent(self.problem.x0, norm).unsqueeze(1) for norm in (2, inf))
             ways.append(torch.linalg.vector_norm(a, dim=2) * self.everywhere.lengths[i] * length)
             ways.append(a @ self.everywhere.spreads[i].flatten() * change)
         return torch.stack(ways).nan_to_num(inf).amin(0)

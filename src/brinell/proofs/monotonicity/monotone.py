@@ -38,9 +38,9 @@ from brinell.proofs.property.property import within
 from brinell.proofs.property.witness import Run
 from brinell.proofs.query.deadline import Deadline, OutOfTime
 from brinell.proofs.query.problem import Problem
+from brinell.proofs.query.progress import Progress
 from brinell.proofs.query.substitution import substitute, written
 from brinell.proofs.query.verifier import Checkpoint
-from brinell.proofs.query.watch import Watch
 from brinell.proofs.relaxation.network import Relaxation, met, relax
 from brinell.threat import Linf
 
@@ -109,7 +109,7 @@ def monotone(
     inputs = torch.Size(network.nodes[0].shape).numel()
     check_question(inputs, network.classes, low, high, feature, rows, timeout)
     question = _Question(network, feature, rows, run or network, slack, *within([(low, high)], precision))
-    deadline, watch = Deadline(timeout), Watch()
+    deadline, progress = Deadline(timeout), Progress()
     if low[feature] == high[feature]:
         return Monotony("proved", None, torch.inf, 0.0)  # there is no pair
 
@@ -118,14 +118,14 @@ def monotone(
         verdict: Verdict = "refuted"
         if pair is None:
             try:
-                verdict, pair = question.searched(low, high, precision, watch, deadline)
+                verdict, pair = question.searched(low, high, precision, progress, deadline)
             except OutOfTime:
                 verdict = "timeout"
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise
                 verdict = "unknown"
-    return Monotony(verdict, pair, watch.bound, deadline.spent)
+    return Monotony(verdict, pair, progress.bound, deadline.spent)
 
 
 def check_question(
@@ -183,14 +183,14 @@ class _Question:
         return Pair(x, y) if bool(y.isfinite().all() and fallen) else None
 
     def searched(
-        self, low: Tensor, high: Tensor, precision: torch.dtype, watch: Watch, checkpoint: Checkpoint
+        self, low: Tensor, high: Tensor, precision: torch.dtype, progress: Progress, checkpoint: Checkpoint
     ) -> tuple[Verdict, Pair | None]:
         """Part by part, those of the least slope first. watch: what no slope of a row is below."""
         queue: Queue[Regions] = Queue(max(1, min(BATCH, MOST_UNITS // self.network.width**2)))
         queue.put(Regions.boxes(low.unsqueeze(0), high.unsqueeze(0)))
         proved = torch.inf
         while (asked := queue.take()) is not None:
-            watch.bound = min(proved, queue.least, float(asked.bound.min()))
+            progress.bound = min(proved, queue.least, float(asked.bound.min()))
             checkpoint()
             bound, axis = self._bounded(asked, checkpoint)
             open_ = bound < -self.slack
@@ -207,7 +207,7 @@ class _Question:
             if not torch.cat([middle != end for end in ends]).all():
                 return "unknown", None
             queue.put(halves(left, axis))
-        watch.bound = proved
+        progress.bound = proved
         return "proved", None
 
     def _bounded(
@@ -222,9 +222,9 @@ class _Question:
         direction = torch.zeros(len(asked.low), asked.low.shape[1], dtype=torch.float64)
         direction[:, self.feature] = 1.0
         direction = direction.reshape(shape)
-        pieces = changes(problem, relaxed, direction)
-        noted = {i: Noted(pieces[i]) for i in self.network.nonlinearities}
-        bound = least(self.network, self.network.output, spec, {**pieces, **noted}, direction).amin(1)
+        relaxations = changes(problem, relaxed, direction)
+        noted = {i: Noted(relaxations[i]) for i in self.network.nonlinearities}
+        bound = least(self.network, self.network.output, spec, {**relaxations, **noted}, direction).amin(1)
         bound = bound.where(bound.isfinite(), -torch.inf)
         error = _uncertain(problem, relaxed, noted)
         width = asked.high - asked.low
@@ -251,22 +251,22 @@ def changes(problem: Problem, relaxed: Relaxation, direction: Values) -> dict[in
     """
     graph = problem.graph
     moves: list[Interval] = [(direction, direction)]
-    pieces: dict[int, Linearised] = {}
+    relaxations: dict[int, Linearised] = {}
     for i, node in enumerate(graph.nodes[1:], 1):
         operator = graph.operator(i)
         if isinstance(operator, Affine):
-            pieces[i] = _Still(operator)
+            relaxations[i] = _Still(operator)
             forms = (tuple(end.unsqueeze(1) for end in moves[j]) for j in node.inputs)
             below, above = operator.ahead(*((low, high) for low, high in forms), offset=False)
             moves.append((below.squeeze(1), above.squeeze(1)))
             continue
         (source,) = node.inputs
-        moves[source] = met(moves[source], _substituted(graph, source, pieces, direction))
+        moves[source] = met(moves[source], _substituted(graph, source, relaxations, direction))
         factors = _factors(operator, relaxed.intervals[source])
         ends = torch.stack([factor * move for factor in factors for move in moves[source]])
         moves.append((ends.amin(0), ends.amax(0)))
-        pieces[i] = _scaled(factors, moves[source])
-    return pieces
+        relaxations[i] = _scaled(factors, moves[source])
+    return relaxations
 
 
 @final
@@ -307,20 +307,20 @@ def _scaled(factors: Interval, move: Interval) -> Band:
     return Band(*line(most, least), *line(least, most))
 
 
-def _substituted(graph: Graph, node: int, pieces: Mapping[int, Linearised], direction: Values) -> Interval:
+def _substituted(graph: Graph, node: int, relaxations: Mapping[int, Linearised], direction: Values) -> Interval:
     """What a node changes by, between the linear bounds of what comes before it."""
     shape = graph.nodes[node].shape
     unit = torch.eye(torch.Size(shape).numel(), dtype=torch.float64).unflatten(1, shape)
     unit = unit.expand(len(direction), *unit.shape)
-    low, high = (least(graph, node, a, pieces, direction) for a in (unit, -unit))
+    low, high = (least(graph, node, a, relaxations, direction) for a in (unit, -unit))
     return low.reshape(-1, *shape), -high.reshape(-1, *shape)
 
 
 def least(
-    graph: Graph, node: int, a: Coefficients, pieces: Mapping[int, Linearised], direction: Values
+    graph: Graph, node: int, a: Coefficients, relaxations: Mapping[int, Linearised], direction: Values
 ) -> Float64[Tensor, "regions rows"]:
     """A lower bound on <a, what the node changes by>."""
-    held, constant = substitute(graph, node, a, pieces)
+    held, constant = substitute(graph, node, a, relaxations)
     return inner(written(held[0]), direction.unsqueeze(1)) + constant if 0 in held else constant.expand(a.shape[:2])
 
 
@@ -329,11 +329,13 @@ def _uncertain(problem: Problem, relaxed: Relaxation, noted: Mapping[int, Noted]
     graph, by_axis = problem.graph, shares(problem, relaxed.intervals)
     error = torch.zeros_like(problem.x0).flatten(1)
     for i, note in noted.items():
-        (source,), piece = graph.nodes[i].inputs, note.piece
-        if not note.seen or not isinstance(piece, Band):
+        (source,), relaxation = graph.nodes[i].inputs, note.relaxation
+        if not note.seen or not isinstance(relaxation, Band):
             continue
         low, high = (end.flatten(1) for end in relaxed.intervals[source])
-        gap = (piece.upper - piece.lower).abs().squeeze(1).flatten(1) + (piece.top - piece.base).squeeze(1).flatten(1)
+        gap = (relaxation.upper - relaxation.lower).abs().squeeze(1).flatten(1) + (
+            relaxation.top - relaxation.base
+        ).squeeze(1).flatten(1)
         weight = note.seen[0].abs().flatten(2).sum(1) * (gap / (high - low)).where(high > low, 0.0)
         error += (by_axis[source].abs() @ weight.unsqueeze(2)).squeeze(2)
     return error.nan_to_num(0.0)

@@ -9,7 +9,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from brinell.proofs.network.operators import Interval
-from brinell.proofs.numerics.simplex import Forms, least
+from brinell.proofs.numerics.simplex import AffineFunctions, least
 
 
 @final
@@ -26,18 +26,21 @@ class Regions:
     high: Float64[Tensor, "regions inputs"]
     case: Int64[Tensor, " regions"]
     bound: Float64[Tensor, " regions"]
-    rows: Forms
-    held: Forms
+    rows: AffineFunctions
+    held: AffineFunctions
     known: Mapping[int, Interval] = field(default_factory=dict)
 
     @staticmethod
     def boxes(low: Float64[Tensor, "cases inputs"], high: Float64[Tensor, "cases inputs"]) -> "Regions":
         """A whole box of each case."""
-        bound, none = torch.full((len(low),), -torch.inf, dtype=low.dtype), Forms(low.unsqueeze(1)[:, :0], low[:, :0])
+        bound, none = (
+            torch.full((len(low),), -torch.inf, dtype=low.dtype),
+            AffineFunctions(low.unsqueeze(1)[:, :0], low[:, :0]),
+        )
         return Regions(low, high, torch.arange(len(low)), bound, none, none)
 
     @property
-    def never(self) -> Forms:
+    def constraints(self) -> AffineFunctions:
         """What is not positive in the part asked about."""
         return self.rows.plus(self.held)
 
@@ -64,7 +67,7 @@ class Regions:
         )
 
 
-def clip(regions: Regions, never: Forms) -> Regions:
+def clip(regions: Regions, constraints: AffineFunctions) -> Regions:
     """The smallest boxes that hold what of each none of these forms is positive at.
 
     Complete clipping (Zhou et al. 2025, arXiv:2512.11087), by linear programmes.
@@ -72,7 +75,7 @@ def clip(regions: Regions, never: Forms) -> Regions:
     inputs = regions.low.shape[1]
     eye = torch.eye(inputs, dtype=torch.float64)
     axes = torch.cat((eye, -eye)).expand(len(regions.low), -1, -1)
-    ends = least(Forms(axes, axes.new_zeros(axes.shape[:2])), never, regions.low, regions.high)
+    ends = least(AffineFunctions(axes, axes.new_zeros(axes.shape[:2])), constraints, regions.low, regions.high)
     low, high = torch.maximum(regions.low, ends[:, :inputs]), torch.minimum(regions.high, -ends[:, inputs:])
     meet = (low <= high).all(1, keepdim=True)
     return replace(regions, low=low.where(meet, regions.low), high=high.where(meet, regions.high))
@@ -85,4 +88,4 @@ def trimmed(regions: Regions) -> Regions:
     count = int(cuts.sum(1).amax()) if cuts.numel() else 0
     order = cuts.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :count]
     weights = (forms.weights * cuts.unsqueeze(2)).gather(1, order.unsqueeze(2).expand(-1, -1, low.shape[2]))
-    return replace(regions, held=Forms(weights, (forms.offset * cuts).gather(1, order)))
+    return replace(regions, held=AffineFunctions(weights, (forms.offset * cuts).gather(1, order)))

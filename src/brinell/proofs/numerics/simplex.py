@@ -26,7 +26,7 @@ _ZERO = 1e-9
 
 @final
 @dataclass(frozen=True, eq=False)
-class Forms:
+class AffineFunctions:
     """Affine functions, some for each region: <weights, x> + offset."""
 
     weights: Float64[Tensor, "regions forms inputs"]
@@ -36,77 +36,82 @@ class Forms:
         """How many there are for each region."""
         return self.offset.shape[1]
 
-    def only(self, chosen: Tensor) -> "Forms":
+    def only(self, chosen: Tensor) -> "AffineFunctions":
         """Those of some of the regions."""
-        return Forms(self.weights[chosen], self.offset[chosen])
+        return AffineFunctions(self.weights[chosen], self.offset[chosen])
 
-    def part(self, which: slice) -> "Forms":
+    def part(self, which: slice) -> "AffineFunctions":
         """Some of each region's."""
-        return Forms(self.weights[:, which], self.offset[:, which])
+        return AffineFunctions(self.weights[:, which], self.offset[:, which])
 
-    def plus(self, other: "Forms") -> "Forms":
+    def plus(self, other: "AffineFunctions") -> "AffineFunctions":
         """Both, for each region."""
-        return Forms(torch.cat((self.weights, other.weights), 1), torch.cat((self.offset, other.offset), 1))
+        return AffineFunctions(torch.cat((self.weights, other.weights), 1), torch.cat((self.offset, other.offset), 1))
 
-    def stacked(self, other: "Forms") -> "Forms":
+    def stacked(self, other: "AffineFunctions") -> "AffineFunctions":
         """Those of the regions of both; where they have fewer, zeros fill up."""
         ours, theirs = (some._padded(max(len(self), len(other))) for some in (self, other))
-        return Forms(torch.cat((ours.weights, theirs.weights)), torch.cat((ours.offset, theirs.offset)))
+        return AffineFunctions(torch.cat((ours.weights, theirs.weights)), torch.cat((ours.offset, theirs.offset)))
 
-    def _padded(self, count: int) -> "Forms":
+    def _padded(self, count: int) -> "AffineFunctions":
         more = self.offset.new_zeros(len(self.offset), count - len(self))
-        return self.plus(Forms(more.unsqueeze(2).expand(-1, -1, self.weights.shape[2]), more))
+        return self.plus(AffineFunctions(more.unsqueeze(2).expand(-1, -1, self.weights.shape[2]), more))
 
 
 def least(
-    functions: Forms, never: Forms, low: Float64[Tensor, "regions inputs"], high: Float64[Tensor, "regions inputs"]
+    functions: AffineFunctions,
+    constraints: AffineFunctions,
+    low: Float64[Tensor, "regions inputs"],
+    high: Float64[Tensor, "regions inputs"],
 ) -> Constants:
     """A lower bound on each function over the box, where none of the forms is positive."""
     regions, asked = functions.offset.shape
     weights, offset, least_, most = (
-        part.repeat_interleave(asked, 0) for part in (never.weights, never.offset, low, high)
+        part.repeat_interleave(asked, 0) for part in (constraints.weights, constraints.offset, low, high)
     )
-    prices, _ = solve(functions.weights.flatten(0, 1), weights, offset, least_, most)
-    return priced(functions, never, prices.reshape(regions, asked, len(never)), low, high)
+    multipliers, _ = solve(functions.weights.flatten(0, 1), weights, offset, least_, most)
+    return dual_bound(functions, constraints, multipliers.reshape(regions, asked, len(constraints)), low, high)
 
 
 def excess(
-    never: Forms, low: Float64[Tensor, "regions inputs"], high: Float64[Tensor, "regions inputs"]
+    constraints: AffineFunctions, low: Float64[Tensor, "regions inputs"], high: Float64[Tensor, "regions inputs"]
 ) -> tuple[Float64[Tensor, " regions"], Float64[Tensor, "regions forms"], Float64[Tensor, "regions inputs"]]:
     """(a lower bound on the sum of the forms at prices, the prices, the point where the highest form is least).
 
     Where the bound is positive, some form is positive at every point of the box. Forms are measured by what they vary
     by over the box.
     """
-    size = (never.weights.abs() * (high - low).unsqueeze(1)).sum(2)
+    size = (constraints.weights.abs() * (high - low).unsqueeze(1)).sum(2)
     size = size.where(size > 0, 1.0)
-    weights, offset = never.weights / size.unsqueeze(2), never.offset / size
+    weights, offset = constraints.weights / size.unsqueeze(2), constraints.offset / size
     ends = (weights * low.unsqueeze(1), weights * high.unsqueeze(1))
     bottom, top = ((offset + pick(*ends).sum(2)).amax(1, keepdim=True) for pick in (torch.minimum, torch.maximum))
     lifted = torch.cat((weights, -torch.ones_like(offset).unsqueeze(2)), 2)
     cost = torch.cat((torch.zeros_like(low), torch.ones_like(bottom)), 1)
-    prices, point = solve(cost, lifted, offset, torch.cat((low, bottom - 1), 1), torch.cat((high, top), 1))
-    prices = (prices / size).unsqueeze(1)
-    nothing = Forms(torch.zeros_like(prices[..., :1]).expand(-1, -1, low.shape[1]), torch.zeros_like(prices[..., 0]))
-    return priced(nothing, never, prices, low, high).squeeze(1), prices.squeeze(1), point[:, :-1]
+    multipliers, point = solve(cost, lifted, offset, torch.cat((low, bottom - 1), 1), torch.cat((high, top), 1))
+    multipliers = (multipliers / size).unsqueeze(1)
+    nothing = AffineFunctions(
+        torch.zeros_like(multipliers[..., :1]).expand(-1, -1, low.shape[1]), torch.zeros_like(multipliers[..., 0])
+    )
+    return dual_bound(nothing, constraints, multipliers, low, high).squeeze(1), multipliers.squeeze(1), point[:, :-1]
 
 
-def priced(
-    functions: Forms,
-    never: Forms,
-    prices: Float64[Tensor, "regions functions forms"],
+def dual_bound(
+    functions: AffineFunctions,
+    constraints: AffineFunctions,
+    multipliers: Float64[Tensor, "regions functions forms"],
     low: Float64[Tensor, "regions inputs"],
     high: Float64[Tensor, "regions inputs"],
 ) -> Constants:
     """The lower bound that the prices show, less what rounding may take: sums of so many products, in any order."""
     low, high = low.unsqueeze(1), high.unsqueeze(1)
-    slope = functions.weights + prices @ never.weights
-    value = functions.offset + (prices @ never.offset.unsqueeze(2)).squeeze(2)
+    slope = functions.weights + multipliers @ constraints.weights
+    value = functions.offset + (multipliers @ constraints.offset.unsqueeze(2)).squeeze(2)
     value = value + torch.minimum(slope * low, slope * high).sum(2)
     size = torch.maximum(low.abs(), high.abs())
-    sizes = functions.offset.abs() + (prices @ never.offset.abs().unsqueeze(2)).squeeze(2)
-    sizes = sizes + ((functions.weights.abs() + prices @ never.weights.abs()) * size).sum(2)
-    return value - share(len(never) + low.shape[2] + 8, torch.float64) * sizes
+    sizes = functions.offset.abs() + (multipliers @ constraints.offset.abs().unsqueeze(2)).squeeze(2)
+    sizes = sizes + ((functions.weights.abs() + multipliers @ constraints.weights.abs()) * size).sum(2)
+    return value - share(len(constraints) + low.shape[2] + 8, torch.float64) * sizes
 
 
 @final
@@ -168,10 +173,10 @@ def solve(
         left, now = left[going], now.only(going)
         if not len(left):
             break
-    prices = torch.zeros_like(table.turned, dtype=torch.float64).scatter(1, table.other, table.cost)[:, inputs:]
+    multipliers = torch.zeros_like(table.turned, dtype=torch.float64).scatter(1, table.other, table.cost)[:, inputs:]
     point = torch.zeros_like(table.turned, dtype=torch.float64).scatter(1, table.basic, table.value)[:, :inputs]
     point = torch.where(table.turned[:, :inputs], 1 - point, point).clamp(0, 1)
-    return prices.clamp(min=0) / size, low + point * width
+    return multipliers.clamp(min=0) / size, low + point * width
 
 
 def _exchange(table: _Tableau, inputs: int) -> tuple[Int64[Tensor, " going"], _Tableau]:

@@ -20,10 +20,10 @@ from brinell.proofs.property.property import Case, Property
 from brinell.proofs.property.witness import Run, Search, Witness
 from brinell.proofs.query.deadline import Deadline, OutOfTime
 from brinell.proofs.query.problem import Problem
+from brinell.proofs.query.progress import Progress
 from brinell.proofs.query.verifier import Checkpoint
-from brinell.proofs.query.watch import Watch
 from brinell.proofs.relaxation.arithmetic import rounding_error_over
-from brinell.proofs.relaxation.optimised import Climb
+from brinell.proofs.relaxation.optimised import Optimisation
 from brinell.proofs.verifiers.beta_crown import BranchAndBound
 from brinell.targets.agreement import agreement
 from brinell.threat import Linf
@@ -64,7 +64,7 @@ def decide(
     timeout: float,
     precision: torch.dtype = torch.float32,
     seed: int = 0,
-    watch: Watch | None = None,
+    progress: Progress | None = None,
     soundness: str | Soundness = Soundness.REAL,
 ) -> Answer:
     """Search for a witness, then for a proof, for `timeout` seconds in all. Where memory runs out it is unknown.
@@ -82,17 +82,17 @@ def decide(
     search = Search(goal, *goal.margins(network), run, precision)
     _agree(network, search, run)
     verdict: Verdict
-    watch = watch or Watch()
+    progress = progress or Progress()
     with torch.no_grad():
         try:
-            verdict, witness = _decided(network, search, level, torch.Generator().manual_seed(seed), deadline, watch)
+            verdict, witness = _decided(network, search, level, torch.Generator().manual_seed(seed), deadline, progress)
         except OutOfTime:
             verdict, witness = "timeout", None
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
             verdict, witness = "unknown", None
-    return Answer(verdict, witness, deadline.spent, watch.bound, level)
+    return Answer(verdict, witness, deadline.spent, progress.bound, level)
 
 
 def _agree(network: Graph, search: Search, run: Run) -> None:
@@ -117,7 +117,7 @@ def _decided(
     level: Soundness,
     rng: torch.Generator,
     deadline: Deadline,
-    watch: Watch,
+    progress: Progress,
 ) -> tuple[Verdict, Witness | None]:
     cases = search.property.cases
     low, high = (torch.stack(ends) for ends in zip(*((case.low, case.high) for case in cases), strict=True))
@@ -132,9 +132,9 @@ def _decided(
         return "unknown", None
     try:
         if few:
-            proved, found = InputSplit()(proving, Regions.boxes(low, high), rounds, watch)
+            proved, found = InputSplit()(proving, Regions.boxes(low, high), rounds, progress)
             return ("sat", found) if found is not None else ("unsat" if proved else "unknown", None)
-        return "unsat" if _by_neurons(proving, low, high, rounds, watch) else "unknown", None
+        return "unsat" if _by_neurons(proving, low, high, rounds, progress) else "unknown", None
     except _Found as success:
         return "sat", success.witness
 
@@ -178,7 +178,7 @@ def _sampled(search: Search, rng: torch.Generator) -> Witness | None:
         points, case = search.scatter(1000, rng, edges)
         best = search.worst(points, case).argsort()[:64]
         solved, its = search.solve(points[best], case[best], 15), case[best]
-        found = search.look(solved, its) or search.show(torch.cat((points, solved)), torch.cat((case, its)))
+        found = search.query(solved, its) or search.show(torch.cat((points, solved)), torch.cat((case, its)))
         if found is not None:
             return found
     return None
@@ -192,7 +192,7 @@ def _diversified(search: Search, rng: torch.Generator) -> Witness | None:
 def _descended(search: Search, start: Tensor, case: Tensor) -> Witness | None:
     """A witness where a descent ends, or anywhere that it began."""
     ends = search.descend(start, case, 50)
-    return search.look(ends, case) or search.show(torch.cat((ends, start)), case.repeat(2))
+    return search.query(ends, case) or search.show(torch.cat((ends, start)), case.repeat(2))
 
 
 def _met_at_random(search: Search, rng: torch.Generator, deadline: Deadline) -> Witness | None:
@@ -245,17 +245,17 @@ class _Rounds:
     def show(self, points: Tensor, cases: Tensor) -> None:
         """Look for a witness of one of the cases at and near points."""
         x, case = points.repeat_interleave(len(cases), 0), cases.repeat(len(points))
-        found = self._search.look(x, case) or self._search.look(self._search.descend(x, case, 10, 0.05), case)
+        found = self._search.query(x, case) or self._search.query(self._search.descend(x, case, 10, 0.05), case)
         if found is not None:
             raise _Found(found)
 
 
-def _by_neurons(search: Search, low: Tensor, high: Tensor, rounds: _Rounds, watch: Watch) -> bool:
+def _by_neurons(search: Search, low: Tensor, high: Tensor, rounds: _Rounds, progress: Progress) -> bool:
     """Whether all is proved. Cases of equal boxes at once."""
     network = _highest(search.graph, search.rows)
     identity = torch.eye(network.classes, dtype=torch.float64)
-    inside = Climb(steps=20, precision="float32")
-    prover = BranchAndBound(nodes=10**9, neurons=10**9, inner=inside, root=Climb(steps=20), within=inside)
+    inside = Optimisation(steps=20, precision="float32")
+    prover = BranchAndBound(nodes=10**9, neurons=10**9, inner=inside, root=Optimisation(steps=20), within=inside)
     shape = network.nodes[0].shape
     boxes, which = torch.cat((low, high), 1).unique(dim=0, return_inverse=True)
     for place in range(len(boxes)):
@@ -263,11 +263,11 @@ def _by_neurons(search: Search, low: Tensor, high: Tensor, rounds: _Rounds, watc
         part = low[members[:1]].reshape(1, *shape), high[members[:1]].reshape(1, *shape)
         spec = identity[members].unsqueeze(0)
         problem = Problem(network, (part[0] + part[1]) / 2, Linf(1.0), spec, prover.memory, rounds, part)
-        own = Watch(partial(rounds.show, cases=members))
+        own = Progress(partial(rounds.show, cases=members))
         try:
             bounds = prover.bound(problem, own)
         finally:
-            watch.bound = own.bound if len(boxes) == 1 else -torch.inf
+            progress.bound = own.bound if len(boxes) == 1 else -torch.inf
         if not (bounds > 0).all():
             return False
     return True

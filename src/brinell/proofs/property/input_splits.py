@@ -14,19 +14,19 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from brinell.proofs.branching.cutting import choose, sides
+from brinell.proofs.branching.cutting import branch, choose
 from brinell.proofs.branching.queue import Queue
 from brinell.proofs.branching.splits import Noted
 from brinell.proofs.network.graph import Graph
 from brinell.proofs.network.operators import Interval
 from brinell.proofs.numerics.polytopes import Regions, clip, trimmed
 from brinell.proofs.numerics.rounding import at_nodes
-from brinell.proofs.numerics.simplex import Forms, excess, least
+from brinell.proofs.numerics.simplex import AffineFunctions, excess, least
 from brinell.proofs.property.witness import Search, Witness
 from brinell.proofs.query.problem import Problem
+from brinell.proofs.query.progress import Progress
 from brinell.proofs.query.substitution import substitute, written
 from brinell.proofs.query.verifier import Checkpoint
-from brinell.proofs.query.watch import Watch
 from brinell.proofs.relaxation.network import Relaxation, relax
 from brinell.threat import Linf
 from brinell.types import Mask
@@ -44,21 +44,21 @@ class InputSplit:
     memory: int = 2**25
 
     def __call__(
-        self, search: Search, regions: Regions, checkpoint: Checkpoint, watch: Watch | None = None
+        self, search: Search, regions: Regions, checkpoint: Checkpoint, progress: Progress | None = None
     ) -> tuple[bool, Witness | None]:
         """(whether every region is proved, a witness). Neither where what is left is too thin to be cut."""
         queue: Queue[Regions] = Queue(self.batch)
         queue.put(regions)
-        watch = watch or Watch()
+        progress = progress or Progress()
         while (asked := queue.take()) is not None:
-            watch.bound = min(queue.least, float(asked.bound.min()))
+            progress.bound = min(queue.least, float(asked.bound.min()))
             checkpoint()
             problem = self._problem(search, asked, checkpoint)
             relaxed = relax(problem, "adaptive", substituted=True, known=asked.known)
             rows, noted, sane = _rows(problem, relaxed)
             bound = least(rows, rows.part(slice(0)), asked.low, asked.high).amax(1).where(sane, -torch.inf)
-            never = rows.plus(asked.never)
-            empty, prices, point = excess(never, asked.low, asked.high)
+            constraints = rows.plus(asked.constraints)
+            empty, multipliers, point = excess(constraints, asked.low, asked.high)
             left = (~((bound > 0) | (empty > 0))).nonzero().squeeze(1)
             if not len(left):
                 continue
@@ -68,14 +68,14 @@ class InputSplit:
             intervals = [(low[left], high[left]) for low, high in relaxed.intervals]
             known = _lasting(search.graph, intervals)
             bound = torch.maximum(asked.bound, bound)[left]
-            open_ = clip(replace(asked.only(left), bound=bound, known=known), never.only(left))
+            open_ = clip(replace(asked.only(left), bound=bound, known=known), constraints.only(left))
             open_ = trimmed(replace(open_, rows=rows.only(left)))
             problem = self._problem(search, open_, checkpoint)
-            weight = _weighed(prices[left, : len(rows)])
+            weight = _weighed(multipliers[left, : len(rows)])
             cut = choose(problem, intervals, {i: note.only(left) for i, note in noted.items()}, weight)
             if not cut.possible.all():
                 return False, None
-            queue.put(sides(problem, intervals, open_, cut))
+            queue.put(branch(problem, intervals, open_, cut))
         return True, None
 
     def _problem(self, search: Search, asked: Regions, checkpoint: Checkpoint) -> Problem:
@@ -83,18 +83,18 @@ class InputSplit:
         graph = search.graph
         low, high = (end.reshape(-1, *graph.nodes[0].shape) for end in (asked.low, asked.high))
         spec = torch.eye(graph.classes, dtype=torch.float64)[search.rows[asked.case]]
-        never = asked.never if len(asked.never) else None
-        return Problem(graph, (low + high) / 2, Linf(1.0), spec, self.memory, checkpoint, (low, high), never)
+        constraints = asked.constraints if len(asked.constraints) else None
+        return Problem(graph, (low + high) / 2, Linf(1.0), spec, self.memory, checkpoint, (low, high), constraints)
 
 
-def _rows(problem: Problem, relaxed: Relaxation) -> tuple[Forms, dict[int, Noted], Mask]:
+def _rows(problem: Problem, relaxed: Relaxation) -> tuple[AffineFunctions, dict[int, Noted], Mask]:
     """(a form below each row, rounding allowed for; what each nonlinearity was given on the way; whether they mean it).
 
     They do not where an interval is crossed or something is not a number: there they are zeros, which clip nothing.
     """
     graph = problem.graph
-    noted = {i: Noted(relaxed.pieces[i]) for i in graph.nonlinearities}
-    held, constant = substitute(graph, graph.output, problem.spec, {**relaxed.pieces, **noted})
+    noted = {i: Noted(relaxed.relaxations[i]) for i in graph.nonlinearities}
+    held, constant = substitute(graph, graph.output, problem.spec, {**relaxed.relaxations, **noted})
     weights = written(held[0]) if 0 in held else torch.zeros_like(problem.x0).unsqueeze(1)
     error = at_nodes(graph, relaxed.intervals)[graph.output].unsqueeze(1)
     offset = constant - (problem.spec.abs() * error).sum(2)
@@ -102,7 +102,7 @@ def _rows(problem: Problem, relaxed: Relaxation) -> tuple[Forms, dict[int, Noted
     sane = torch.stack([(low <= high).flatten(1).all(1) for low, high in relaxed.intervals]).all(0)
     sane &= offset.isfinite().all(1) & weights.isfinite().flatten(1).all(1)
     kept = sane.unsqueeze(1)
-    return Forms(weights.where(kept.unsqueeze(2), 0.0), offset.where(kept, 0.0)), noted, sane
+    return AffineFunctions(weights.where(kept.unsqueeze(2), 0.0), offset.where(kept, 0.0)), noted, sane
 
 
 def _lasting(graph: Graph, intervals: list[Interval]) -> dict[int, Interval]:
@@ -122,10 +122,10 @@ def _lasting(graph: Graph, intervals: list[Interval]) -> dict[int, Interval]:
     return known
 
 
-def _weighed(prices: Float64[Tensor, "regions rows"]) -> Float64[Tensor, "regions rows"]:
+def _weighed(multipliers: Float64[Tensor, "regions rows"]) -> Float64[Tensor, "regions rows"]:
     """What each row counts for: its share in the sum that comes nearest to a proof; all the same where no row does."""
-    total = prices.sum(1, keepdim=True)
-    return (prices / total).where(total > 0, 1.0)
+    total = multipliers.sum(1, keepdim=True)
+    return (multipliers / total).where(total > 0, 1.0)
 
 
 def _met(search: Search, asked: Regions, points: Float64[Tensor, "regions inputs"]) -> Witness | None:
@@ -133,4 +133,4 @@ def _met(search: Search, asked: Regions, points: Float64[Tensor, "regions inputs
     points, case = torch.cat((points, (asked.low + asked.high) / 2)), asked.case.repeat(2)
     best = search.worst(points, case).argsort()[:_POLISHED]
     points, case = points[best], case[best]
-    return search.look(torch.cat((points, search.solve(points, case, 3, 0.05))), case.repeat(2))
+    return search.query(torch.cat((points, search.solve(points, case, 3, 0.05))), case.repeat(2))

@@ -17,7 +17,7 @@ from brinell.proofs.network.operators import Interval, Linear
 
 @final
 @dataclass(frozen=True)
-class Row:
+class Inequality:
     """sum of coefficient * output <= limit, or < where it is strict; outputs by their index."""
 
     coefficients: tuple[tuple[int, Fraction], ...]
@@ -45,7 +45,7 @@ class Case:
     weights: Float64[Tensor, "rows outputs"]
     offsets: Float64[Tensor, " rows"]
     inner: tuple[Interval, ...] = ()
-    rows: tuple[Row, ...] = ()
+    rows: tuple[Inequality, ...] = ()
 
     def inputs(
         self, precision: torch.dtype
@@ -63,10 +63,10 @@ class Case:
         return all(row.holds(y) for row in self.rows or self._own_rows)
 
     @property
-    def _own_rows(self) -> tuple[Row, ...]:
+    def _own_rows(self) -> tuple[Inequality, ...]:
         """The numbers of the rows taken for what they are."""
         return tuple(
-            Row(tuple((i, Fraction(a)) for i, a in enumerate(row) if a), -Fraction(offset), False)
+            Inequality(tuple((i, Fraction(a)) for i, a in enumerate(row) if a), -Fraction(offset), False)
             for row, offset in zip(self.weights.tolist(), self.offsets.tolist(), strict=True)
         )
 

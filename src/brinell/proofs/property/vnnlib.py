@@ -21,7 +21,7 @@ from torch import Tensor
 
 from brinell.errors import CannotRun
 from brinell.proofs.network.operators import Interval
-from brinell.proofs.property.property import Case, Property, Row
+from brinell.proofs.property.property import Case, Inequality, Property
 from brinell.proofs.property.witness import Witness
 from brinell.targets.reading import read_bytes, unpacked
 
@@ -86,9 +86,9 @@ class Comparison:
     at: int
 
     @cached_property
-    def row(self) -> Row:
+    def row(self) -> Inequality:
         """Of outputs."""
-        return Row(tuple((int(name[2:]), a) for name, a in self.coefficients), self.limit, self.strict)
+        return Inequality(tuple((int(name[2:]), a) for name, a in self.coefficients), self.limit, self.strict)
 
 
 @final

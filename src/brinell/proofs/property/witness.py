@@ -10,7 +10,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from brinell.proofs.network.graph import Graph
-from brinell.proofs.numerics.simplex import Forms, excess
+from brinell.proofs.numerics.simplex import AffineFunctions, excess
 from brinell.proofs.property.property import Property
 
 Run = Callable[[Float64[Tensor, "rows inputs"]], Float64[Tensor, "rows outputs"]]
@@ -69,7 +69,7 @@ class Search:
         margins = self.graph(x.reshape(len(x), *self.graph.nodes[0].shape))
         return margins.gather(1, self.rows[case]).amax(1)
 
-    def look(self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"]) -> Witness | None:
+    def query(self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"]) -> Witness | None:
         """A witness among points near the case's box, moved into it, if the model itself agrees."""
         x = self._held(x, case)
         margin = self.worst(x, case)
@@ -140,14 +140,14 @@ class Search:
             reach = torch.where(lower.unsqueeze(1), 1.5 * reach, reach / 2)
         return x
 
-    def _linear(self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"]) -> Forms:
+    def _linear(self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"]) -> AffineFunctions:
         """The rows of each point's case, as they are around the point."""
         x = x.detach().requires_grad_()
         with torch.enable_grad():
             rows = self.graph(x.reshape(len(x), *self.graph.nodes[0].shape)).gather(1, self.rows[case])
             slopes = [torch.autograd.grad(row.sum(), x, retain_graph=True)[0] for row in rows.unbind(1)]
         slope = torch.stack(slopes, 1)
-        return Forms(slope, rows.detach() - (slope @ x.detach().unsqueeze(2)).squeeze(2))
+        return AffineFunctions(slope, rows.detach() - (slope @ x.detach().unsqueeze(2)).squeeze(2))
 
     def diversify(
         self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"], steps: int, rng: torch.Generator

@@ -12,7 +12,7 @@ from torch import Tensor
 from brinell.errors import UsageError
 from brinell.proofs.network.graph import Graph
 from brinell.proofs.network.operators import Constants, Interval, Windows
-from brinell.proofs.numerics.simplex import Forms, least
+from brinell.proofs.numerics.simplex import AffineFunctions, least
 from brinell.proofs.query.substitution import Functional, written
 from brinell.proofs.query.verifier import Checkpoint, Margins, Spec
 from brinell.threat import Box, PerturbationSet
@@ -34,24 +34,24 @@ class Problem:
 
     graph: Graph
     x0: Float[Tensor, " batch *shape"]
-    set: PerturbationSet
+    perturbation: PerturbationSet
     spec: Float[Tensor, " batch rows classes"]
     memory: int
     checkpoint: Checkpoint
     part: Interval | None = None
-    never: Forms | None = None
+    constraints: AffineFunctions | None = None
 
     def least(self, a: Functional) -> Constants:
         """A lower bound on <a, x> over the inputs allowed, or over their hull where that is as good and cheaper."""
-        if self.never is not None:
+        if self.constraints is not None:
             slopes = written(a).flatten(2)
-            asked = Forms(slopes, slopes.new_zeros(slopes.shape[:2]))
-            return least(asked, self.never, *(end.flatten(1) for end in self.hull))
-        return least_over_box(*self.hull, written(a)) if self.is_box else self.set.minimum(self.x0, written(a))
+            asked = AffineFunctions(slopes, slopes.new_zeros(slopes.shape[:2]))
+            return least(asked, self.constraints, *(end.flatten(1) for end in self.hull))
+        return least_over_box(*self.hull, written(a)) if self.is_box else self.perturbation.minimum(self.x0, written(a))
 
     def least_ahead(self, a: Functional) -> Constants:
         """The same of the last box node, up to rounding."""
-        return _least(self.last_box_node[1], a) if self.is_box and self.never is None else self.least(a)
+        return _least(self.last_box_node[1], a) if self.is_box and self.constraints is None else self.least(a)
 
     @cached_property
     def last_box_node(self) -> tuple[int, Interval]:
@@ -60,7 +60,7 @@ class Problem:
         The input and its hull where it is no box there.
         """
         box = self.hull
-        if not self.is_box or self.never is not None:
+        if not self.is_box or self.constraints is not None:
             return 0, box
         for i in range(1, self.graph.last_box_node + 1):
             box = self.graph.operator(i).interval(box)
@@ -69,15 +69,15 @@ class Problem:
     @cached_property
     def hull(self) -> Interval:
         """The lowest and the highest value of each input."""
-        return self.set.hull(self.x0) if self.part is None else self.part
+        return self.perturbation.hull(self.x0) if self.part is None else self.part
 
     @cached_property
     def is_box(self) -> bool:
         """Whether the set is its own hull, or looks like it: then intervals lose nothing at the first layer."""
-        if self.part is not None or self.set.rectangular:
+        if self.part is not None or self.perturbation.rectangular:
             return True
         ones = torch.ones_like(self.x0).unsqueeze(1)
-        body = self.set.minimum(self.x0, ones)
+        body = self.perturbation.minimum(self.x0, ones)
         return bool(torch.allclose(body, least_over_box(*self.hull, ones), rtol=1e-9, equal_nan=True))
 
     def rows(self, width: int) -> int:
@@ -98,15 +98,15 @@ class Problem:
     def only(self, chosen: Tensor) -> "Problem":
         """The same question of some of the examples."""
         part = (self.hull[0][chosen], self.hull[1][chosen]) if self.is_box else None
-        never = None if self.never is None else self.never.only(chosen)
-        return replace(self, x0=self.x0[chosen], spec=self.spec[chosen], part=part, never=never)
+        constraints = None if self.constraints is None else self.constraints.only(chosen)
+        return replace(self, x0=self.x0[chosen], spec=self.spec[chosen], part=part, constraints=constraints)
 
 
 def solve(
     solver: Callable[[Problem], Margins],
     graph: Graph,
     x0: Inputs,
-    set: PerturbationSet,
+    perturbation: PerturbationSet,
     spec: Spec,
     memory: int,
     checkpoint: Checkpoint,
@@ -119,7 +119,7 @@ def solve(
             f"spec has shape {tuple(spec.shape)}; it must be (examples, rows, classes): "
             f"({len(x0)}, rows, {graph.classes})"
         )
-    region = set.within(_as_held(set.box, x0))
+    region = perturbation.within(_as_held(perturbation.box, x0))
     x0_cpu, spec_cpu = x0.to("cpu", torch.float64), spec.to("cpu", torch.float64)
     bounds = torch.full(spec.shape[:2], -torch.inf, dtype=torch.float64)
     for part in _chunks(len(x0), max(1, memory // (8 * _COPIES * graph.width * spec.shape[1]))):

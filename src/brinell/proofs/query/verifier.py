@@ -40,7 +40,7 @@ class Verifier(Checked, ABC):
 
     @abstractmethod
     def __call__(
-        self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
+        self, graph: Graph, x0: Inputs, perturbation: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
     ) -> Margins:
         """Lower bounds on <spec row, scores(x)> over every x in set ∩ box; float64, on the device of x0.
 

@@ -42,7 +42,7 @@ PRECISIONS: Mapping[Soundness, torch.dtype] = {Soundness.FLOAT32: torch.float32,
 def rounding_error(
     graph: Graph,
     x0: Inputs,
-    set: PerturbationSet,
+    perturbation: PerturbationSet,
     spec: Spec,
     soundness: str | Soundness,
     intermediate: Intermediate = "crown",
@@ -66,7 +66,7 @@ def rounding_error(
     def gained(problem: Problem) -> Margins:
         return -_Arithmetic(problem, dtype, intermediate).lost()
 
-    return -solve(gained, graph, x0, set, spec, memory, checkpoint)
+    return -solve(gained, graph, x0, perturbation, spec, memory, checkpoint)
 
 
 def rounding_error_over(
@@ -90,7 +90,7 @@ def with_soundness(
     verifier: Verifier,
     graph: Graph,
     x0: Inputs,
-    set: PerturbationSet,
+    perturbation: PerturbationSet,
     spec: Spec,
     bounds: Margins,
     checkpoint: Checkpoint = nothing,
@@ -106,7 +106,7 @@ def with_soundness(
     for soundness, way in product(PRECISIONS, ways):
         if not len(open_) or not verifier.soundness.covers(soundness):
             continue
-        lost = rounding_error(graph, x0[open_], set, spec[open_], soundness, way, checkpoint=checkpoint)
+        lost = rounding_error(graph, x0[open_], perturbation, spec[open_], soundness, way, checkpoint=checkpoint)
         left = (bounds[open_] - lost).amin(1)
         for row, bound in zip(open_[left > 0].tolist(), left[left > 0].tolist(), strict=True):
             grades[row] = (bound, soundness)
@@ -145,7 +145,9 @@ class _Arithmetic:
         such limits is passed by no more than twice as much, and that once for each nonlinearity on the way.
         """
         graph, problem = self._graph, self._problem
-        radius = problem.set.radius  # the size of what is summed where distances are, or where a body is cut by a box
+        radius = (
+            problem.perturbation.radius
+        )  # the size of what is summed where distances are, or where a body is cut by a box
         hull = tuple(end + sign * radius for sign, end in zip((-1, 1), problem.hull, strict=True))
         own = [at_input(graph, (hull[0], hull[1]), torch.float64)]
         tiny = torch.finfo(self._dtype).tiny

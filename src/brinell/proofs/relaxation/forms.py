@@ -70,28 +70,28 @@ def carried(
     """The forms of every node, what they show of those that a nonlinearity reads, met with intervals, and their
     sizes."""
     graph, reach = problem.graph, extent(problem)
-    intervals, forms, pieces, sizes = [problem.hull], [first], dict[int, Linearised](), [reach]
+    intervals, forms, relaxations, sizes = [problem.hull], [first], dict[int, Linearised](), [reach]
     for i, node in enumerate(graph.nodes[1:], 1):
         problem.checkpoint()
         operator, inputs = graph.operator(i), [intervals[j] for j in node.inputs]
         if isinstance(operator, Affine):
-            piece: Onward = operator
+            relaxation: Onward = operator
         else:
-            piece = operator.relax(*inputs[0], operator.choices(*inputs[0], slope).unsqueeze(1))
-        form = step(piece, [forms[j] for j in node.inputs])
+            relaxation = operator.relax(*inputs[0], operator.choices(*inputs[0], slope).unsqueeze(1))
+        form = step(relaxation, [forms[j] for j in node.inputs])
         before = [sizes[j] for j in node.inputs]
         if isinstance(operator, Affine):
             lost = _moved(operator, before, reach, form.terms)
         else:
-            lost = _bent(operator, piece, *inputs[0], before[0], form.terms)
+            lost = _bent(operator, relaxation, *inputs[0], before[0], form.terms)
         forms.append(form.loosened(lost))
         sizes.append(forms[i].size(reach))
-        pieces[i] = piece
+        relaxations[i] = relaxation
         interval = _wider(operator.interval(*inputs), at_value(operator, inputs))
         if i in graph.pre_activations:
             interval = met(interval, _wider(forms[i].limits(problem), rounding(form.terms) * sizes[i]))
         intervals.append(interval)
-    return Relaxation(intervals, pieces), forms, sizes
+    return Relaxation(intervals, relaxations), forms, sizes
 
 
 def rounding(terms: int) -> float:
@@ -111,9 +111,9 @@ def _moved(operator: Affine, sizes: Sequence[Values], reach: Values, terms: int)
     return made(operator, sizes, torch.float64) + rounding(0) * offset.abs() * often
 
 
-def _bent(operator: Nonlinearity, piece: Onward, low: Values, high: Values, size: Values, terms: int) -> Values:
+def _bent(operator: Nonlinearity, relaxation: Onward, low: Values, high: Values, size: Values, terms: int) -> Values:
     """What a step through the lines of a nonlinearity rounds, and what the lines may be off."""
-    below, above = piece.ahead((-size.unsqueeze(1), size.unsqueeze(1)), offset=False)
+    below, above = relaxation.ahead((-size.unsqueeze(1), size.unsqueeze(1)), offset=False)
     off = rounding(terms)
     return operator.carried(low, high, torch.zeros_like(low), off, off) + off * magnitude((below, above)).squeeze(1)
 

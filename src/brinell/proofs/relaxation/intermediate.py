@@ -21,7 +21,7 @@ from brinell.proofs.network.operators.shape import Concatenate, Reshape
 from brinell.proofs.numerics.rounding import at_input, at_node
 from brinell.proofs.query.problem import Problem
 from brinell.proofs.relaxation.network import met
-from brinell.proofs.relaxation.optimised import Climb, Hold, State, ascend, first
+from brinell.proofs.relaxation.optimised import Optimisation, Splits, State, first, optimise
 
 _SHARE = 4
 """What a gradient keeps of each bound, in the copies that a bound without one takes."""
@@ -29,26 +29,26 @@ _SHARE = 4
 
 @final
 @dataclass(frozen=True, eq=False)
-class Given:
+class Assumptions:
     """What is known of the one example asked about. side: of the ReLUs that are held on one.
 
     row: of the scores, of which only values in [least, 0] matter.
     """
 
-    side: Mapping[int, Tensor]
+    phase: Mapping[int, Tensor]
     row: Float64[Tensor, " classes"]
     least: float
 
 
-Further = Callable[[Problem, int, list[Interval], Climb, Values], Interval]
+Further = Callable[[Problem, int, list[Interval], Optimisation, Values], Interval]
 """(problem, node, intervals, climb, what rounding takes) to the interval of the node, no wider than it is."""
 
 
 def refined(
     problem: Problem,
     known: list[Interval],
-    climb: Climb,
-    given: Given | None = None,
+    optimisation: Optimisation,
+    assumed: Assumptions | None = None,
     further: Further | None = None,
 ) -> list[Interval]:
     """Intervals of all nodes, none wider than those that are known. given: of a single example, what else is.
@@ -56,7 +56,7 @@ def refined(
     further: narrows a layer once its slopes have climbed; None for nothing more.
     """
     graph = problem.graph
-    exact = graph.single if problem.is_box and given is None else frozenset({0})
+    exact = graph.single if problem.is_box and assumed is None else frozenset({0})
     intervals, errors = list(known), [at_input(graph, problem.hull, torch.float64)]
     for i, node in enumerate(graph.nodes[1:], 1):
         inputs = [intervals[j] for j in node.inputs]
@@ -64,26 +64,31 @@ def refined(
         low, high = graph.operator(i).interval(*inputs)
         intervals[i] = met(intervals[i], (low - errors[i], high + errors[i]))
         if i in graph.pre_activations - exact:
-            intervals[i] = _climbed(problem, i, intervals, climb, given, errors[i])
+            intervals[i] = _optimised(problem, i, intervals, optimisation, assumed, errors[i])
             if further is not None:
-                intervals[i] = further(problem, i, intervals, climb, errors[i])
+                intervals[i] = further(problem, i, intervals, optimisation, errors[i])
     return intervals
 
 
-def effort(graph: Graph, intervals: list[Interval], climb: Climb) -> int:
+def effort(graph: Graph, intervals: list[Interval], optimisation: Optimisation) -> int:
     """How many functionals climb a step when all examples are refined, about."""
-    return 2 * (climb.steps + 1) * sum(int(graph.unknown(i, intervals[i]).sum()) for i in graph.pre_activations)
+    return 2 * (optimisation.steps + 1) * sum(int(graph.unknown(i, intervals[i]).sum()) for i in graph.pre_activations)
 
 
-def _climbed(
-    problem: Problem, node: int, intervals: list[Interval], climb: Climb, given: Given | None, error: Values
+def _optimised(
+    problem: Problem,
+    node: int,
+    intervals: list[Interval],
+    optimisation: Optimisation,
+    assumed: Assumptions | None,
+    error: Values,
 ) -> Interval:
     """The interval of a node met with what its unknown neurons, and their negatives, are bounded by from below.
 
     error: what is taken off such a bound for its rounding; prices round too, and that is left in.
     """
     wanted = problem.graph.unknown(node, intervals[node]).flatten(1)
-    asked, ends = up_to(problem, node, given)
+    asked, ends = up_to(problem, node, assumed)
     low, high = (end.flatten(1) for end in intervals[node])
     most = max(1, problem.rows(problem.graph.width) // (2 * _SHARE))
     count = int(wanted.sum(1).max())
@@ -91,8 +96,8 @@ def _climbed(
     for neurons in torch.split(chosen, most, 1) if count else ():
         unit = functional.one_hot(neurons, asked.graph.classes).to(problem.x0.dtype)
         spec = torch.cat((unit, -unit), 1)
-        state = _held(first(asked.graph, [*intervals[: len(problem.graph.nodes)], *ends], spec.shape[1]), given)
-        bounds, _, _ = ascend(asked.asking(spec), state, climb)
+        state = _held(first(asked.graph, [*intervals[: len(problem.graph.nodes)], *ends], spec.shape[1]), assumed)
+        bounds, _, _ = optimise(asked.asking(spec), state, optimisation)
         slack = error.flatten(1).gather(1, neurons)
         lower, higher = (part - slack for part in bounds.where(bounds.isfinite(), -torch.inf).chunk(2, 1))
         new = met((low.gather(1, neurons), high.gather(1, neurons)), (lower, -higher))
@@ -100,7 +105,7 @@ def _climbed(
     return low.reshape(intervals[node][0].shape), high.reshape(intervals[node][1].shape)
 
 
-def up_to(problem: Problem, node: int, given: Given | None) -> tuple[Problem, list[Interval]]:
+def up_to(problem: Problem, node: int, assumed: Assumptions | None) -> tuple[Problem, list[Interval]]:
     """(the network up to a node, whose values are then the output, in flat order; the intervals of nodes it adds).
 
     With a row the network is whole. The row is one more neuron, held at or below zero, and joins the output: it takes
@@ -109,9 +114,9 @@ def up_to(problem: Problem, node: int, given: Given | None) -> tuple[Problem, li
     graph = problem.graph
     shape = graph.nodes[node].shape
     flat = Node(Reshape(shape, (math.prod(shape),)), (node,), (math.prod(shape),))
-    if given is None:
+    if assumed is None:
         return replace(problem, graph=Graph((*graph.nodes[: node + 1], flat))), []
-    row, end = Linear(given.row.unsqueeze(0), given.row.new_zeros(1)), graph.output
+    row, end = Linear(assumed.row.unsqueeze(0), assumed.row.new_zeros(1)), graph.output
     nodes = (
         *graph.nodes,
         Node(row, (end,), (1,)),
@@ -119,17 +124,17 @@ def up_to(problem: Problem, node: int, given: Given | None) -> tuple[Problem, li
         flat,
         Node(Concatenate(0, (*flat.shape, 1)), (end + 3, end + 2), (flat.shape[0] + 1,)),
     )
-    least = given.row.new_full((1, 1), given.least)
+    least = assumed.row.new_full((1, 1), assumed.least)
     return replace(problem, graph=Graph(nodes)), [(least, torch.zeros_like(least))]
 
 
-def _held(state: State, given: Given | None) -> State:
+def _held(state: State, assumed: Assumptions | None) -> State:
     """The same, with the sides that are given, at no price yet."""
-    if given is None:
+    if assumed is None:
         return state
     last = max(state)
-    sides = {**given.side, last: -torch.ones_like(state[last].low)}
+    phases = {**assumed.phase, last: -torch.ones_like(state[last].low)}
     return {
-        i: replace(layer, hold=Hold(sides[i], torch.zeros_like(layer.slopes))) if i in sides else layer
+        i: replace(layer, splits=Splits(phases[i], torch.zeros_like(layer.slopes))) if i in phases else layer
         for i, layer in state.items()
     }

@@ -32,7 +32,7 @@ class Relaxation:
     """intervals: one a node. pieces: for each node but the input, a linear bound of it by its inputs."""
 
     intervals: list[Interval]
-    pieces: dict[int, Linearised]
+    relaxations: dict[int, Linearised]
 
 
 def relax(
@@ -55,15 +55,15 @@ def relax(
     graph, inner = problem.graph, problem.cast(inside)
     if substituted and not problem.is_box:
         known = {**near(problem), **known}
-    exact = graph.single if problem.is_box and problem.never is None else frozenset({0})
+    exact = graph.single if problem.is_box and problem.constraints is None else frozenset({0})
     worth = (graph.pre_activations if substituted else graph.pre_activations & graph.affine_prefix) - exact
     last = max(worth, default=0)  # rounding matters up to there
     likely = graph.values((problem.hull[0] + problem.hull[1]) / 2) if worth else []
     intervals, errors = [problem.hull], [at_input(graph, problem.hull, inside)]
-    pieces: dict[int, Linearised] = {}
+    relaxations: dict[int, Linearised] = {}
     for i, node in enumerate(graph.nodes[1:], 1):
         inputs = [intervals[j] for j in node.inputs]
-        pieces.update(_piece(inner.graph, i, [outward(x, inside) for x in inputs], slope))
+        relaxations.update(_relaxation(inner.graph, i, [outward(x, inside) for x in inputs], slope))
         if i <= last:
             errors.append(at_node(graph, i, inputs, [errors[j] for j in node.inputs], inside))
         operator = graph.operator(i)
@@ -77,21 +77,21 @@ def relax(
             inner, ratio = problem, torch.finfo(torch.float64).eps / torch.finfo(inside).eps
             inside, errors = torch.float64, [error * ratio for error in errors]
             for j in range(1, i + 1):
-                pieces.update(_piece(graph, j, [intervals[k] for k in graph.nodes[j].inputs], slope))
+                relaxations.update(_relaxation(graph, j, [intervals[k] for k in graph.nodes[j].inputs], slope))
         if i in worth:
             # Below the first nonlinearity every neuron gains, also one that is stable: intervals are carried on from
             # it.
-            carried = i in graph.affine_prefix and problem.never is None
+            carried = i in graph.affine_prefix and problem.constraints is None
             wanted = _all if carried else partial(graph.unknown, i)
-            interval = tighten(inner, i, interval, wanted, likely[i] >= 0, pieces, errors[i])
+            interval = tighten(inner, i, interval, wanted, likely[i] >= 0, relaxations, errors[i])
         intervals.append(interval)
     if inner is not problem:
         for i, node in enumerate(graph.nodes[1:], 1):
-            pieces.update(_piece(graph, i, [intervals[j] for j in node.inputs], slope))
-    return Relaxation(intervals, pieces)
+            relaxations.update(_relaxation(graph, i, [intervals[j] for j in node.inputs], slope))
+    return Relaxation(intervals, relaxations)
 
 
-def _piece(graph: Graph, i: int, inputs: Sequence[Interval], slope: Slope | None) -> dict[int, Linearised]:
+def _relaxation(graph: Graph, i: int, inputs: Sequence[Interval], slope: Slope | None) -> dict[int, Linearised]:
     """The linear bound of node i, between these limits of its inputs; none of a nonlinearity without a slope."""
     operator = graph.operator(i)
     if isinstance(operator, Affine):
@@ -115,10 +115,10 @@ def met(interval: Interval, other: Interval) -> Interval:
     return low.where(meet, interval[0]), high.where(meet, interval[1])
 
 
-def bound(problem: Problem, node: int, a: Functional, pieces: Mapping[int, Linearised]) -> Constants:
+def bound(problem: Problem, node: int, a: Functional, relaxations: Mapping[int, Linearised]) -> Constants:
     """A lower bound on <a, node>, by substitution back to the input, or to a box that it becomes on the way."""
     end, _ = problem.last_box_node
-    held, constant = substitute(problem.graph, node, a, pieces, end)
+    held, constant = substitute(problem.graph, node, a, relaxations, end)
     return problem.least_ahead(held[end]) + constant if end in held else constant
 
 
@@ -128,7 +128,7 @@ def best(problem: Problem, relaxed: Relaxation) -> Constants:
     A deviation from the papers, at next to no cost: deep down a line may pass below where an interval ends, and what a
     ball cannot do to many neurons at once is known to Lipschitz constants alone.
     """
-    substituted = bound(problem, problem.graph.output, problem.spec, relaxed.pieces)
+    substituted = bound(problem, problem.graph.output, problem.spec, relaxed.relaxations)
     bounds = torch.maximum(substituted, elided(problem, relaxed))
     return bounds if problem.is_box else torch.maximum(bounds, by_secants(problem, relaxed.intervals))
 
@@ -139,7 +139,7 @@ def elided(problem: Problem, relaxed: Relaxation) -> Constants:
     Elision of the last layer (Gowal et al. 2018, arXiv:1810.12715, section 3): no interval of the scores is formed.
     """
     graph = problem.graph
-    affine = {i: piece for i, piece in relaxed.pieces.items() if isinstance(piece, Affine)}
+    affine = {i: relaxation for i, relaxation in relaxed.relaxations.items() if isinstance(relaxation, Affine)}
     held, bounds = substitute(graph, graph.output, problem.spec, affine)
     for i, a in held.items():
         low, high = (end.to(bounds.dtype) for end in relaxed.intervals[i])
@@ -153,7 +153,7 @@ def tighten(
     interval: Interval,
     wanted: Callable[[Interval], Neurons],
     positive: Neurons,
-    pieces: Mapping[int, Linearised],
+    relaxations: Mapping[int, Linearised],
     error: Values,
 ) -> Interval:
     """The interval met with what substitution shows of the wanted neurons, widened by its error.
@@ -162,12 +162,12 @@ def tighten(
     ReLU wants nothing of the other end. Where the two do not meet, or substitution gives no finite number, the interval
     stays as it was.
     """
-    most = problem.rows(widest(problem.graph, node, pieces))
+    most = problem.rows(widest(problem.graph, node, relaxations))
     low, high = (end.clone() for end in interval)
     for asked in (positive, ~positive):
         left = wanted((low, high))
         for some in _alike(left, len(left) * most):
-            alone, below = problem.only(some), {i: _only(piece, some) for i, piece in pieces.items()}
+            alone, below = problem.only(some), {i: _only(relaxation, some) for i, relaxation in relaxations.items()}
             is_low, known, slack = (part[some].flatten(1) for part in (asked, left, error))
             ends = low[some].flatten(1), high[some].flatten(1)
             signs = torch.where(asked[some], 1.0, -1.0).to(problem.x0.dtype)
@@ -193,12 +193,12 @@ def _alike(wanted: Neurons, most: int) -> Iterator[Int64[Tensor, " some"]]:
         start += size
 
 
-def _only(piece: Linearised, examples: Int64[Tensor, " some"]) -> Linearised:
+def _only(relaxation: Linearised, examples: Int64[Tensor, " some"]) -> Linearised:
     """The linear bound of some of the examples."""
-    if isinstance(piece, Affine):
-        return piece
-    values = {field.name: getattr(piece, field.name) for field in fields(piece)}
-    return replace(piece, **{name: v[examples] for name, v in values.items() if isinstance(v, Tensor)})
+    if isinstance(relaxation, Affine):
+        return relaxation
+    values = {field.name: getattr(relaxation, field.name) for field in fields(relaxation)}
+    return replace(relaxation, **{name: v[examples] for name, v in values.items() if isinstance(v, Tensor)})
 
 
 def units(wanted: Neurons, signs: Values, most: int) -> Iterator[tuple[Int64[Tensor, "batch rows"], Functional]]:

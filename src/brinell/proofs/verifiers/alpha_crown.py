@@ -18,7 +18,7 @@ from brinell.proofs.query.problem import Problem, solve, sound
 from brinell.proofs.query.verifier import Checkpoint, Margins, Spec, Verifier, nothing
 from brinell.proofs.relaxation.intermediate import refined
 from brinell.proofs.relaxation.network import Relaxation, best, relax
-from brinell.proofs.relaxation.optimised import Climb, ascend, first
+from brinell.proofs.relaxation.optimised import Optimisation, first, optimise
 from brinell.threat import PerturbationSet
 from brinell.types import Inputs, Mask
 
@@ -34,8 +34,8 @@ class AlphaCROWN(Verifier):
     the substitution inside, whose rounding widens what it shows. memory: bytes, about, that it may take.
     """
 
-    climb: Climb = Climb(steps=10, patience=2)
-    inside: Climb | None = None
+    optimisation: Optimisation = Optimisation(steps=10, patience=2)
+    inside: Optimisation | None = None
     reach: float | None = None
     precision: Precision = "float64"
     memory: int = 2**24
@@ -47,9 +47,9 @@ class AlphaCROWN(Verifier):
         check_precision(self.precision)
 
     def __call__(
-        self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
+        self, graph: Graph, x0: Inputs, perturbation: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
     ) -> Margins:
-        return solve(self._bound, graph, x0, set, spec, self.memory, checkpoint)
+        return solve(self._bound, graph, x0, perturbation, spec, self.memory, checkpoint)
 
     def _bound(self, problem: Problem) -> Margins:
         relaxed = relax(problem, "adaptive", substituted=True, inside=trusted(self.precision))
@@ -57,7 +57,7 @@ class AlphaCROWN(Verifier):
         example, row = (~(bounds > 0) & self._hopeful(bounds).unsqueeze(1)).nonzero(as_tuple=True)
         intervals = self._refined(problem, relaxed, example)
         alone = problem.only(example).asking(problem.spec[example, row].unsqueeze(1))
-        improved, _, _ = ascend(alone, first(problem.graph, intervals, 1), self.climb)
+        improved, _, _ = optimise(alone, first(problem.graph, intervals, 1), self.optimisation)
         improved, before = improved.squeeze(1), bounds[example, row]
         bounds[example, row] = torch.where(improved > before, improved, before)
         return sound(relaxed.intervals, bounds)

@@ -20,15 +20,15 @@ from brinell.proofs.branching.encoding import encode
 from brinell.proofs.branching.intermediate import Branching, effort
 from brinell.proofs.branching.leaves import Least, least
 from brinell.proofs.branching.subproblems import Subproblems
-from brinell.proofs.branching.tree import Tree
+from brinell.proofs.branching.tree import SearchTree
 from brinell.proofs.network.graph import Graph, Unsupported
 from brinell.proofs.network.operators import Interval
 from brinell.proofs.query.problem import Problem, solve, sound
+from brinell.proofs.query.progress import Progress
 from brinell.proofs.query.verifier import Checkpoint, Margins, Spec, Verifier, nothing
-from brinell.proofs.query.watch import Watch
-from brinell.proofs.relaxation.intermediate import Given, refined
+from brinell.proofs.relaxation.intermediate import Assumptions, refined
 from brinell.proofs.relaxation.network import best, relax
-from brinell.proofs.relaxation.optimised import Climb, State, ascend
+from brinell.proofs.relaxation.optimised import Optimisation, State, optimise
 from brinell.threat import PerturbationSet
 from brinell.types import Inputs
 
@@ -63,22 +63,22 @@ class BranchAndBound(Verifier):
     """
 
     nodes: int = 500
-    inner: Climb | None = None
+    inner: Optimisation | None = None
     neurons: int = 0
-    root: Climb = Climb(steps=30)
-    leaf: Climb = Climb(steps=3, precision="float32")
-    within: Climb | None = None
+    root: Optimisation = Optimisation(steps=30)
+    leaf: Optimisation = Optimisation(steps=3, precision="float32")
+    within: Optimisation | None = None
     memory: int = 2**24
     soundness: ClassVar[Soundness] = Soundness.FLOAT32
 
     def __call__(
-        self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
+        self, graph: Graph, x0: Inputs, perturbation: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
     ) -> Margins:
-        return solve(self.bound, graph, x0, set, spec, self.memory, checkpoint)
+        return solve(self.bound, graph, x0, perturbation, spec, self.memory, checkpoint)
 
-    def bound(self, problem: Problem, watch: Watch | None = None) -> Margins:
+    def bound(self, problem: Problem, progress: Progress | None = None) -> Margins:
         """The bounds of one chunk."""
-        graph, watch = problem.graph, watch or Watch()
+        graph, progress = problem.graph, progress or Progress()
         relaxed = relax(problem, "adaptive", substituted=True)
         inside, bounds = relaxed.intervals, best(problem, relaxed)
         owner, left = torch.arange(len(bounds)).repeat_interleave(bounds.shape[1]), (~(bounds > 0)).flatten()
@@ -91,82 +91,84 @@ class BranchAndBound(Verifier):
                 inside = _narrowed(problem, inside, owner[left].unique(), self.inner, branching)
             last = not branching.layers or branching.nodes >= self.neurons
             limits = [(low[owner[left]], high[owner[left]]) for low, high in inside]
-            new, open_ = self._searched(asked.only(left), limits, None if last else branching.work - done, watch)
+            new, open_ = self._searched(asked.only(left), limits, None if last else branching.work - done, progress)
             found[left] = torch.maximum(found[left], new)
             left = left[:0] if last else left[open_]
             branching.nodes = max(_FEW, 4 * branching.nodes)
         return sound(inside, found.reshape(bounds.shape))
 
     def _searched(
-        self, problem: Problem, limits: list[Interval], work: int | None, watch: Watch
+        self, problem: Problem, limits: list[Interval], work: int | None, progress: Progress
     ) -> tuple[Float[Tensor, " rows"], Int64[Tensor, " open"]]:
         """(the bounds of the rows, those still open). work: what there was inside; None is the last search."""
-        tree = Tree(problem, limits, self.root, self.leaf)
-        roots = tree.plant()
+        tree = SearchTree(problem, limits, self.root, self.leaf)
+        roots = tree.roots()
         cheap = dear = torch.inf if work is None else work / _SHARE
         once = 0.0 if self.within is None else effort(problem.graph, limits, self.within) / len(problem.x0)
         if work is None and self.within is not None:
             cheap = _CHEAP * once
-        rest = tree.grow(roots, self.nodes, partial(_settled, watch), enough=cheap, watch=watch)
+        rest = tree.search(roots, self.nodes, partial(_settled, progress), enough=cheap, progress=progress)
         if self.within is not None and dear > once:
             tree.most = _BARELY
             again = roots.only(torch.isin(roots.owner, rest).nonzero().squeeze(1))
-            rest = tree.grow(again, self.nodes, partial(self._confined, watch), size=1, enough=dear, watch=watch)
+            rest = tree.search(
+                again, self.nodes, partial(self._confined, progress), size=1, enough=dear, progress=progress
+            )
         open_ = torch.isin(roots.owner, rest)
         tree.least[roots.owner[open_]] = roots.bound[open_]
-        return tree.least, (~(tree.least > 0) & ~tree.hopeless).nonzero().squeeze(1)
+        return tree.least, (~(tree.least > 0) & ~tree.exhausted).nonzero().squeeze(1)
 
-    def _confined(self, watch: Watch, tree: Tree, case: Subproblems) -> Subproblems:
+    def _confined(self, progress: Progress, tree: SearchTree, subproblem: Subproblems) -> Subproblems:
         """The same case, if it is still open with the neurons inside bounded over the inputs that leave it so."""
-        if not len(case.owner) or self.within is None:
-            return case
-        (problem, state), graph = tree.state(case), tree.problem.graph
-        side = {i: layer.hold.side for i, layer in state.items() if layer.hold is not None}
-        known = tree.store.intervals(case.owner, state)
+        if not len(subproblem.owner) or self.within is None:
+            return subproblem
+        (problem, state), graph = tree.state(subproblem), tree.problem.graph
+        phase = {i: layer.splits.phase for i, layer in state.items() if layer.splits is not None}
+        known = tree.store.intervals(subproblem.owner, state)
         tree.work += effort(graph, known, self.within)
-        inside = refined(problem, known, self.within, Given(side, problem.spec[0, 0], float(case.bound)))
+        inside = refined(problem, known, self.within, Assumptions(phase, problem.spec[0, 0], float(subproblem.bound)))
         ends = {i: inside[graph.nodes[i].inputs[0]] for i in state}
         state = {i: replace(layer, low=ends[i][0], high=ends[i][1]) for i, layer in state.items()}
-        found, left, state = ascend(problem, state, self.root, tree.store.errors(case.owner))
-        bound = torch.maximum(found[:, 0], case.bound)
+        found, left, state = optimise(problem, state, self.root, tree.store.errors(subproblem.owner))
+        bound = torch.maximum(found[:, 0], subproblem.bound)
         if not len(left):
-            tree.close(case.owner, bound)
-        return _settled(watch, tree, tree.store.put(case.owner[left], bound[left], state))
+            tree.close(subproblem.owner, bound)
+        return _settled(progress, tree, tree.store.put(subproblem.owner[left], bound[left], state))
 
 
 def _narrowed(
-    problem: Problem, inside: list[Interval], examples: Tensor, climb: Climb, branching: Branching
+    problem: Problem, inside: list[Interval], examples: Tensor, optimisation: Optimisation, branching: Branching
 ) -> list[Interval]:
     """The intervals with those of some examples refined."""
     known = [(low[examples], high[examples]) for low, high in inside]
-    finer = branching.refined(problem.only(examples), known, climb)
+    finer = branching.refined(problem.only(examples), known, optimisation)
     return [
         (low.index_copy(0, examples, new_low), high.index_copy(0, examples, new_high))
         for (low, high), (new_low, new_high) in zip(inside, finer, strict=True)
     ]
 
 
-def _settled(watch: Watch, tree: Tree, cases: Subproblems) -> Subproblems:
+def _settled(progress: Progress, tree: SearchTree, subproblems: Subproblems) -> Subproblems:
     """The cases that have a neuron left to split; the others are linear programmes, and settled."""
-    whole = tree.store.whole(cases)
-    for case in whole.nonzero():
-        one = cases.only(case)
+    whole = tree.store.whole(subproblems)
+    for subproblem in whole.nonzero():
+        one = subproblems.only(subproblem)
         lowest = _lowest(*tree.state(one))
         bound = one.bound.clamp(min=min(lowest.bound, _BARELY))  # how HiGHS's prices round is not accounted for
         tree.close(one.owner, bound)
         if not bound > 0:
             tree.give_up(one.owner, shown=lowest.x is not None and tree.problem.is_box)
             if lowest.x is not None:
-                watch.look(lowest.x.unsqueeze(0))
-    return cases.only((~whole).nonzero().squeeze(1))
+                progress.query(lowest.x.unsqueeze(0))
+    return subproblems.only((~whole).nonzero().squeeze(1))
 
 
 def _lowest(problem: Problem, state: State) -> Least:
     """The exact minimum of one case whose neurons are all on a known side, over the hull of its inputs."""
     limits = {i: (layer.low, layer.high) for i, layer in state.items()}
-    side = {i: layer.hold.side for i, layer in state.items() if layer.hold is not None}
+    phase = {i: layer.splits.phase for i, layer in state.items() if layer.splits is not None}
     try:
-        encoding = encode(problem.graph, problem.hull, limits, side)
+        encoding = encode(problem.graph, problem.hull, limits, phase)
     except Unsupported:  # another nonlinearity, or too large: the case keeps the bound it has
         return Least(-torch.inf, None)
     return least(encoding, problem.spec[0, 0])

@@ -40,9 +40,9 @@ class ForwardCROWN(Verifier):
             raise UsageError(f"finish is {self.finish!r}; it must be 'forward' or 'backward'")
 
     def __call__(
-        self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
+        self, graph: Graph, x0: Inputs, perturbation: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
     ) -> Margins:
-        return solve(self._bound, graph, x0, set, spec, self.memory, checkpoint)
+        return solve(self._bound, graph, x0, perturbation, spec, self.memory, checkpoint)
 
     def _bound(self, problem: Problem) -> Margins:
         return in_parts(self._part, problem)
@@ -82,15 +82,15 @@ class Between(Form):
         return least(problem, low) + base, top - least(problem, -high)
 
 
-def _step(piece: Onward, forms: Sequence[Between]) -> Between:
+def _step(relaxation: Onward, forms: Sequence[Between]) -> Between:
     constants = [(base.unsqueeze(1), top.unsqueeze(1)) for base, top in (form.constants for form in forms)]
-    base, top = piece.ahead(*constants, offset=True)
-    return Between(piece.ahead(*(form.slopes for form in forms), offset=False), (base.squeeze(1), top.squeeze(1)))
+    base, top = relaxation.ahead(*constants, offset=True)
+    return Between(relaxation.ahead(*(form.slopes for form in forms), offset=False), (base.squeeze(1), top.squeeze(1)))
 
 
 def _finished(problem: Problem, relaxed: Relaxation, forms: Sequence[Between], sizes: Sequence[Values]) -> Margins:
     """The specification, the affine layers after the last nonlinearities taken together with it."""
-    affine = {i: piece for i, piece in relaxed.pieces.items() if isinstance(piece, Affine)}
+    affine = {i: relaxation for i, relaxation in relaxed.relaxations.items() if isinstance(relaxation, Affine)}
     held, bounds = substitute(problem.graph, problem.graph.output, problem.spec, affine)
     slopes = problem.spec.new_zeros(*problem.spec.shape[:2], problem.x0[0].numel())
     for i, a in held.items():

@@ -41,9 +41,9 @@ class GloRo(Verifier):
             raise UsageError(f"GloRo: steps is {self.steps}; it must be at least 1")
 
     def __call__(
-        self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
+        self, graph: Graph, x0: Inputs, perturbation: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
     ) -> Margins:
-        return solve(self._bound, graph, x0, set, spec, self.memory, checkpoint)
+        return solve(self._bound, graph, x0, perturbation, spec, self.memory, checkpoint)
 
     def _bound(self, problem: Problem) -> Margins:
         return held(problem) - fall(problem, constants(problem.graph, self.steps))

@@ -38,11 +38,11 @@ class IBP(Verifier):
         check_precision(self.precision)
 
     def __call__(
-        self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
+        self, graph: Graph, x0: Inputs, perturbation: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
     ) -> Margins:
         held = trusted(self.precision) if x0.dtype.itemsize <= torch.float32.itemsize else torch.float64
         memory = self.memory * max(1, spec.shape[1])  # no functional is carried through the network
-        return solve(partial(_bound, dtype=held), graph, x0, set, spec, memory, checkpoint)
+        return solve(partial(_bound, dtype=held), graph, x0, perturbation, spec, memory, checkpoint)
 
 
 def _bound(problem: Problem, dtype: torch.dtype) -> Margins:

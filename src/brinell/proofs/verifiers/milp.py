@@ -13,14 +13,14 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from torch import Tensor
 
 from brinell.errors import UsageError
-from brinell.proofs.branching.encoding import Encoding, Forms, encode
+from brinell.proofs.branching.encoding import Encoding, LinearExpressions, encode
 from brinell.proofs.branching.leaves import Least
 from brinell.proofs.network.graph import Graph
 from brinell.proofs.query.problem import Problem, solve, sound
 from brinell.proofs.query.verifier import Checkpoint, Margins, Spec, Verifier, nothing
 from brinell.proofs.relaxation.intermediate import refined
 from brinell.proofs.relaxation.network import relax
-from brinell.proofs.relaxation.optimised import Climb
+from brinell.proofs.relaxation.optimised import Optimisation
 from brinell.threat import PerturbationSet
 from brinell.types import Inputs
 
@@ -44,7 +44,7 @@ class MILP(Verifier):
     """
 
     seconds: float = 60.0
-    inner: Climb | None = Climb(steps=20)
+    inner: Optimisation | None = Optimisation(steps=20)
     memory: int = 2**24
 
     def __post_init__(self) -> None:
@@ -52,9 +52,9 @@ class MILP(Verifier):
             raise UsageError(f"seconds is {self.seconds}; it must be a positive number of seconds a row")
 
     def __call__(
-        self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
+        self, graph: Graph, x0: Inputs, perturbation: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
     ) -> Margins:
-        return solve(self._bound, graph, x0, set, spec, self.memory, checkpoint)
+        return solve(self._bound, graph, x0, perturbation, spec, self.memory, checkpoint)
 
     def _bound(self, problem: Problem) -> Margins:
         relaxed = relax(problem, "adaptive", substituted=True)
@@ -77,7 +77,7 @@ def minimum(encoding: Encoding, row: Float64[Tensor, " classes"], seconds: float
     eye = torch.eye(integers, dtype=torch.float64)
     # output <= most * integer, and output <= input - least * (1 - integer).
     off = encoding.variables
-    on = off.less(Forms(encoding.undecided.weights, encoding.undecided.offset - encoding.least))
+    on = off.less(LinearExpressions(encoding.undecided.weights, encoding.undecided.offset - encoding.least))
     below = encoding.below()
     rows = torch.cat(
         (

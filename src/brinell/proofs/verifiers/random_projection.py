@@ -46,7 +46,7 @@ class RandomProjection:
         self,
         graph: Graph,
         x0: Inputs,
-        set: PerturbationSet,
+        perturbation: PerturbationSet,
         spec: Spec,
         rng: torch.Generator,
         checkpoint: Checkpoint = nothing,
@@ -56,12 +56,14 @@ class RandomProjection:
         def estimated(problem: Problem) -> Margins:
             return self._estimated(problem, rng)
 
-        values = solve(estimated, graph, x0, set, spec, self.memory // self.projections, checkpoint)
+        values = solve(estimated, graph, x0, perturbation, spec, self.memory // self.projections, checkpoint)
         return Estimate(values, f"the median of {self.projections} Cauchy projections")
 
     def _estimated(self, problem: Problem, rng: torch.Generator) -> Margins:
         if not problem.is_box:
-            raise UsageError(f"RandomProjection estimates bounds over boxes only, and the set is {problem.set.name}")
+            raise UsageError(
+                f"RandomProjection estimates bounds over boxes only, and the set is {problem.perturbation.name}"
+            )
         low, high = problem.hull
         centres = [(low + high) / 2]
         sketches = [self._cauchy((high - low) / 2, rng)]

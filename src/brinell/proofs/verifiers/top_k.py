@@ -38,7 +38,12 @@ class Ahead:
 
 
 def top_k(
-    verifier: Verifier, graph: Graph, x0: Inputs, set: PerturbationSet, k: int, checkpoint: Checkpoint = nothing
+    verifier: Verifier,
+    graph: Graph,
+    x0: Inputs,
+    perturbation: PerturbationSet,
+    k: int,
+    checkpoint: Checkpoint = nothing,
 ) -> Ahead:
     """Relaxed top-K robustness: for some number of classes up to k, the leading ones stay the same.
 
@@ -46,14 +51,14 @@ def top_k(
     """
     if not 1 <= k < graph.classes:
         raise UsageError(f"k is {k}; it must be from 1 to one less than the {graph.classes} classes")
-    return _ahead(verifier, graph, x0, set, k, None, checkpoint)
+    return _ahead(verifier, graph, x0, perturbation, k, None, checkpoint)
 
 
 def affinity(
     verifier: Verifier,
     graph: Graph,
     x0: Inputs,
-    set: PerturbationSet,
+    perturbation: PerturbationSet,
     groups: Sequence[Sequence[int]],
     checkpoint: Checkpoint = nothing,
 ) -> Ahead:
@@ -69,14 +74,14 @@ def affinity(
         row[0, list(group)] = True
         members = torch.cat((members, row))
     largest = min(int(members.sum(1).max()), graph.classes - 1)
-    return _ahead(verifier, graph, x0, set, largest, members, checkpoint)
+    return _ahead(verifier, graph, x0, perturbation, largest, members, checkpoint)
 
 
 def _ahead(
     verifier: Verifier,
     graph: Graph,
     x0: Inputs,
-    set: PerturbationSet,
+    perturbation: PerturbationSet,
     k: int,
     groups: Bool[Tensor, "groups classes"] | None,
     checkpoint: Checkpoint,
@@ -87,7 +92,7 @@ def _ahead(
     identity = torch.eye(classes, dtype=torch.float64)
     ranked = identity[order]  # (batch, classes, classes): row r is the class of rank r
     spec = (ranked[:, :k, None] - ranked[:, None]).flatten(1, 2)
-    bounds = verifier(graph, x0, set, spec.to(x0.device), checkpoint).to("cpu").reshape(-1, k, classes)
+    bounds = verifier(graph, x0, perturbation, spec.to(x0.device), checkpoint).to("cpu").reshape(-1, k, classes)
     found = torch.full((len(x0), k), -torch.inf, dtype=torch.float64)
     for many in range(1, k + 1):
         found[:, many - 1] = bounds[:, :many, many:].flatten(1).amin(1)

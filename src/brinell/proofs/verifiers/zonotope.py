@@ -49,9 +49,9 @@ class Zonotope(Verifier):
             raise UsageError(f"symbols is {self.symbols}; it must be at least 0, or None to keep all")
 
     def __call__(
-        self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
+        self, graph: Graph, x0: Inputs, perturbation: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
     ) -> Margins:
-        return solve(self._bound, graph, x0, set, spec, self.memory, checkpoint)
+        return solve(self._bound, graph, x0, perturbation, spec, self.memory, checkpoint)
 
     def _bound(self, problem: Problem) -> Margins:
         shapes = [torch.Size(problem.graph.nodes[i].shape).numel() for i in problem.graph.nonlinearities]
@@ -61,11 +61,11 @@ class Zonotope(Verifier):
     def _part(self, problem: Problem) -> Margins:
         known = 0  # symbols so far, those of other branches too
 
-        def step(piece: Onward, zones: Sequence[Zone]) -> Zone:
+        def step(relaxation: Onward, zones: Sequence[Zone]) -> Zone:
             nonlocal known
-            if isinstance(piece, Affine):
-                return _mapped(piece, zones)
-            zone = self._bent(problem, piece, zones[0], known)
+            if isinstance(relaxation, Affine):
+                return _mapped(relaxation, zones)
+            zone = self._bent(problem, relaxation, zones[0], known)
             known = zone.noise.shape[1]
             return zone
 
@@ -75,12 +75,12 @@ class Zonotope(Verifier):
         finished = _finished(problem, relaxed, zones, sizes)
         return sound(relaxed.intervals, torch.maximum(finished, elided(problem, relaxed)))
 
-    def _bent(self, problem: Problem, piece: Onward, zone: "Zone", known: int) -> "Zone":
+    def _bent(self, problem: Problem, relaxation: Onward, zone: "Zone", known: int) -> "Zone":
         """Midway between the two lines, and half the way between them as new errors, after the symbols known so far."""
-        low, high = piece.ahead((zone.slopes, zone.slopes), offset=False)
-        left, right = piece.ahead((zone.noise, zone.noise), offset=False)
+        low, high = relaxation.ahead((zone.slopes, zone.slopes), offset=False)
+        left, right = relaxation.ahead((zone.noise, zone.noise), offset=False)
         centre = zone.centre.unsqueeze(1)
-        base, top = piece.ahead((centre - zone.box.unsqueeze(1), centre + zone.box.unsqueeze(1)), offset=True)
+        base, top = relaxation.ahead((centre - zone.box.unsqueeze(1), centre + zone.box.unsqueeze(1)), offset=True)
         apart = (high - low) / 2
         error = ((top - base) / 2).squeeze(1) + ((right - left) / 2).abs().sum(1)
         if apart.any():
@@ -149,7 +149,7 @@ def _padded(noise: Symbols, count: int) -> Symbols:
 
 def _finished(problem: Problem, relaxed: Relaxation, zones: Sequence[Zone], sizes: Sequence[Values]) -> Margins:
     """The specification, the affine layers after the last nonlinearities taken together with it."""
-    affine = {i: piece for i, piece in relaxed.pieces.items() if isinstance(piece, Affine)}
+    affine = {i: relaxation for i, relaxation in relaxed.relaxations.items() if isinstance(relaxation, Affine)}
     held, bounds = substitute(problem.graph, problem.graph.output, problem.spec, affine)
     rows = problem.spec.shape[:2]
     slopes = problem.spec.new_zeros(*rows, problem.x0[0].numel())

@@ -22,8 +22,8 @@ def check(operator: Nonlinearity, shape: tuple[int, ...], seed: int, choice: str
     else:
         choices = operator.choices(low, high, choice).unsqueeze(1)
     a = draw(2, 3, *operator.forward(low).shape[1:], seed=seed + 3)
-    piece = operator.relax(low, high, choices)
-    (back,), constant = piece.backward(a)
+    relaxation = operator.relax(low, high, choices)
+    (back,), constant = relaxation.backward(a)
     # Forms of e in [-1, 1]: the input is centre + <slope, e>, known up to (1 + e_0) / 20.
     forms, centre, slope = (
         operator.relax(low, high, choices[:, :1]),

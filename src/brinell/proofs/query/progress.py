@@ -8,18 +8,18 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-Look = Callable[[Float64[Tensor, "points inputs"]], None]
+Query = Callable[[Float64[Tensor, "points inputs"]], None]
 """Is shown points, in flat order; it may raise, to stop."""
 
 
-def unseen(points: Float64[Tensor, "points inputs"]) -> None:
+def no_query(points: Float64[Tensor, "points inputs"]) -> None:
     """For who wants bounds alone."""
 
 
 @final
 @dataclass
-class Watch:
+class Progress:
     """look: is shown inputs that may be witnesses. bound: a lower bound of all that is asked about, as known so far."""
 
-    look: Look = unseen
+    query: Query = no_query
     bound: float = -torch.inf

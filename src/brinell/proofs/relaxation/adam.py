@@ -26,7 +26,7 @@ class Parameter:
         self.values, self.mean, self.square = self.values[chosen], self.mean[chosen], self.square[chosen]
 
 
-def rise(parameters: Sequence[Parameter], gradients: Sequence[Tensor | None], taken: int, decay: float) -> None:
+def adam_step(parameters: Sequence[Parameter], gradients: Sequence[Tensor | None], taken: int, decay: float) -> None:
     """Step `taken` + 1 of Adam, upward, then the nearest values in range; the rate falls by `decay` a step.
 
     Kingma and Ba 2015, arXiv:1412.6980, algorithm 1. A parameter without a gradient stays.
