@@ -60,7 +60,7 @@ VERIFIERS: dict[str, Verifier] = {
     "GloRo": GloRo(),
     "local Lipschitz": LocalLipschitz(),
     "branch and bound": BranchAndBound(nodes=4, root=Optimisation(steps=2), leaf=Optimisation(steps=2)),
-    "MILP": MILP(seconds=2, inner=None),
+    "MILP": MILP(seconds=2, intermediate=None),
 }
 EVERYWHERE = Box(-1e9, 1e9)
 Run = Callable[[Tensor], Tensor]

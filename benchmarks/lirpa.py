@@ -77,7 +77,7 @@ def _compared(name: str, net: nn.Module, x: Tensor, y: Tensor, radius: float) ->
 
     optimisation = Optimisation(steps=STEPS, slope_rate=_RATE)
     climbing, inside = AlphaCROWN(optimisation=optimisation), [limits[i] for i in sorted(graph.pre_activations)]
-    whole = AlphaCROWN(optimisation=optimisation, inside=optimisation)
+    whole = AlphaCROWN(optimisation=optimisation, intermediate=optimisation)
     figures = [
         *(_passes(name, net, graph, x, spec, set, images) for images in _MANY),
         _row(name, "IBP", ours(IBP()), fine("IBP"), coarse("IBP")),

@@ -45,7 +45,7 @@ VERIFIERS = {
     "branch": BranchAndBound(nodes=4, root=Optimisation(steps=2), leaf=Optimisation(steps=2)),
     "gloro": GloRo(),
     "local": LocalLipschitz(),
-    "milp": MILP(seconds=5, inner=None),
+    "milp": MILP(seconds=5, intermediate=None),
 }
 SLOW, SAME = ("alpha", "branch", "milp"), ("ibp-float32", "crown-same", "gloro", "local")
 BOTH = torch.tensor([[1.0], [-1.0]]).double()

@@ -43,7 +43,14 @@ def proved_by_neurons(network, low, high, row, shift):
     spec = torch.ones(1, 1, 1, dtype=torch.float64)
     problem = Problem(margins, low[None], Linf(1.0), spec, 2**22, nothing, (low[None], high[None]))
     optimisation = Optimisation(steps=5)
-    return float(BranchAndBound(nodes=10**6, inner=optimisation, neurons=128, within=optimisation).bound(problem)) > 0
+    return (
+        float(
+            BranchAndBound(
+                nodes=10**6, intermediate=optimisation, neuron_nodes=128, leaf_intermediate=optimisation
+            ).bound(problem)
+        )
+        > 0
+    )
 
 
 def proved_by_inputs(network, low, high, row, shift):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brinell.proofs.branching.cutting import AXIS, branch, choose
-from brinell.proofs.branching.splits import Noted
+from brinell.proofs.branching.splits import Recorded
 from brinell.proofs.numerics.polytopes import Regions
 from brinell.proofs.query.problem import Problem
 from brinell.proofs.query.substitution import substitute
@@ -25,12 +25,12 @@ def cut_of(seed, width, neurons=8):
     part = regions.low, regions.high
     problem = Problem(network, low + width / 2, Linf(1.0), spec, 2**22, nothing, part)
     relaxed = relax(problem, "adaptive", substituted=True)
-    noted = {i: Noted(relaxed.relaxations[i]) for i in network.nonlinearities}
-    substitute(network, network.output, spec, {**relaxed.relaxations, **noted})
+    recorded = {i: Recorded(relaxed.relaxations[i]) for i in network.nonlinearities}
+    substitute(network, network.output, spec, {**relaxed.relaxations, **recorded})
     regions = Regions(
-        *part, regions.case, regions.bound, regions.rows, regions.held, dict(enumerate(relaxed.intervals))
+        *part, regions.case, regions.bound, regions.rows, regions.splits, dict(enumerate(relaxed.intervals))
     )
-    cut = choose(problem, relaxed.intervals, noted, torch.ones(1, 1).double())
+    cut = choose(problem, relaxed.intervals, recorded, torch.ones(1, 1).double())
     return network, relaxed, cut, branch(problem, relaxed.intervals, regions, cut)
 
 
@@ -46,12 +46,12 @@ def test_every_input_is_on_one_side_with_all_that_is_known_of_it(seed, width):
     for side in range(2):
         one = both.only(torch.tensor([side]))
         here = ((one.low <= x) & (x <= one.high)).all(1)
-        here &= (x @ one.held.weights[0].T + one.held.offset[0] <= 0).all(1)
+        here &= (x @ one.splits.weights[0].T + one.splits.offset[0] <= 0).all(1)
         for node, (least, most) in one.known.items():
             here &= ((least <= values[node]) & (values[node] <= most)).flatten(1).all(1)
         held |= here
     assert held.all()
-    assert (cut.node != AXIS).all() or both.held.offset.numel() == 0
+    assert (cut.node != AXIS).all() or both.splits.offset.numel() == 0
 
 
 def test_a_neuron_is_held_where_it_is_all_that_is_undecided():

@@ -45,6 +45,6 @@ def test_clipping_looks_at_all_forms_together():
 @given(st.integers(0, 10**6), st.integers(1, 4))
 def test_trimming_changes_no_region(seed, forms):
     regions, constraints, x = box_and_forms(seed, forms)
-    kept = trimmed(Regions(regions.low, regions.high, regions.case, regions.bound, regions.rows, constraints)).held
+    kept = trimmed(Regions(regions.low, regions.high, regions.case, regions.bound, regions.rows, constraints)).splits
     assert len(kept) <= len(constraints)
     assert torch.equal(in_all(constraints, x), in_all(kept, x))

@@ -78,7 +78,7 @@ def test_prices_of_neurons_that_are_held_err_by_no_more_than_they_may(seed: int,
     coarse = problem.cast(torch.float32)
     lines = relaxations(coarse.graph, {i: layer.cast(torch.float32) for i, layer in state.items()})
     precise = {
-        i: net.operator(i) if i not in state else SplitRelaxation(in_float64(line.relaxation), line.push.double())
+        i: net.operator(i) if i not in state else SplitRelaxation(in_float64(line.relaxation), line.dual.double())
         for i, line in lines.items()
     }
     fine = replace(coarse.cast(torch.float64), graph=net)
@@ -97,7 +97,7 @@ def test_limits_found_in_float32_are_nearly_those_found_in_float64(kind, image) 
     fine, coarse = (relax(problem, "adaptive", True, dtype).intervals for dtype in (torch.float64, torch.float32))
     for here, there in zip(fine, coarse, strict=True):
         torch.testing.assert_close(here, there, rtol=0, atol=2e-3)
-    first = min(net.pre_activations - net.single)
+    first = min(net.pre_activations - net.exact_interval_nodes)
     assert (coarse[first][0] <= fine[first][0] + 1e-12).all()
     assert (coarse[first][1] >= fine[first][1] - 1e-12).all()
     assert (coarse[first][0] < fine[first][0]).any()

@@ -79,7 +79,7 @@ def test_any_prices_bound_from_below(seed, inputs, forms):
     function, constraints, low, high = programmes(seed, inputs, forms, 0.3)
     rng = torch.Generator().manual_seed(seed)
     multipliers = torch.rand(COUNT, 1, forms, generator=rng, dtype=torch.float64) * 10
-    early, _ = solve(function.weights.squeeze(1), constraints.weights, constraints.offset, low, high, most=1)
+    early, _ = solve(function.weights.squeeze(1), constraints.weights, constraints.offset, low, high, pivots=1)
     x = low.unsqueeze(1) + torch.rand(COUNT, 500, inputs, generator=rng, dtype=torch.float64) * (high - low).unsqueeze(
         1
     )

@@ -15,7 +15,7 @@ from brinell.proofs.network.graph import graph
 from brinell.proofs.network.operators import Linear, Tanh
 from brinell.proofs.numerics.polytopes import Regions
 from brinell.proofs.numerics.simplex import AffineFunctions
-from brinell.proofs.property.input_splits import InputSplit, _lasting
+from brinell.proofs.property.input_splits import InputSplit, _inherited
 from brinell.proofs.property.property import rounded_inward, within
 from brinell.proofs.property.witness import Search
 from brinell.proofs.query.problem import Problem
@@ -124,13 +124,13 @@ def test_a_queue_gives_back_each_region_once_in_full_pieces(counts, size):
         queue.put(Regions(value, value + 1, place.long(), (place * 7) % 11, forms, forms, {3: (value, -value)}))
         start += count
     taken = []
-    while (relaxation := queue.take()) is not None:
-        assert len(relaxation.case) == min(size, start - sum(len(other.case) for other in taken))
-        taken.append(relaxation)
-        assert (relaxation.low[:, 0].long() == relaxation.case).all()
-        assert (relaxation.known[3][1][:, 0].long() == -relaxation.case).all()
-        assert ((relaxation.held.offset == value_of(relaxation)) | (relaxation.held.offset == 0)).all()
-    assert sorted(torch.cat([relaxation.case for relaxation in taken]).tolist()) == list(range(start))
+    while (batch := queue.take()) is not None:
+        assert len(batch.case) == min(size, start - sum(len(other.case) for other in taken))
+        taken.append(batch)
+        assert (batch.low[:, 0].long() == batch.case).all()
+        assert (batch.known[3][1][:, 0].long() == -batch.case).all()
+        assert ((batch.splits.offset == value_of(batch)) | (batch.splits.offset == 0)).all()
+    assert sorted(torch.cat([batch.case for batch in taken]).tolist()) == list(range(start))
     assert taken[0].bound.min() == min((i * 7) % 11 for i in range(start))
 
 
@@ -211,7 +211,7 @@ def test_what_is_known_is_found_anew_once_nothing_is_undecided():
     low, high = torch.tensor([[1.0, -2.0, 1.0], [1.0, -2.0, -1.0]]).double(), torch.full((2, 3), 3.0).double()
     high[:, 1] = -1.0
     intervals = [(low, high)] * len(network.nodes)
-    least, most = _lasting(network, intervals)[node]
+    least, most = _inherited(network, intervals)[node]
     assert torch.isinf(least[0]).all()
     assert torch.isinf(most[0]).all()
     assert torch.equal(least[1], low[1])

@@ -80,12 +80,12 @@ def test_slopes_of_their_own_and_outputs_make_limits_closer():
 @pytest.mark.parametrize("seed", range(3))
 def test_dear_cases_decide_as_enumeration_does(seed, monkeypatch):
     """With no cheap case at all; shifted to lie just below zero or above, the sign of the minimum is found."""
-    monkeypatch.setattr("brinell.proofs.verifiers.beta_crown._CHEAP", -1)
+    monkeypatch.setattr("brinell.proofs.verifiers.beta_crown._INEXPENSIVE", -1)
     net, set = perceptron((2, 4, 3, 2), seed), Linf(0.4, UNIT)
     x0, spec = examples(net, 1, seed), margins(torch.tensor([0]), 2)
     low, high = set.hull(x0)
     least = exact(net, low[0], high[0], spec[0, 0])
-    searching = BranchAndBound(nodes=100, inner=Optimisation(steps=5), within=Optimisation(steps=5))
+    searching = BranchAndBound(nodes=100, intermediate=Optimisation(steps=5), leaf_intermediate=Optimisation(steps=5))
     assert searching(net, x0, set, spec).item() <= max(least, 0) + 1e-7
     last = net.nodes[-1]
     for shift, expected in ((1e-5 - least, True), (-1e-5 - least, False)):
@@ -176,7 +176,7 @@ def test_a_queue_knows_its_least_and_its_rest():
     queue = Queue(2)
     assert queue.least == torch.inf
     for bound in (3.0, -1.0, 2.0):
-        queue.put(type(one)(one.owner, torch.tensor([bound]).double(), one.rest))
+        queue.put(type(one)(one.owner, torch.tensor([bound]).double(), one.layers))
     assert queue.least == -1.0
     assert len(queue) == 3
     assert sorted(queue.rest().bound.tolist()) == [-1.0, 2.0, 3.0]

@@ -73,7 +73,7 @@ def test_slopes_inside_tighten_what_the_last_ones_rest_on() -> None:
     net = perceptron((6, 20, 20, 3), 1)
     x0, spec = examples(net, 6, 0), margins(torch.arange(6) % 3, 3)
     outside = AlphaCROWN(optimisation=Optimisation(steps=10))(net, x0, Linf(0.2, UNIT), spec)
-    inside = AlphaCROWN(optimisation=Optimisation(steps=10), inside=Optimisation(steps=10))(
+    inside = AlphaCROWN(optimisation=Optimisation(steps=10), intermediate=Optimisation(steps=10))(
         net, x0, Linf(0.2, UNIT), spec
     )
     open_ = outside <= 0

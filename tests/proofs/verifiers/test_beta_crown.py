@@ -94,8 +94,8 @@ def test_neurons_that_are_branched_spare_the_rows_cases() -> None:
     net, set = perceptron((4, 16, 16, 16, 16, 16, 3), 1), Linf(0.2, UNIT)
     x0 = examples(net, 8, 0)
     spec = margins(net(x0).argmax(1), 3)
-    few = BranchAndBound(nodes=2, inner=Optimisation(steps=5))
-    before, after = (verifier(net, x0, set, spec).clamp(max=0) for verifier in (few, replace(few, neurons=32)))
+    few = BranchAndBound(nodes=2, intermediate=Optimisation(steps=5))
+    before, after = (verifier(net, x0, set, spec).clamp(max=0) for verifier in (few, replace(few, neuron_nodes=32)))
     assert after.sum() > 0.6 * before.sum()
 
 
@@ -110,14 +110,16 @@ def square_with_least(least: float, seed: int) -> tuple[Graph, Tensor, Linf, Ten
 
 
 @pytest.mark.sweep(3)
-@pytest.mark.parametrize("within", [None, Optimisation(steps=2)], ids=["cheap", "dear"])
+@pytest.mark.parametrize("leaf_intermediate", [None, Optimisation(steps=2)], ids=["inexpensive", "expensive"])
 @pytest.mark.parametrize("seed", [0, 2, 3])
 def test_what_is_left_when_a_round_has_had_its_work_is_not_taken_for_proved(
-    seed: int, within: Optimisation | None
+    seed: int, leaf_intermediate: Optimisation | None
 ) -> None:
     """Rounds end with cases waiting: on a fine grid no margin is below its bound, whichever side of zero it is on."""
     few = Optimisation(steps=1)
-    searching = BranchAndBound(nodes=3000, inner=few, neurons=32, root=few, leaf=few, within=within)
+    searching = BranchAndBound(
+        nodes=3000, intermediate=few, neuron_nodes=32, root=few, leaf=few, leaf_intermediate=leaf_intermediate
+    )
     for least in (0.05, -0.001):
         bound = searching(*square_with_least(least, seed)).item()
         assert bound <= least + 1e-12
@@ -127,9 +129,9 @@ def test_what_is_left_when_a_round_has_had_its_work_is_not_taken_for_proved(
 @pytest.mark.sweep(3)
 @pytest.mark.parametrize("seed", [0, 2, 3])
 def test_a_row_shown_over_unsafe_inputs_alone_is_positive_and_no_more(seed: int, monkeypatch) -> None:
-    monkeypatch.setattr("brinell.proofs.verifiers.beta_crown._CHEAP", 0)
+    monkeypatch.setattr("brinell.proofs.verifiers.beta_crown._INEXPENSIVE", 0)
     few = Optimisation(steps=1)
-    bound = BranchAndBound(nodes=3000, root=few, leaf=few, within=Optimisation(steps=5))(
+    bound = BranchAndBound(nodes=3000, root=few, leaf=few, leaf_intermediate=Optimisation(steps=5))(
         *square_with_least(0.01, seed)
     ).item()
     assert bound == _BARELY

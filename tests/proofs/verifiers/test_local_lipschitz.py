@@ -149,7 +149,7 @@ def test_it_is_never_less_than_what_holds_everywhere(seed: int, set, image: bool
     assert (LocalLipschitz()(net, x0, set, spec) >= GloRo()(net, x0, set, spec) - 1e-9).all()
     found = constants(net)
     points = inside(set, x0, 10, torch.Generator().manual_seed(seed))
-    moved, reach = Graph(net.nodes[:5]), found.reaches[4]
+    moved, reach = Graph(net.nodes[:5]), found.l2_values[4]
     distance = (points - x0).flatten(2).norm(dim=2).flatten()
     change = (moved(points.flatten(0, 1)) - moved(x0).repeat(len(points), *[1] * (reach.dim() - 1))).abs()
     assert (change <= reach * over_features(distance, change) * (1 + 1e-9) + 1e-12).all()

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from brinell.proofs.lipschitz import norms
-from brinell.proofs.lipschitz.gains import absolute, displacement, gain
+from brinell.proofs.lipschitz.rules import absolute, displacement, l2_constant
 from brinell.proofs.network.graph import Graph
 from brinell.proofs.network.operators import Affine, Coefficients, Convolution, Linear, Scale, Values
 from brinell.proofs.numerics.rounding import share
@@ -35,9 +35,9 @@ class Constants:
     """
 
     graph: Graph
-    lengths: dict[int, float]
-    spreads: dict[int, Values]
-    reaches: dict[int, Values]
+    l2_nodes: dict[int, float]
+    linf_values: dict[int, Values]
+    l2_values: dict[int, Values]
     last: dict[int, Coefficients]
     sizes: dict[int, Coefficients]
 
@@ -68,8 +68,8 @@ class Constants:
         for i, a in last.items():
             rounding = off * sizes[i]
             length = torch.linalg.vector_norm(a, dim=2) + torch.linalg.vector_norm(rounding, dim=2)
-            l2.append(length * self.lengths[i])
-            linf.append((a.abs() + rounding) @ self.spreads[i].flatten())
+            l2.append(length * self.l2_nodes[i])
+            linf.append((a.abs() + rounding) @ self.linf_values[i].flatten())
         outward = _outward(self.graph)
         return {2: torch.stack(l2).sum(0) * outward, inf: torch.stack(linf).sum(0) * outward}
 
@@ -94,25 +94,25 @@ _KNOWN: WeakKeyDictionary[Graph, dict[int, Constants]] = WeakKeyDictionary()
 
 def _found(graph: Graph, steps: int) -> Constants:
     affine = {i: o for i, node in enumerate(graph.nodes) if isinstance(o := node.operator, Affine)}
-    lengths: dict[int, float] = {0: 1.0}
-    spreads: dict[int, Values] = {0: torch.ones(1, *graph.nodes[0].shape, dtype=torch.float64)}
-    reaches = dict(spreads)
+    l2_nodes: dict[int, float] = {0: 1.0}
+    linf_values: dict[int, Values] = {0: torch.ones(1, *graph.nodes[0].shape, dtype=torch.float64)}
+    l2_values = dict(linf_values)
     for i, node in enumerate(graph.nodes[1:], 1):
         operator = graph.operator(i)
-        inputs, before = [lengths[j] for j in node.inputs], graph.nodes[node.inputs[0]].shape
-        lengths[i] = gain(operator, inputs, before, node.shape, steps)
+        inputs, before = [l2_nodes[j] for j in node.inputs], graph.nodes[node.inputs[0]].shape
+        l2_nodes[i] = l2_constant(operator, inputs, before, node.shape, steps)
         if i in affine and i in graph.pre_activations:
-            lengths[i] = min(lengths[i], _at_once(graph, i, affine, lengths, steps))
+            l2_nodes[i] = min(l2_nodes[i], _at_once(graph, i, affine, l2_nodes, steps))
         if isinstance(operator, Scale):
-            lengths[i] = min(lengths[i], _folded(graph, i, lengths, steps))
-        spreads[i] = displacement(operator, *(spreads[j] for j in node.inputs))
-        reaches[i] = displacement(operator, *(reaches[j] for j in node.inputs)).clamp(max=lengths[i])
+            l2_nodes[i] = min(l2_nodes[i], _folded(graph, i, l2_nodes, steps))
+        linf_values[i] = displacement(operator, *(linf_values[j] for j in node.inputs))
+        l2_values[i] = displacement(operator, *(l2_values[j] for j in node.inputs)).clamp(max=l2_nodes[i])
         if isinstance(operator, Linear | Convolution):
-            reaches[i] = torch.minimum(reaches[i], _rows(operator, before) * inputs[0])
-        lengths[i] *= _outward(graph)
-        spreads[i], reaches[i] = spreads[i] * _outward(graph), reaches[i] * _outward(graph)
+            l2_values[i] = torch.minimum(l2_values[i], _rows(operator, before) * inputs[0])
+        l2_nodes[i] *= _outward(graph)
+        linf_values[i], l2_values[i] = linf_values[i] * _outward(graph), l2_values[i] * _outward(graph)
     identity = torch.eye(graph.classes, dtype=torch.float64).unsqueeze(0)
-    return Constants(graph, lengths, spreads, reaches, *_taken_together(graph, graph.output, identity, affine))
+    return Constants(graph, l2_nodes, linf_values, l2_values, *_taken_together(graph, graph.output, identity, affine))
 
 
 def _outward(graph: Graph) -> float:
@@ -131,7 +131,7 @@ def _taken_together(
     return {i: written(a) for i, a in both[0].items()}, {i: written(a) for i, a in both[1].items()}
 
 
-def _at_once(graph: Graph, node: int, affine: dict[int, Affine], lengths: dict[int, float], steps: int) -> float:
+def _at_once(graph: Graph, node: int, affine: dict[int, Affine], l2_nodes: dict[int, float], steps: int) -> float:
     """The constant of an affine node from the nonlinearities before it, whatever lies between taken as one matrix."""
     size = torch.Size(graph.nodes[node].shape).numel()
     sources = _sources(graph, node, affine)
@@ -141,7 +141,7 @@ def _at_once(graph: Graph, node: int, affine: dict[int, Affine], lengths: dict[i
     held, sizes = _taken_together(graph, node, unit, affine)
     off = share(sum(operator.terms for operator in affine.values()) + 8, torch.float64)
     return sum(
-        float(norms.spectral(a[0].flatten(1), steps) + off * torch.linalg.vector_norm(sizes[i])) * lengths[i]
+        float(norms.spectral(a[0].flatten(1), steps) + off * torch.linalg.vector_norm(sizes[i])) * l2_nodes[i]
         for i, a in held.items()
     )
 
@@ -152,7 +152,7 @@ def _rows(operator: Linear | Convolution, before: tuple[int, ...]) -> Values:
     return squares.forward(torch.ones(1, *before, dtype=torch.float64)).sqrt() * (1 + 1e-12)
 
 
-def _folded(graph: Graph, node: int, lengths: dict[int, float], steps: int) -> float:
+def _folded(graph: Graph, node: int, l2_nodes: dict[int, float], steps: int) -> float:
     """The constant of a convolution and of the factors of its channels after it, as batch normalisation has, in one."""
     factor = torch.ones((), dtype=torch.float64)
     while isinstance(operator := graph.nodes[node].operator, Scale):
@@ -162,7 +162,7 @@ def _folded(graph: Graph, node: int, lengths: dict[int, float], steps: int) -> f
     channels = factor.flatten().expand(len(operator.weight)).reshape(-1, 1, 1, 1)
     rows, columns = graph.nodes[node].shape[-2:]
     norm = norms.convolution(replace(operator, weight=operator.weight * channels), (rows, columns), steps)
-    return norm * lengths[graph.nodes[node].inputs[0]]
+    return norm * l2_nodes[graph.nodes[node].inputs[0]]
 
 
 def _sources(graph: Graph, node: int, affine: dict[int, Affine]) -> dict[int, int]:

@@ -17,9 +17,9 @@ from typing import final
 import torch
 from torch.nn import functional
 
+from brinell.proofs.lipschitz.bounds import clean_margins, decrease, global_constants
 from brinell.proofs.lipschitz.constants import Constants
-from brinell.proofs.lipschitz.gains import slopes
-from brinell.proofs.lipschitz.near import fall, held, known
+from brinell.proofs.lipschitz.rules import slopes
 from brinell.proofs.network.graph import Unsupported
 from brinell.proofs.network.operators import (
     Affine,
@@ -40,12 +40,12 @@ from brinell.threat.sets import over_features
 
 def by_secants(problem: Problem, intervals: list[Interval]) -> Margins:
     """Lower bounds on the specification, no less than its Lipschitz constants show. intervals: one a node."""
-    everywhere = known(problem.graph)
+    everywhere = global_constants(problem.graph)
     around = _Around(problem, problem.graph.values(problem.x0), intervals, everywhere)
-    lost = torch.minimum(around.fall(_each), around.fall(_alike))
+    lost = torch.minimum(around.decrease(_each), around.decrease(_alike))
     if everywhere is not None:
-        lost = torch.minimum(lost, fall(problem, everywhere))
-    bounds = held(problem) - lost * (1 + share(4 * problem.graph.width + 8, torch.float64))
+        lost = torch.minimum(lost, decrease(problem, everywhere))
+    bounds = clean_margins(problem) - lost * (1 + share(4 * problem.graph.width + 8, torch.float64))
     return bounds.where(bounds.isfinite(), -torch.inf)
 
 
@@ -59,7 +59,7 @@ class _Around:
     intervals: list[Interval]
     everywhere: Constants | None
 
-    def fall(self, middle: "Middle") -> Margins:
+    def decrease(self, middle: "Middle") -> Margins:
         """The most that each row can lose: what is paid for on the way, and what can come of the rest."""
         graph, spec = self.problem.graph, self.problem.spec
         rest: dict[int, Coefficients] = {graph.output: spec}
@@ -98,8 +98,8 @@ class _Around:
         ways = [(a @ move.flatten(1).unsqueeze(2)).squeeze(2)]
         if self.everywhere is not None:
             length, change = (self.problem.perturbation.extent(self.problem.x0, norm).unsqueeze(1) for norm in (2, inf))
-            ways.append(torch.linalg.vector_norm(a, dim=2) * self.everywhere.lengths[i] * length)
-            ways.append(a @ self.everywhere.spreads[i].flatten() * change)
+            ways.append(torch.linalg.vector_norm(a, dim=2) * self.everywhere.l2_nodes[i] * length)
+            ways.append(a @ self.everywhere.linf_values[i].flatten() * change)
         return torch.stack(ways).nan_to_num(inf).amin(0)
 
 
@@ -136,9 +136,9 @@ def _(operator: Curve, a: Coefficients, middle: Middle, value: Values, low: Valu
         least, most = slopes(operator, low, high)
     except Unsupported:
         return secants.dispatch(Nonlinearity)(operator, a, middle, value, low, high)
-    known = least.isfinite() & most.isfinite()
-    back, before, _ = _split(a, middle, least.where(known, 0.0), most.where(known, 0.0))
-    return back, before, a * ~known.unsqueeze(1)
+    global_constants = least.isfinite() & most.isfinite()
+    back, before, _ = _split(a, middle, least.where(global_constants, 0.0), most.where(global_constants, 0.0))
+    return back, before, a * ~global_constants.unsqueeze(1)
 
 
 @secants.register

@@ -17,8 +17,8 @@ from torch import Tensor
 from brinell.errors import UsageError, out_of_memory
 from brinell.proofs.branching.cutting import halves, shares
 from brinell.proofs.branching.queue import Queue
-from brinell.proofs.branching.splits import Noted
-from brinell.proofs.lipschitz.gains import slopes, unknown
+from brinell.proofs.branching.splits import Recorded
+from brinell.proofs.lipschitz.rules import no_rule, slopes
 from brinell.proofs.network.graph import Graph
 from brinell.proofs.network.operators import (
     Affine,
@@ -41,7 +41,7 @@ from brinell.proofs.query.problem import Problem
 from brinell.proofs.query.progress import Progress
 from brinell.proofs.query.substitution import substitute, written
 from brinell.proofs.query.verifier import Checkpoint
-from brinell.proofs.relaxation.network import Relaxation, met, relax
+from brinell.proofs.relaxation.network import Relaxation, intersected, relax
 from brinell.threat import Linf
 
 Verdict = Literal["proved", "refuted", "unknown", "timeout"]
@@ -223,10 +223,10 @@ class _Question:
         direction[:, self.feature] = 1.0
         direction = direction.reshape(shape)
         relaxations = changes(problem, relaxed, direction)
-        noted = {i: Noted(relaxations[i]) for i in self.network.nonlinearities}
-        bound = least(self.network, self.network.output, spec, {**relaxations, **noted}, direction).amin(1)
+        recorded = {i: Recorded(relaxations[i]) for i in self.network.nonlinearities}
+        bound = least(self.network, self.network.output, spec, {**relaxations, **recorded}, direction).amin(1)
         bound = bound.where(bound.isfinite(), -torch.inf)
-        error = _uncertain(problem, relaxed, noted)
+        error = _uncertain(problem, relaxed, recorded)
         width = asked.high - asked.low
         score = torch.where((error > 0).any(1, keepdim=True), error, width)
         return bound, score.where(width > 0, -1.0).argmax(1)
@@ -261,7 +261,7 @@ def changes(problem: Problem, relaxed: Relaxation, direction: Values) -> dict[in
             moves.append((below.squeeze(1), above.squeeze(1)))
             continue
         (source,) = node.inputs
-        moves[source] = met(moves[source], _substituted(graph, source, relaxations, direction))
+        moves[source] = intersected(moves[source], _substituted(graph, source, relaxations, direction))
         factors = _factors(operator, relaxed.intervals[source])
         ends = torch.stack([factor * move for factor in factors for move in moves[source]])
         moves.append((ends.amin(0), ends.amax(0)))
@@ -288,7 +288,7 @@ def _factors(operator: Affine | Nonlinearity, interval: Interval) -> Interval:
         return (low >= 0).double(), (high > 0).double()
     if isinstance(operator, Curve):
         return slopes(operator, low, high)
-    raise unknown(operator)
+    raise no_rule(operator)
 
 
 def _scaled(factors: Interval, move: Interval) -> Band:
@@ -324,11 +324,13 @@ def least(
     return inner(written(held[0]), direction.unsqueeze(1)) + constant if 0 in held else constant.expand(a.shape[:2])
 
 
-def _uncertain(problem: Problem, relaxed: Relaxation, noted: Mapping[int, Noted]) -> Float64[Tensor, "regions inputs"]:
+def _uncertain(
+    problem: Problem, relaxed: Relaxation, recorded: Mapping[int, Recorded]
+) -> Float64[Tensor, "regions inputs"]:
     """For each axis, how much of the uncertainty of the slope a thinner part would take away, in the linear model."""
     graph, by_axis = problem.graph, shares(problem, relaxed.intervals)
     error = torch.zeros_like(problem.x0).flatten(1)
-    for i, note in noted.items():
+    for i, note in recorded.items():
         (source,), relaxation = graph.nodes[i].inputs, note.relaxation
         if not note.seen or not isinstance(relaxation, Band):
             continue

@@ -169,7 +169,7 @@ class Graph:
         return frozenset(found)
 
     @cached_property
-    def single(self) -> frozenset[int]:
+    def exact_interval_nodes(self) -> frozenset[int]:
         """Those of them whose interval is exact over a box: at most one operator on the way mixes values."""
         mixed = {0: 0}
         for i in sorted(self.affine_prefix - {0}):

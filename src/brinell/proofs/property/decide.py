@@ -255,7 +255,9 @@ def _by_neurons(search: Search, low: Tensor, high: Tensor, rounds: _Rounds, prog
     network = _highest(search.graph, search.rows)
     identity = torch.eye(network.classes, dtype=torch.float64)
     inside = Optimisation(steps=20, precision="float32")
-    prover = BranchAndBound(nodes=10**9, neurons=10**9, inner=inside, root=Optimisation(steps=20), within=inside)
+    prover = BranchAndBound(
+        nodes=10**9, neuron_nodes=10**9, intermediate=inside, root=Optimisation(steps=20), leaf_intermediate=inside
+    )
     shape = network.nodes[0].shape
     boxes, which = torch.cat((low, high), 1).unique(dim=0, return_inverse=True)
     for place in range(len(boxes)):

@@ -1,4 +1,4 @@
-"""What a search for a proof lets its caller see while it goes on."""
+"""What a search for a proof reports to its caller while it runs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from jaxtyping import Float64
 from torch import Tensor
 
 Query = Callable[[Float64[Tensor, "points inputs"]], None]
-"""Is shown points, in flat order; it may raise, to stop."""
+"""Called with candidate witnesses, in flat order; it may raise, to stop the search."""
 
 
 def no_query(points: Float64[Tensor, "points inputs"]) -> None:
-    """For who wants bounds alone."""
+    """Ignore the candidates: for callers that want bounds alone."""
 
 
 @final
 @dataclass
 class Progress:
-    """look: is shown inputs that may be witnesses. bound: a lower bound of all that is asked about, as known so far."""
+    """query: called with inputs that may be witnesses. bound: the lower bound on all margins, kept up to date."""
 
     query: Query = no_query
     bound: float = -torch.inf

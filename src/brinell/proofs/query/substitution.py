@@ -1,4 +1,4 @@
-"""Backward substitution: a linear functional of one node, rewritten as one of the nodes it depends on."""
+"""Backward substitution (CROWN): a linear functional of a node, rewritten as one of the nodes it depends on."""
 
 import math
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ Functional = Coefficients | Windows
 def substitute(
     graph: Graph, node: int, a: Functional, relaxations: Mapping[int, Linearised], last_box_node: int = 0
 ) -> tuple[dict[int, Functional], Constants]:
-    """(a_i for each node i that has no piece, c) with <a, node> >= the sum of <a_i, node i> + c.
+    """(a_i for each node i without a relaxation, c) such that <a, node> >= sum of <a_i, node i> + c.
 
-    last_box_node: nodes up to there are not looked through.
+    relaxations: the linear relaxation of each node by its inputs. last_box_node: nodes up to there are not substituted.
 
-    Each node is rewritten once, after all that depend on it: what its readers send is added up first
+    A node is substituted once, after all its readers, whose coefficients are added up first
     (Xu et al. 2020, arXiv:2002.12920, algorithm 1).
     """
     held: dict[int, Functional] = {node: a}
@@ -32,14 +32,16 @@ def substitute(
 
 
 def widest(graph: Graph, node: int, relaxations: Mapping[int, Linearised]) -> int:
-    """How many values a functional of one neuron of `node` grows to, at most, on its way back to the input."""
+    """The most values that a functional of one neuron of `node` has at any node, on its way back to the input."""
     shape = graph.nodes[node].shape
-    sizes: dict[int, tuple[int, int] | None] = {node: (1, 1) if len(shape) == 3 else None}  # None: written out
+    sizes: dict[int, tuple[int, int] | None] = {node: (1, 1) if len(shape) == 3 else None}  # None: dense
     most = 0
     for i in range(node, -1, -1):
         if i not in sizes:
             continue
-        size, shape, relaxation = sizes[i], graph.nodes[i].shape, relaxations.get(i)
+        size = sizes[i]
+        shape = graph.nodes[i].shape
+        relaxation = relaxations.get(i)
         most = max(most, math.prod(shape if size is None else (shape[0], *size)))
         back = None
         if size is not None and isinstance(relaxation, Local) and is_small(size, shape[1:]):
@@ -61,5 +63,5 @@ def _sum(a: Functional, b: Functional) -> Functional:
 
 
 def written(a: Functional) -> Coefficients:
-    """Every coefficient."""
+    """The functional with every coefficient written out."""
     return a.dense() if isinstance(a, Windows) else a

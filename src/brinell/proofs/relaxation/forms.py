@@ -27,7 +27,7 @@ from brinell.proofs.network.operators import (
 from brinell.proofs.numerics.rounding import absolute_parts, at_value, made, share
 from brinell.proofs.query.problem import Problem
 from brinell.proofs.query.verifier import Margins
-from brinell.proofs.relaxation.network import Relaxation, met
+from brinell.proofs.relaxation.network import Relaxation, intersected
 from brinell.threat.sets import over_features
 
 _COPIES = 8
@@ -89,7 +89,7 @@ def carried(
         relaxations[i] = relaxation
         interval = _wider(operator.interval(*inputs), at_value(operator, inputs))
         if i in graph.pre_activations:
-            interval = met(interval, _wider(forms[i].limits(problem), rounding(form.terms) * sizes[i]))
+            interval = intersected(interval, _wider(forms[i].limits(problem), rounding(form.terms) * sizes[i]))
         intervals.append(interval)
     return Relaxation(intervals, relaxations), forms, sizes
 

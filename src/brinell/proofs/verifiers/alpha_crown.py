@@ -35,7 +35,7 @@ class AlphaCROWN(Verifier):
     """
 
     optimisation: Optimisation = Optimisation(steps=10, patience=2)
-    inside: Optimisation | None = None
+    intermediate: Optimisation | None = None
     reach: float | None = None
     precision: Precision = "float64"
     memory: int = 2**24
@@ -52,7 +52,7 @@ class AlphaCROWN(Verifier):
         return solve(self._bound, graph, x0, perturbation, spec, self.memory, checkpoint)
 
     def _bound(self, problem: Problem) -> Margins:
-        relaxed = relax(problem, "adaptive", substituted=True, inside=trusted(self.precision))
+        relaxed = relax(problem, "adaptive", substituted=True, dtype=trusted(self.precision))
         bounds = best(problem, relaxed)
         example, row = (~(bounds > 0) & self._hopeful(bounds).unsqueeze(1)).nonzero(as_tuple=True)
         intervals = self._refined(problem, relaxed, example)
@@ -64,11 +64,11 @@ class AlphaCROWN(Verifier):
 
     def _refined(self, problem: Problem, relaxed: Relaxation, example: Tensor) -> list[Interval]:
         """The intervals of these examples, each named once a row; climbed inside where that is asked for."""
-        if self.inside is None or not len(example):
+        if self.intermediate is None or not len(example):
             return [(low[example], high[example]) for low, high in relaxed.intervals]
         alone, row = example.unique(return_inverse=True)
         known = [(low[alone], high[alone]) for low, high in relaxed.intervals]
-        return [(low[row], high[row]) for low, high in refined(problem.only(alone), known, self.inside)]
+        return [(low[row], high[row]) for low, high in refined(problem.only(alone), known, self.intermediate)]
 
     def _hopeful(self, bounds: Margins) -> Mask:
         """Whether zero is in reach. A single row deviates from nothing, and always climbs."""

@@ -13,8 +13,8 @@ from torch import Tensor
 from brinell.errors import UsageError
 from brinell.evidence import Soundness
 from brinell.proofs.lipschitz import norms
+from brinell.proofs.lipschitz.bounds import clean_margins, decrease
 from brinell.proofs.lipschitz.constants import constants
-from brinell.proofs.lipschitz.near import fall, held
 from brinell.proofs.network.graph import Graph
 from brinell.proofs.query.problem import Problem, solve
 from brinell.proofs.query.verifier import Checkpoint, Margins, Spec, Verifier, nothing
@@ -46,7 +46,7 @@ class GloRo(Verifier):
         return solve(self._bound, graph, x0, perturbation, spec, self.memory, checkpoint)
 
     def _bound(self, problem: Problem) -> Margins:
-        return held(problem) - fall(problem, constants(problem.graph, self.steps))
+        return clean_margins(problem) - decrease(problem, constants(problem.graph, self.steps))
 
 
 def certified_radius(scores: Logits, pairs: Float64[Tensor, "classes classes"]) -> Scores:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, final
 
 from brinell.evidence import Soundness
-from brinell.proofs.lipschitz.near import near
+from brinell.proofs.lipschitz.bounds import lipschitz_bounds
 from brinell.proofs.lipschitz.secants import by_secants
 from brinell.proofs.network.graph import Graph
 from brinell.proofs.query.problem import Problem, solve, sound
@@ -34,8 +34,8 @@ class LocalLipschitz(Verifier):
         return solve(self._bound, graph, x0, perturbation, spec, self.memory, checkpoint)
 
     def _bound(self, problem: Problem) -> Margins:
-        crown, around = self.intermediate == "crown", near(problem)
+        crown, around = self.intermediate == "crown", lipschitz_bounds(problem)
         # The constants hold the first layer as near as substitution would: the hull serves, and costs no functionals.
-        over = replace(problem, part=problem.hull) if around and not crown else problem
+        over = replace(problem, domain=problem.hull) if around and not crown else problem
         intervals = relax(over, "adaptive" if crown else None, crown, known=around).intervals
         return sound(intervals, by_secants(problem, intervals))

@@ -44,7 +44,7 @@ class MILP(Verifier):
     """
 
     seconds: float = 60.0
-    inner: Optimisation | None = Optimisation(steps=20)
+    intermediate: Optimisation | None = Optimisation(steps=20)
     memory: int = 2**24
 
     def __post_init__(self) -> None:
@@ -58,7 +58,9 @@ class MILP(Verifier):
 
     def _bound(self, problem: Problem) -> Margins:
         relaxed = relax(problem, "adaptive", substituted=True)
-        inside = relaxed.intervals if self.inner is None else refined(problem, relaxed.intervals, self.inner)
+        inside = (
+            relaxed.intervals if self.intermediate is None else refined(problem, relaxed.intervals, self.intermediate)
+        )
         bounds = torch.full(problem.spec.shape[:2], -torch.inf, dtype=torch.float64)
         for example in range(len(bounds)):
             own = [(low[example : example + 1], high[example : example + 1]) for low, high in inside]
@@ -77,7 +79,7 @@ def minimum(encoding: Encoding, row: Float64[Tensor, " classes"], seconds: float
     eye = torch.eye(integers, dtype=torch.float64)
     # output <= most * integer, and output <= input - least * (1 - integer).
     off = encoding.variables
-    on = off.less(LinearExpressions(encoding.undecided.weights, encoding.undecided.offset - encoding.least))
+    on = off.less(LinearExpressions(encoding.unstable.weights, encoding.unstable.offset - encoding.least))
     below = encoding.below()
     rows = torch.cat(
         (

@@ -14,7 +14,7 @@ from brinell.proofs.query.verifier import Margins
 from brinell.threat.sets import over_features
 
 
-def known(graph: Graph) -> Constants | None:
+def global_constants(graph: Graph) -> Constants | None:
     """Constants of the whole space; none where some operator has no rule for them, such as a function ever steeper."""
     try:
         return constants(graph)
@@ -22,32 +22,32 @@ def known(graph: Graph) -> Constants | None:
         return None
 
 
-def held(problem: Problem) -> Margins:
+def clean_margins(problem: Problem) -> Margins:
     """The margins of the examples themselves, by the scores that float64 computes."""
     scores = problem.graph(problem.x0).unsqueeze(2)
     off = share(problem.graph.classes + 8, torch.float64) * (problem.spec.abs() @ scores.abs())
     return (problem.spec @ scores - off).squeeze(2)
 
 
-def fall(problem: Problem, constants: Constants) -> Margins:
+def decrease(problem: Problem, constants: Constants) -> Margins:
     """The most that a margin can lose over the set."""
-    lengths = {norm: problem.perturbation.extent(problem.x0, norm).unsqueeze(1) for norm in (2, inf)}
-    lost = [constant * lengths[norm] for norm, constant in constants.of(problem.spec).items()]
+    l2_nodes = {norm: problem.perturbation.extent(problem.x0, norm).unsqueeze(1) for norm in (2, inf)}
+    lost = [constant * l2_nodes[norm] for norm, constant in constants.of(problem.spec).items()]
     return torch.stack(lost).nan_to_num(inf).amin(0) * (1 + 8 * norms.UNIT)
 
 
-def near(problem: Problem) -> dict[int, Interval]:
+def lipschitz_bounds(problem: Problem) -> dict[int, Interval]:
     """Limits of the nodes that nonlinearities read: each value moves so far from the example's own. None without
     constants."""
-    everywhere = known(problem.graph)
+    everywhere = global_constants(problem.graph)
     if everywhere is None:
         return {}
     values = problem.graph.values(problem.x0)
     length, change = (problem.perturbation.extent(problem.x0, norm) for norm in (2, inf))
     found = {}
     for i in problem.graph.pre_activations:
-        by_length = everywhere.reaches[i] * over_features(length, values[i])
-        by_change = everywhere.spreads[i] * over_features(change, values[i])
+        by_length = everywhere.l2_values[i] * over_features(length, values[i])
+        by_change = everywhere.linf_values[i] * over_features(change, values[i])
         moves = torch.minimum(by_length, by_change).nan_to_num(inf)
         found[i] = values[i] - moves, values[i] + moves
     return found
