@@ -135,7 +135,7 @@ def test_where_rounding_would_take_much_float64_takes_over(monkeypatch) -> None:
     net = perceptron((6, 64, 64, 64, 64, 64, 64, 3), 0)
     x, spec = examples(net, 4, 0), margins(torch.zeros(4, dtype=torch.int64), 3)
     fine, kept = (CROWN(precision=precision)(net, x, Linf(1e-4, UNIT), spec) for precision in ("float64", "float32"))
-    monkeypatch.setattr("brinell.proofs.relaxation.network.ROUGH", float("inf"))
+    monkeypatch.setattr("brinell.proofs.relaxation.network.MOST_ROUNDING", float("inf"))
     coarse = CROWN(precision="float32")(net, x, Linf(1e-4, UNIT), spec)
     assert (coarse < fine - 1e-4).all()
     torch.testing.assert_close(kept, fine, rtol=0, atol=1e-8)

@@ -257,7 +257,7 @@ def changes(problem: Problem, relaxed: Relaxation, direction: Values) -> dict[in
         if isinstance(operator, Affine):
             relaxations[i] = _Still(operator)
             forms = (tuple(end.unsqueeze(1) for end in moves[j]) for j in node.inputs)
-            below, above = operator.ahead(*((low, high) for low, high in forms), offset=False)
+            below, above = operator.forward_bounds(*((low, high) for low, high in forms), offset=False)
             moves.append((below.squeeze(1), above.squeeze(1)))
             continue
         (source,) = node.inputs

@@ -32,8 +32,8 @@ def check(operator: Nonlinearity, shape: tuple[int, ...], seed: int, choice: str
     )
     slope = slope / slope.abs().sum(1, keepdim=True) * ((high - low) / 2).unsqueeze(1)
     unsure = torch.tensor([0.05, 0, 0, 0], dtype=torch.float64).reshape(4, *(1,) * len(shape))
-    below, above = forms.ahead((slope - unsure, slope + unsure), offset=False)
-    base, top = forms.ahead(((centre - 0.05).unsqueeze(1), (centre + 0.05).unsqueeze(1)), offset=True)
+    below, above = forms.forward_bounds((slope - unsure, slope + unsure), offset=False)
+    base, top = forms.forward_bounds(((centre - 0.05).unsqueeze(1), (centre + 0.05).unsqueeze(1)), offset=True)
     for point in range(20):
         share = draw(2, *shape, seed=point).sigmoid() if point % 2 else (draw(2, *shape, seed=point) > 0).double()
         x = low + share * (high - low)

@@ -6,13 +6,13 @@ from typing import final
 from jaxtyping import Float
 from torch import Tensor
 
-from brinell.proofs.network.operators.base import Coefficients, Constants, Interval, Onward, inner
+from brinell.proofs.network.operators.base import Coefficients, Constants, Interval, TwoSided, inner
 from brinell.proofs.network.operators.windows import Local, Windows
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Band(Local, Onward):
+class Band(Local, TwoSided):
     """lower * x + base <= f(x) <= upper * x + top, value by value; either line may differ from row to row."""
 
     lower: Float[Tensor, " batch #rows *shape"]
@@ -34,8 +34,8 @@ class Band(Local, Onward):
     def reach(self, window: tuple[int, int]) -> tuple[int, int]:
         return window
 
-    def ahead(self, *forms: Interval, offset: bool) -> Interval:
-        ((low, high),) = forms
+    def forward_bounds(self, *bounds: Interval, offset: bool) -> Interval:
+        ((low, high),) = bounds
         below = self.lower.clamp(min=0) * low + self.lower.clamp(max=0) * high
         above = self.upper.clamp(min=0) * high + self.upper.clamp(max=0) * low
         return (below + self.base, above + self.top) if offset else (below, above)

@@ -15,9 +15,9 @@ from brinell.proofs.network.operators.base import (
     Interval,
     Neurons,
     Nonlinearity,
-    Onward,
     RowChoices,
     Slope,
+    TwoSided,
     Values,
     magnitude,
 )
@@ -87,7 +87,7 @@ class MaxPool(Nonlinearity):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Leader(Onward):
+class Leader(TwoSided):
     """max >= x[source], and max <= x[source] where it wins, else max <= ceiling; windows in flat order."""
 
     source: Int64[Tensor, " batch channels windows"]
@@ -105,18 +105,18 @@ class Leader(Onward):
         back = back.scatter_add(3, self.source.unsqueeze(1).expand_as(a), followed)
         return (back.reshape(*a.shape[:2], *self.before),), constant
 
-    def ahead(self, *forms: Interval, offset: bool) -> Interval:
-        ((low, high),) = forms
+    def forward_bounds(self, *bounds: Interval, offset: bool) -> Interval:
+        ((low, high),) = bounds
         below, above = self._led(low), self._led(high)
         other = self.ceiling.unsqueeze(1) if offset else torch.zeros_like(above)
         return self._shaped(below), self._shaped(torch.where(self.wins.unsqueeze(1), above, other))
 
-    def _led(self, form: Coefficients) -> Coefficients:
-        source = self.source.unsqueeze(1).expand(-1, form.shape[1], -1, -1)
-        return form.flatten(3).gather(3, source)
+    def _led(self, bound: Coefficients) -> Coefficients:
+        source = self.source.unsqueeze(1).expand(-1, bound.shape[1], -1, -1)
+        return bound.flatten(3).gather(3, source)
 
-    def _shaped(self, form: Coefficients) -> Coefficients:
-        return form.reshape(*form.shape[:3], *self.after)
+    def _shaped(self, bound: Coefficients) -> Coefficients:
+        return bound.reshape(*bound.shape[:3], *self.after)
 
 
 def _gather(x: Values, members: Tensor) -> Tensor:

@@ -14,9 +14,9 @@ from brinell.proofs.network.operators.base import (
     Interval,
     Neurons,
     Nonlinearity,
-    Onward,
     RowChoices,
     Slope,
+    TwoSided,
     Values,
     magnitude,
 )
@@ -78,7 +78,7 @@ class Product(Nonlinearity):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Planes(Onward):
+class Planes(TwoSided):
     """<lower, (x, y)> + base <= x y <= <upper, (x, y)> + top; either plane may differ from row to row."""
 
     lower: Float[Tensor, " batch #rows 2 *shape"]
@@ -91,8 +91,8 @@ class Planes(Onward):
         constant = (positive * self.base + negative * self.top).flatten(2).sum(2)
         return (positive.unsqueeze(2) * self.lower + negative.unsqueeze(2) * self.upper,), constant
 
-    def ahead(self, *forms: Interval, offset: bool) -> Interval:
-        ((low, high),) = forms
+    def forward_bounds(self, *bounds: Interval, offset: bool) -> Interval:
+        ((low, high),) = bounds
         below = (self.lower.clamp(min=0) * low + self.lower.clamp(max=0) * high).sum(2)
         above = (self.upper.clamp(min=0) * high + self.upper.clamp(max=0) * low).sum(2)
         return (below + self.base, above + self.top) if offset else (below, above)

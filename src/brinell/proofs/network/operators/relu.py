@@ -14,9 +14,9 @@ from brinell.proofs.network.operators.base import (
     Interval,
     Neurons,
     Nonlinearity,
-    Onward,
     RowChoices,
     Slope,
+    TwoSided,
     Values,
     magnitude,
 )
@@ -60,7 +60,7 @@ class ReLU(Nonlinearity):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Wedge(Local, Onward):
+class Wedge(Local, TwoSided):
     """lower * x <= f(x) <= upper * x + rise, value by value.
 
     A coefficient takes the lower line if it is positive, the upper one if it is negative (Zhang et al. 2018,
@@ -85,8 +85,8 @@ class Wedge(Local, Onward):
     def reach(self, window: tuple[int, int]) -> tuple[int, int]:
         return window
 
-    def ahead(self, *forms: Interval, offset: bool) -> Interval:
-        ((low, high),) = forms
+    def forward_bounds(self, *bounds: Interval, offset: bool) -> Interval:
+        ((low, high),) = bounds
         below = self.lower.clamp(min=0) * low + self.lower.clamp(max=0) * high
         above = self.upper.clamp(min=0) * high + self.upper.clamp(max=0) * low
         return below, above + self.rise if offset else above
