@@ -1,4 +1,4 @@
-"""What Lipschitz constants show near an example: how far its margins may fall, and each neuron may move."""
+"""Bounds from global Lipschitz constants: of margins, and of pre-activations."""
 
 from math import inf
 
@@ -15,7 +15,7 @@ from brinell.threat.sets import over_features
 
 
 def global_constants(graph: Graph) -> Constants | None:
-    """Constants of the whole space; none where some operator has no rule for them, such as a function ever steeper."""
+    """The constants of a network; None where an operator has no Lipschitz rule, as x^2 has none."""
     try:
         return constants(graph)
     except Unsupported:
@@ -23,31 +23,34 @@ def global_constants(graph: Graph) -> Constants | None:
 
 
 def clean_margins(problem: Problem) -> Margins:
-    """The margins of the examples themselves, by the scores that float64 computes."""
-    scores = problem.graph(problem.x0).unsqueeze(2)
-    off = share(problem.graph.classes + 8, torch.float64) * (problem.spec.abs() @ scores.abs())
-    return (problem.spec @ scores - off).squeeze(2)
+    """The margins at x0, from the scores that float64 computes, less the rounding of this product."""
+    scores = problem.graph(problem.x0).unsqueeze(2)  # [batch, classes, 1]
+    error = share(problem.graph.classes + 8, torch.float64) * (problem.spec.abs() @ scores.abs())
+    return (problem.spec @ scores - error).squeeze(2)
 
 
 def decrease(problem: Problem, constants: Constants) -> Margins:
-    """The most that a margin can lose over the set."""
-    l2_nodes = {norm: problem.perturbation.extent(problem.x0, norm).unsqueeze(1) for norm in (2, inf)}
-    lost = [constant * l2_nodes[norm] for norm, constant in constants.of(problem.spec).items()]
-    return torch.stack(lost).nan_to_num(inf).amin(0) * (1 + 8 * norms.UNIT)
+    """The most that a margin can decrease over the perturbation set: constant times extent, of the better norm."""
+    extents = {norm: problem.perturbation.extent(problem.x0, norm).unsqueeze(1) for norm in (2, inf)}
+    found = [constant * extents[norm] for norm, constant in constants.of(problem.spec).items()]
+    return torch.stack(found).nan_to_num(inf).amin(0) * (1 + 8 * norms.UNIT)
 
 
 def lipschitz_bounds(problem: Problem) -> dict[int, Interval]:
-    """Limits of the nodes that nonlinearities read: each value moves so far from the example's own. None without
-    constants."""
+    """Intervals of the pre-activations: the value at x0 plus or minus the most it can change over the set.
+
+    No intervals where an operator has no Lipschitz rule.
+    """
     everywhere = global_constants(problem.graph)
     if everywhere is None:
         return {}
     values = problem.graph.values(problem.x0)
-    length, change = (problem.perturbation.extent(problem.x0, norm) for norm in (2, inf))
-    found = {}
+    l2, linf = (problem.perturbation.extent(problem.x0, norm) for norm in (2, inf))
+
+    intervals = {}
     for i in problem.graph.pre_activations:
-        by_length = everywhere.l2_values[i] * over_features(length, values[i])
-        by_change = everywhere.linf_values[i] * over_features(change, values[i])
-        moves = torch.minimum(by_length, by_change).nan_to_num(inf)
-        found[i] = values[i] - moves, values[i] + moves
-    return found
+        by_l2 = everywhere.l2_values[i] * over_features(l2, values[i])
+        by_linf = everywhere.linf_values[i] * over_features(linf, values[i])
+        change = torch.minimum(by_l2, by_linf).nan_to_num(inf)
+        intervals[i] = values[i] - change, values[i] + change
+    return intervals

@@ -18,20 +18,20 @@ from brinell.proofs.numerics.rounding import share
 from brinell.proofs.query.substitution import substitute, written
 
 SMALL = 2**22
-"""Values of a matrix that is written out, to take a chain of affine operators as the one that they are."""
+"""Most entries of the dense matrix that a chain of affine operators is merged into."""
 
 NARROW = 800
-"""The lesser side of such a matrix, at most: Gram iteration multiplies it with itself."""
+"""The lesser side of such a matrix, at most: Gram iteration squares it."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Constants:
-    """How fast the scores can move, anywhere.
+    """Global Lipschitz constants of a network, rounded upward.
 
-    lengths: an l2 constant of each node. reaches: one of each of its values. spreads: what moving every input by up to
-    one can change each value by, a constant for linf. last: the scores as functionals of what the last nonlinearities
-    make. sizes: what the absolute values of their terms add up to. All rounding is on the safe side.
+    l2_nodes: of each node, from l2 to l2. l2_values: of each value of a node, for l2 distances of inputs. linf_values:
+    the same for linf distances. last: the scores as functionals of the outputs of the last nonlinearities. sizes: the
+    sums of the absolute values of the terms of those coefficients.
     """
 
     graph: Graph
@@ -42,14 +42,15 @@ class Constants:
     sizes: dict[int, Coefficients]
 
     def of(self, spec: Float[Tensor, "batch rows classes"]) -> dict[float, Float64[Tensor, "batch rows"]]:
-        """By norm, constants of <spec row, scores>."""
+        """Constants of <spec row, scores>, by the norm of input distances, 2 and inf."""
         rows = {i: spec @ a.flatten(2) for i, a in self.last.items()}
         return self._of(rows, {i: spec.abs() @ size.flatten(2) for i, size in self.sizes.items()})
 
     @cached_property
     def pairs(self) -> dict[float, Float64[Tensor, "classes classes"]]:
-        """By norm, K with: score i less score j moves by at most K[i, j] times the distance."""
-        last, sizes = ({i: a.flatten(2) for i, a in of.items()} for of in (self.last, self.sizes))
+        """By norm, K: score i less score j changes by at most K[i, j] times the distance of inputs."""
+        last = {i: a.flatten(2) for i, a in self.last.items()}
+        sizes = {i: a.flatten(2) for i, a in self.sizes.items()}
         found = [
             self._of(
                 {i: a[:, c : c + 1] - a for i, a in last.items()},
@@ -62,9 +63,10 @@ class Constants:
     def _of(
         self, last: dict[int, Coefficients], sizes: dict[int, Coefficients]
     ) -> dict[float, Float64[Tensor, "batch rows"]]:
-        """Of functionals of the nodes that the last nonlinearities make: their lengths in the dual norms."""
+        """Constants of functionals of the last nonlinearities' outputs: their dual norms times the nodes' constants."""
         off = share(sum(operator.terms for operator in self._affine) + self.graph.classes + 8, torch.float64)
-        l2, linf = [], []
+        l2 = []
+        linf = []
         for i, a in last.items():
             rounding = off * sizes[i]
             length = torch.linalg.vector_norm(a, dim=2) + torch.linalg.vector_norm(rounding, dim=2)
@@ -99,7 +101,10 @@ def _found(graph: Graph, steps: int) -> Constants:
     l2_values = dict(linf_values)
     for i, node in enumerate(graph.nodes[1:], 1):
         operator = graph.operator(i)
-        inputs, before = [l2_nodes[j] for j in node.inputs], graph.nodes[node.inputs[0]].shape
+        inputs = [l2_nodes[j] for j in node.inputs]
+        before = graph.nodes[node.inputs[0]].shape
+
+        # The best of three: operator by operator, a chain of affine operators merged, a scale folded into its kernel.
         l2_nodes[i] = l2_constant(operator, inputs, before, node.shape, steps)
         if i in affine and i in graph.pre_activations:
             l2_nodes[i] = min(l2_nodes[i], _at_once(graph, i, affine, l2_nodes, steps))
@@ -110,20 +115,21 @@ def _found(graph: Graph, steps: int) -> Constants:
         if isinstance(operator, Linear | Convolution):
             l2_values[i] = torch.minimum(l2_values[i], _rows(operator, before) * inputs[0])
         l2_nodes[i] *= _outward(graph)
-        linf_values[i], l2_values[i] = linf_values[i] * _outward(graph), l2_values[i] * _outward(graph)
+        linf_values[i] = linf_values[i] * _outward(graph)
+        l2_values[i] = l2_values[i] * _outward(graph)
     identity = torch.eye(graph.classes, dtype=torch.float64).unsqueeze(0)
     return Constants(graph, l2_nodes, linf_values, l2_values, *_taken_together(graph, graph.output, identity, affine))
 
 
 def _outward(graph: Graph) -> float:
-    """A factor that makes up for the rounding of the sums of one node, all of whose terms are positive."""
+    """A factor that covers the rounding of one node's sums, all of whose terms are positive."""
     return 1 + share(2 * graph.width + 8, torch.float64)
 
 
 def _taken_together(
     graph: Graph, node: int, unit: Coefficients, affine: dict[int, Affine]
 ) -> tuple[dict[int, Coefficients], dict[int, Coefficients]]:
-    """(functionals of a node by the nonlinearities behind it; what the absolute values of their terms come to)."""
+    """(functionals of a node, as functionals of the nonlinearities before it; the sizes of their coefficients)."""
     both = [
         substitute(graph, node, unit, relaxations)[0]
         for relaxations in (affine, {i: absolute(o) for i, o in affine.items()})
@@ -132,7 +138,7 @@ def _taken_together(
 
 
 def _at_once(graph: Graph, node: int, affine: dict[int, Affine], l2_nodes: dict[int, float], steps: int) -> float:
-    """The constant of an affine node from the nonlinearities before it, whatever lies between taken as one matrix."""
+    """The constant of an affine node, the affine operators since the last nonlinearities merged into one matrix."""
     size = torch.Size(graph.nodes[node].shape).numel()
     sources = _sources(graph, node, affine)
     if any(min(size, width) > NARROW or size * width > SMALL for width in sources.values()):
@@ -147,16 +153,17 @@ def _at_once(graph: Graph, node: int, affine: dict[int, Affine], l2_nodes: dict[
 
 
 def _rows(operator: Linear | Convolution, before: tuple[int, ...]) -> Values:
-    """The length of the operator's row for each value it makes."""
+    """The l2 norm of the operator's row, for each value of its output."""
     squares = replace(operator, weight=operator.weight.square(), bias=torch.zeros_like(operator.bias))
     return squares.forward(torch.ones(1, *before, dtype=torch.float64)).sqrt() * (1 + 1e-12)
 
 
 def _folded(graph: Graph, node: int, l2_nodes: dict[int, float], steps: int) -> float:
-    """The constant of a convolution and of the factors of its channels after it, as batch normalisation has, in one."""
+    """The constant of a convolution with the channel scales after it folded in, as of batch normalisation."""
     factor = torch.ones((), dtype=torch.float64)
     while isinstance(operator := graph.nodes[node].operator, Scale):
-        factor, node = factor * operator.factor, graph.nodes[node].inputs[0]
+        factor = factor * operator.factor
+        node = graph.nodes[node].inputs[0]
     if not isinstance(operator, Convolution) or (factor.dim() and factor.shape[-2:].numel() > 1):
         return inf
     channels = factor.flatten().expand(len(operator.weight)).reshape(-1, 1, 1, 1)
@@ -166,7 +173,7 @@ def _folded(graph: Graph, node: int, l2_nodes: dict[int, float], steps: int) -> 
 
 
 def _sources(graph: Graph, node: int, affine: dict[int, Affine]) -> dict[int, int]:
-    """The nearest nodes behind this one that are no affine operator's, with their sizes."""
+    """The last nodes before this one that are not affine, with their sizes."""
     found: dict[int, int] = {}
     waiting = [node]
     while waiting:

@@ -1,4 +1,4 @@
-"""How far each operator can stretch a distance: one rule a family. What has none is refused by name."""
+"""Lipschitz rules of the operators. An operator without one is refused by name."""
 
 import math
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ Shape = tuple[int, ...]
 
 
 def no_rule(operator: Operator) -> Unsupported:
-    """The error of an operator without a rule."""
+    """The error for an operator without a rule."""
     return Unsupported(f"{type(operator).__name__} has no Lipschitz rule: how far it stretches a distance is not known")
 
 
@@ -108,7 +108,7 @@ def _(operator: Operator, inputs: Sequence[float], before: Shape, after: Shape, 
 
 @l2_constant.register
 def _(operator: MaxPool, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
-    """A value moves the maximum of every window that holds it: by the root of how many those are."""
+    """A value is in several windows; the constant is the root of the largest number of them."""
     ones = torch.ones(1, operator.kernel[0] * operator.kernel[1], after[-2] * after[-1])
     windows = functional.fold(ones, before[-2:], operator.kernel, operator.dilation, operator.padding, operator.stride)
     return math.sqrt(float(windows.max())) * inputs[0]
@@ -129,7 +129,7 @@ def _(operator: Curve, inputs: Sequence[float], before: Shape, after: Shape, ste
 
 @singledispatch
 def displacement(operator: Operator, *inputs: Values) -> Values:
-    """How far each value of the output can move, given how far each value of the inputs can."""
+    """The most that each value of the output can change, given the same of each value of the inputs."""
     raise no_rule(operator)
 
 
@@ -162,26 +162,28 @@ def _(operator: Curve, *inputs: Values) -> Values:
 
 
 def slopes(curve: Curve, low: Values, high: Values) -> Interval:
-    """The least and the greatest derivative between two limits: it rises or falls from knot to knot.
+    """The least and the greatest derivative over an interval; it is monotone from knot to knot.
 
-    Refused where the function jumps, and so has no derivative to go by.
+    Raises Unsupported where the function jumps, so that a derivative does not bound its change.
     """
     if curve.profile.slack:
         raise no_rule(curve)
     ends = torch.stack((curve.derivative(low), curve.derivative(high)))
     least, most = ends.amin(0), ends.amax(0)
     for knot in curve.profile.knots:
-        met, there = (low < knot) & (knot < high), curve.derivative(torch.full_like(low, knot))
-        least = torch.where(met, torch.minimum(least, there), least)
-        most = torch.where(met, torch.maximum(most, there), most)
+        inside = (low < knot) & (knot < high)
+        at_knot = curve.derivative(torch.full_like(low, knot))
+        least = torch.where(inside, torch.minimum(least, at_knot), least)
+        most = torch.where(inside, torch.maximum(most, at_knot), most)
     if curve.profile.pole is not None:
-        met = (low <= curve.profile.pole) & (curve.profile.pole <= high)
-        least, most = least.masked_fill(met, -torch.inf), most.masked_fill(met, torch.inf)
+        inside = (low <= curve.profile.pole) & (curve.profile.pole <= high)
+        least = least.masked_fill(inside, -torch.inf)
+        most = most.masked_fill(inside, torch.inf)
     return least, most
 
 
 def _steepest(curve: Curve) -> float:
-    """The greatest slope of a function that is straight, up to rounding, beyond 60 on either side."""
+    """The greatest absolute slope of a function that is linear, up to rounding, beyond 60 on either side."""
     far = torch.tensor([60.0], dtype=torch.float64)
     least, most = slopes(curve, -far, far)
     return float(torch.maximum(-least, most)) * (1 + 64 * norms.UNIT)
