@@ -12,7 +12,7 @@ from brinell.proofs.exact.regions import linear_regions as linear_regions
 from brinell.proofs.exact.trees import ExactTrees as ExactTrees
 from brinell.proofs.lipschitz.constants import Constants as Constants
 from brinell.proofs.lipschitz.constants import constants as constants
-from brinell.proofs.monotonicity.monotone import Monotony as Monotony
+from brinell.proofs.monotonicity.monotone import Monotonicity as Monotonicity
 from brinell.proofs.monotonicity.monotone import Pair as Pair
 from brinell.proofs.monotonicity.monotone import monotone as monotone
 from brinell.proofs.monotonicity.trees import monotone_trees as monotone_trees

@@ -86,7 +86,7 @@ def test_stable_neurons_are_exact() -> None:
     low, high = torch.tensor([[1.0, -3.0, 0.0, -2.0]]).double(), torch.tensor([[2.0, -1.0, 1.0, 0.0]]).double()
     wedge = ReLU().relax(low, high, torch.full((1, 1, 4), 0.3).double())
     assert wedge.lower.tolist() == wedge.upper.tolist() == [[[1.0, 0.0, 1.0, 0.0]]]
-    assert not wedge.rise.any()
+    assert not wedge.intercept.any()
 
 
 def test_a_wedge_seen_through_windows() -> None:

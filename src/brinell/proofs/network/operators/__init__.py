@@ -1,4 +1,4 @@
-"""One small file a family of operators: what each computes, and how it is bounded."""
+"""The operators, one small file a family: what each computes, and how it is bounded."""
 
 from brinell.proofs.network.operators.band import Band as Band
 from brinell.proofs.network.operators.base import Affine as Affine

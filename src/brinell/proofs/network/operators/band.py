@@ -1,4 +1,4 @@
-"""Between two lines, value by value: the linear bound of every smooth function of one number."""
+"""The linear relaxation of smooth functions of one number: between two lines, value by value."""
 
 from dataclasses import dataclass
 from typing import final
@@ -27,7 +27,8 @@ class Band(Local, TwoSided):
 
     def backward_windows(self, a: Windows) -> tuple[tuple[Windows, ...], Constants]:
         negative = a.values.clamp(max=0)
-        lower, excess = a.seen(self.lower), a.seen(self.upper - self.lower)
+        lower = a.seen(self.lower)
+        excess = a.seen(self.upper - self.lower)
         constant = a.on(self.base) + a.of(negative).on(self.top - self.base)
         return (a.of((a.values * lower).addcmul_(negative, excess)),), constant
 

@@ -61,7 +61,8 @@ class MaxPool(Nonlinearity):
         bounded by the largest upper bound (Singh et al. 2019, DeepPoly, doi:10.1145/3290354, section 4.4).
         """
         members = self._members(low)
-        lows, highs = _gather(low, members), _gather(high, members)
+        lows = _gather(low, members)  # [batch, channels, windows, members]
+        highs = _gather(high, members)
         floor, leader = lows.max(-1)
         rival = highs.scatter(-1, leader.unsqueeze(-1), -torch.inf).amax(-1)
         wins = floor >= rival
@@ -71,7 +72,7 @@ class MaxPool(Nonlinearity):
         return Leader(source, wins, ceiling, tuple(low.shape[1:]), (height, width))
 
     def carried(self, low: Values, high: Values, error: Values, step: float, constant: float) -> Values:
-        """A window passes on what one of its members has."""
+        """A window's error is that of one of its members."""
         passed: Values = self.forward((1 + step) * error + (step + constant) * magnitude((low, high)))
         return passed
 
@@ -107,7 +108,8 @@ class Leader(TwoSided):
 
     def forward_bounds(self, *bounds: Interval, offset: bool) -> Interval:
         ((low, high),) = bounds
-        below, above = self._led(low), self._led(high)
+        below = self._led(low)
+        above = self._led(high)
         other = self.ceiling.unsqueeze(1) if offset else torch.zeros_like(above)
         return self._shaped(below), self._shaped(torch.where(self.wins.unsqueeze(1), above, other))
 

@@ -1,7 +1,7 @@
-"""Functionals that look at a small window of an image: what a neuron of a convolution sees, and no more.
+"""Functionals with a small window of an image as support: the patches of auto_LiRPA's "patches mode".
 
-A convolution has few weights a neuron and many neurons, so nearly all of a functional's coefficients are zero a
-few layers down. Kept as windows they cost what they hold; auto_LiRPA's "patches mode" rests on the same remark.
+A neuron of a convolution has a small receptive field, so nearly all of its functional's coefficients are zero a few
+layers down. As windows they cost their support alone.
 """
 
 from abc import abstractmethod
@@ -38,7 +38,7 @@ class Windows:
         return replace(self, values=values)
 
     def small(self) -> bool:
-        """Whether they are cheaper than written out."""
+        """Whether windows cost less than dense functionals."""
         return is_small((self.values.shape[-2], self.values.shape[-1]), self.size)
 
     def dense(self) -> Coefficients:
@@ -101,12 +101,12 @@ class Windows:
 
 
 def is_small(window: tuple[int, int], image: tuple[int, ...]) -> bool:
-    """Whether a window is cheaper than the image: finding a value costs some four times its product."""
+    """Whether a window costs less than the image: looking a value up costs some four times its product."""
     return 4 * window[0] * window[1] <= image[0] * image[1]
 
 
 class Local(Linearised):
-    """A linear bound that can be carried back window by window."""
+    """A linear relaxation that backward substitution may pass window by window."""
 
     @abstractmethod
     def backward_windows(self, a: Windows) -> tuple[tuple[Windows, ...], Constants]:
@@ -114,4 +114,4 @@ class Local(Linearised):
 
     @abstractmethod
     def reach(self, window: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of what such a window is carried back to."""
+        """Height and width of the window of the input, for a window of the output."""
