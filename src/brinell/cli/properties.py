@@ -11,7 +11,7 @@ import typer
 from brinell.cli.leave import INTERRUPTED, fail
 from brinell.errors import out_of_memory
 from brinell.evidence import Soundness
-from brinell.proofs import Answer, Progress, deployed, read_vnnlib
+from brinell.proofs import Answer, SearchProgress, deployed, read_vnnlib
 from brinell.proofs import decide as search
 from brinell.proofs.property.vnnlib import answer_text
 
@@ -24,7 +24,7 @@ def decide(
     In which arithmetic a proof holds is told beside it.
     """
     level = Soundness.of(soundness or Soundness.REAL)
-    progress, interrupted = Progress(), False
+    progress, interrupted = SearchProgress(), False
     answer: Answer | None = None
     try:
         answer = _answer(network, property_, timeout, seed, progress, level)
@@ -48,7 +48,9 @@ def decide(
     raise typer.Exit({"unsat": 0, "sat": 1}.get(answer.verdict, 4))
 
 
-def _answer(network: Path, property_: Path, timeout: float, seed: int, progress: Progress, level: Soundness) -> Answer:
+def _answer(
+    network: Path, property_: Path, timeout: float, seed: int, progress: SearchProgress, level: Soundness
+) -> Answer:
     start = time.monotonic()
     goal, model = read_vnnlib(property_), deployed(network)
     left = timeout - (time.monotonic() - start)

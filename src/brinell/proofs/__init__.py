@@ -27,8 +27,8 @@ from brinell.proofs.property.property import Case as Case
 from brinell.proofs.property.property import Property as Property
 from brinell.proofs.property.vnnlib import parse_vnnlib as parse_vnnlib
 from brinell.proofs.property.vnnlib import read_vnnlib as read_vnnlib
-from brinell.proofs.property.witness import Witness as Witness
-from brinell.proofs.query.progress import Progress as Progress
+from brinell.proofs.property.witness import Counterexample as Counterexample
+from brinell.proofs.query.progress import SearchProgress as SearchProgress
 from brinell.proofs.query.verifier import Checkpoint as Checkpoint
 from brinell.proofs.query.verifier import Margins as Margins
 from brinell.proofs.query.verifier import Spec as Spec

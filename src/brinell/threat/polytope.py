@@ -1,7 +1,10 @@
-"""The point of a polytope that is nearest to x0, with a bound on its distance that rests on no solver.
+"""The point of a polytope that is nearest to x0, with a lower bound on its distance that trusts no solver.
 
-Any prices y >= 0 of the faces {u : A u <= c} show that |u| >= -<c, y> / |A^T y|_dual there; the best are the solver's.
-So what is returned as a lower bound is computed here, and a solver that errs makes it small, not wrong.
+1. For u in {u : A u <= c} and multipliers y >= 0: <c, y> >= <A u, y> = <u, A^T y> >= -|u| |A^T y|_dual (Hoelder).
+2. So |u| >= -<c, y> / |A^T y|_dual, for any y >= 0: weak duality. The solver's multipliers make it nearly tight.
+3. What rounding may add to this quotient is subtracted from its numerator and added to its denominator.
+
+A solver that errs makes the bound small, not wrong.
 """
 
 from typing import Literal
@@ -14,7 +17,7 @@ Floats = Float64[np.ndarray, "..."]
 
 _FINE = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
 _EXIT_COST = 1e6
-"""What it costs to leave a polytope by one unit: where there is none, its bound is that large, about."""
+"""The cost of violating the faces by one unit: the distance bound of an empty polytope is about as large."""
 
 Nearest = tuple[Floats | None, float]
 """(the nearest point as the solver sees it, None where it sees none; a lower bound on the distance of all)."""
@@ -78,10 +81,9 @@ def centre(normals: Floats, offsets: Floats, within: tuple[Floats, float] | None
 
 
 def _bound(normals: Floats, c: Floats, multipliers: Floats, dual: float) -> float:
-    """What the prices show, less what rounding may take."""
+    """The distance bound at these multipliers, less rounding. dual: the order of the dual norm."""
     share = (len(c) + len(normals.T) + 8) * np.finfo(np.float64).eps
     value = -float(multipliers @ c) - share * float(multipliers @ np.abs(c))
-    length = float(np.linalg.norm(multipliers @ normals, dual)) + share * float(
-        np.linalg.norm(multipliers @ np.abs(normals), dual)
-    )
+    length = float(np.linalg.norm(multipliers @ normals, dual))
+    length += share * float(np.linalg.norm(multipliers @ np.abs(normals), dual))
     return max(value / float(length) * (1 - share), 0.0) if value > 0 and length > 0 else 0.0

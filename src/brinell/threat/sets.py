@@ -16,7 +16,7 @@ from brinell.arguments import Checked
 from brinell.errors import UsageError
 from brinell.threat import polytope
 from brinell.threat.box import Box, between
-from brinell.threat.units import median_width, power_of_two, spread
+from brinell.threat.units import median_width, power_of_two, typical_width
 from brinell.types import Inputs, Mask, Scores
 
 Coefficients = Float[Tensor, "batch rows *shape"]
@@ -53,7 +53,7 @@ class PerturbationSet(Checked, ABC):
         """The same body at another radius."""
 
     def unit(self, x0: Inputs) -> float:
-        """The power of two that serves best as a unit for a search around x0: the box, or else x0, is about one wide.
+        """The power of two that is the unit of a search around x0: in it the box, or else x0, is about one wide.
 
         It grows as the inputs do, so that a search in this unit is the same whatever the user's units are.
         """
@@ -62,7 +62,7 @@ class PerturbationSet(Checked, ABC):
 
     def _unit(self, width: float | None, x0: Inputs) -> float:
         """From the width of the box, if it has one, or from the values that an adversary may change."""
-        size = width or spread(x0) or (self.radius if 0 < self.radius < float("inf") else 1.0)
+        size = width or typical_width(x0) or (self.radius if 0 < self.radius < float("inf") else 1.0)
         return power_of_two(size)
 
     def distance_unit(self, unit: float) -> float:
@@ -205,29 +205,28 @@ def over_features(value: Scores | Mask, like: Tensor) -> Tensor:
 def interval_hull(x0: Inputs, radius: float, box: Box) -> tuple[Inputs, Inputs]:
     """x0 ± radius, met with the box and rounded outward: the sum, and the radius itself in the dtype of x0."""
     reach = radius * (1 + torch.finfo(x0.dtype).eps)
-    low, high = x0 - reach, x0 + reach
-    low = torch.nextafter(low, torch.full_like(low, -torch.inf))
-    high = torch.nextafter(high, torch.full_like(high, torch.inf))
+    low = torch.nextafter(x0 - reach, torch.full_like(x0, -torch.inf))
+    high = torch.nextafter(x0 + reach, torch.full_like(x0, torch.inf))
     return box.clamp(low), box.clamp(high)
 
 
-def hull_extent(set: PerturbationSet, x0: Inputs, norm: float) -> Scores:
+def hull_extent(perturbation: PerturbationSet, x0: Inputs, norm: float) -> Scores:
     """The length of the largest change of each value, rounded outward."""
-    low, high = set.hull(x0)
+    low, high = perturbation.hull(x0)
     change = torch.maximum(high.double() - x0.double(), x0.double() - low.double()).flatten(1)
     length: Scores = torch.linalg.vector_norm(change, norm, dim=1)
     return length * (1 + change.shape[1] * torch.finfo(change.dtype).eps)
 
 
-def ball_extent(set: PerturbationSet, own: float, x0: Inputs, norm: float) -> Scores:
+def ball_extent(perturbation: PerturbationSet, own: float, x0: Inputs, norm: float) -> Scores:
     """The same for a ball of the norm of order `own`, which is often shorter than its hull.
 
     Of n values, |x|_norm <= n^(1 / norm - 1 / own) |x|_own, or |x|_own where that is less.
     """
     features = torch.Size(x0.shape[1:]).numel()
     stretch = features ** max(0.0, 1 / norm - 1 / own)
-    reach = set.radius * stretch * (1 + 4 * torch.finfo(torch.float64).eps)
-    return hull_extent(set, x0, norm).clamp(max=reach)
+    reach = perturbation.radius * stretch * (1 + 4 * torch.finfo(torch.float64).eps)
+    return hull_extent(perturbation, x0, norm).clamp(max=reach)
 
 
 def strongest(g: Inputs, counts: Scores) -> Inputs:
@@ -243,6 +242,7 @@ def strongest(g: Inputs, counts: Scores) -> Inputs:
 
 def least_over_box(low: Inputs, high: Inputs, a: Coefficients) -> Bounds:
     """min <a, x> over low <= x <= high: each coefficient takes the end that its sign asks for."""
-    low, high = low.flatten(1).unsqueeze(-1), high.flatten(1).unsqueeze(-1)
+    low = low.flatten(1).unsqueeze(-1)
+    high = high.flatten(1).unsqueeze(-1)
     rows = a.flatten(2)
     return (rows.clamp(min=0) @ low + rows.clamp(max=0) @ high).squeeze(-1)

@@ -17,7 +17,7 @@ from brinell.proofs.branching.splits import choose, split
 from brinell.proofs.branching.subproblems import DomainStore, Subproblems
 from brinell.proofs.network.operators import Interval
 from brinell.proofs.query.problem import Problem
-from brinell.proofs.query.progress import Progress
+from brinell.proofs.query.progress import SearchProgress
 from brinell.proofs.relaxation.optimised import Optimisation, State, first, optimise, with_splits
 from brinell.types import Mask
 
@@ -83,14 +83,14 @@ class SearchTree:
         *,
         size: int | None = None,
         enough: float = torch.inf,
-        progress: Progress | None = None,
+        progress: SearchProgress | None = None,
     ) -> Int64[Tensor, " open"]:
         """Split and bound the subproblems until every row is closed or `enough` work was done; the rows still open.
 
         nodes: subproblems bounded a row, at most, about. settle: called with subproblems before they are split; it
         returns those to split, and closes the others. size: of a batch.
         """
-        progress = progress or Progress()
+        progress = progress or SearchProgress()
         half = self.problem.rows(self.problem.graph.width) * len(self.least) // 2
         queue: Queue[Subproblems] = Queue(size or max(1, half))
         queue.put(subproblems)

@@ -27,7 +27,7 @@ from brinell.proofs.property.property import within
 from brinell.proofs.property.witness import Run
 from brinell.proofs.query.deadline import Deadline, OutOfTime
 from brinell.proofs.query.problem import Problem
-from brinell.proofs.query.progress import Progress
+from brinell.proofs.query.progress import SearchProgress
 from brinell.proofs.query.verifier import Checkpoint
 from brinell.proofs.relaxation.network import Relaxation, relax
 from brinell.threat import Linf
@@ -98,7 +98,7 @@ def monotone(
     check_question(inputs, network.classes, low, high, feature, rows, timeout)
     question = _Question(network, feature, rows, run or network, slack, *within([(low, high)], precision))
     deadline = Deadline(timeout)
-    progress = Progress()
+    progress = SearchProgress()
     if low[feature] == high[feature]:
         return Monotonicity("proved", None, torch.inf, 0.0)  # there is no pair
 
@@ -176,7 +176,7 @@ class _Question:
         return Pair(x, y) if bool(y.isfinite().all() and fallen) else None
 
     def searched(
-        self, low: Tensor, high: Tensor, precision: torch.dtype, progress: Progress, checkpoint: Checkpoint
+        self, low: Tensor, high: Tensor, precision: torch.dtype, progress: SearchProgress, checkpoint: Checkpoint
     ) -> tuple[Verdict, Pair | None]:
         """Branch and bound, the region of the lowest derivative first. progress: its bound is on all derivatives."""
         queue: Queue[Regions] = Queue(max(1, min(BATCH, MOST_UNITS // self.network.width**2)))

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from brinell.proofs.property.witness import Search, Witness
+from brinell.proofs.property.witness import Counterexample, Search
 from brinell.proofs.query.deadline import Deadline
 from brinell.proofs.query.verifier import Checkpoint
 
@@ -11,7 +11,7 @@ _UNIFORM = 256
 """Random points of the boxes that the model is run on before a proof, at least one of each case."""
 
 
-def attacked(search: Search, rng: torch.Generator, few: bool, checkpoint: Checkpoint) -> Witness | None:
+def attacked(search: Search, rng: torch.Generator, few: bool, checkpoint: Checkpoint) -> Counterexample | None:
     """Descents from the centres; for few inputs from the best of many random points; and from diversified starts."""
     found = _descended(search, *search.scatter(1, rng))
     for seek in (sampled, diversified) if few else (diversified,):
@@ -22,7 +22,7 @@ def attacked(search: Search, rng: torch.Generator, few: bool, checkpoint: Checkp
     return found
 
 
-def sampled(search: Search, rng: torch.Generator) -> Witness | None:
+def sampled(search: Search, rng: torch.Generator) -> Counterexample | None:
     """Descents from the best of many random points, and of as many at edges, where margins are often lowest."""
     for edges in (False, True):
         points, case = search.scatter(1000, rng, edges)
@@ -35,19 +35,19 @@ def sampled(search: Search, rng: torch.Generator) -> Witness | None:
     return None
 
 
-def diversified(search: Search, rng: torch.Generator) -> Witness | None:
+def diversified(search: Search, rng: torch.Generator) -> Counterexample | None:
     """Descents from starts whose outputs lie far apart."""
     points, case = search.scatter(16, rng)
     return _descended(search, search.diversify(points, case, 10, rng), case)
 
 
-def _descended(search: Search, start: Tensor, case: Tensor) -> Witness | None:
+def _descended(search: Search, start: Tensor, case: Tensor) -> Counterexample | None:
     """A witness at the ends of descents, or at their starts."""
     ends = search.descend(start, case, 50)
     return search.query(ends, case) or search.show(torch.cat((ends, start)), case.repeat(2))
 
 
-def at_random(search: Search, rng: torch.Generator, deadline: Deadline) -> Witness | None:
+def at_random(search: Search, rng: torch.Generator, deadline: Deadline) -> Counterexample | None:
     """A witness among random points of the boxes, for a twentieth of the time: one of each case, and then more."""
     until = deadline.spent + deadline.seconds / 20
     points, case = search.scatter(1 + _UNIFORM // len(search.low), rng)

@@ -18,10 +18,10 @@ from brinell.proofs.numerics.polytopes import Regions
 from brinell.proofs.property.attacks import at_random, attacked, diversified, sampled
 from brinell.proofs.property.input_splits import InputSplit
 from brinell.proofs.property.property import Case, Property
-from brinell.proofs.property.witness import Run, Search, Witness
+from brinell.proofs.property.witness import Counterexample, Run, Search
 from brinell.proofs.query.deadline import Deadline, OutOfTime
 from brinell.proofs.query.problem import Problem
-from brinell.proofs.query.progress import Progress
+from brinell.proofs.query.progress import SearchProgress
 from brinell.proofs.query.verifier import Checkpoint
 from brinell.proofs.relaxation.arithmetic import rounding_error_over
 from brinell.proofs.relaxation.optimised import Optimisation
@@ -47,7 +47,7 @@ class Answer:
     """
 
     verdict: Verdict
-    witness: Witness | None
+    witness: Counterexample | None
     seconds: float
     bound: float = -torch.inf
     soundness: Soundness = Soundness.REAL
@@ -61,7 +61,7 @@ def decide(
     timeout: float,
     precision: torch.dtype = torch.float32,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: SearchProgress | None = None,
     soundness: str | Soundness = Soundness.REAL,
 ) -> Answer:
     """Search for a witness, then for a proof, for `timeout` seconds in all; "unknown" where memory runs out.
@@ -80,7 +80,7 @@ def decide(
         raise UsageError(f"timeout is {timeout}; it must be a positive number of seconds")
     deadline = Deadline(timeout)
     level = Soundness.of(soundness)
-    progress = progress or Progress()
+    progress = progress or SearchProgress()
     search = Search(goal, *goal.margins(network), run, precision)
     _check_agreement(network, search, run)
 
@@ -124,8 +124,8 @@ def _decided(
     level: Soundness,
     rng: torch.Generator,
     deadline: Deadline,
-    progress: Progress,
-) -> tuple[Verdict, Witness | None]:
+    progress: SearchProgress,
+) -> tuple[Verdict, Counterexample | None]:
     cases = search.property.cases
     low = torch.stack([case.low for case in cases])
     high = torch.stack([case.high for case in cases])
@@ -177,7 +177,7 @@ def _with_rounding(network: Graph, search: Search, level: Soundness, checkpoint:
 
 
 class _Found(Exception):
-    def __init__(self, witness: Witness) -> None:
+    def __init__(self, witness: Counterexample) -> None:
         super().__init__()
         self.witness = witness
 
@@ -196,7 +196,7 @@ class _Rounds:
         search: Search,
         rng: torch.Generator,
         checkpoint: Checkpoint,
-        seek: Callable[[Search, torch.Generator], Witness | None],
+        seek: Callable[[Search, torch.Generator], Counterexample | None],
         spent: float,
     ) -> None:
         self._search = search
@@ -224,7 +224,7 @@ class _Rounds:
             raise _Found(found)
 
 
-def _by_neurons(search: Search, low: Tensor, high: Tensor, rounds: _Rounds, progress: Progress) -> bool:
+def _by_neurons(search: Search, low: Tensor, high: Tensor, rounds: _Rounds, progress: SearchProgress) -> bool:
     """Whether branch and bound over ReLUs proves every case; cases of one box together."""
     network = _highest(search.graph, search.rows)
     identity = torch.eye(network.classes, dtype=torch.float64)
@@ -244,7 +244,7 @@ def _by_neurons(search: Search, low: Tensor, high: Tensor, rounds: _Rounds, prog
         box = (low[members[:1]].reshape(shape), high[members[:1]].reshape(shape))
         spec = identity[members].unsqueeze(0)
         problem = Problem(network, (box[0] + box[1]) / 2, Linf(1.0), spec, prover.memory, rounds, box)
-        own = Progress(partial(rounds.show, cases=members))
+        own = SearchProgress(partial(rounds.show, cases=members))
         try:
             bounds = prover.bound(problem, own)
         finally:

@@ -22,9 +22,9 @@ from brinell.proofs.network.operators import Interval
 from brinell.proofs.numerics.polytopes import Regions, clip, trimmed
 from brinell.proofs.numerics.rounding import at_nodes
 from brinell.proofs.numerics.simplex import AffineFunctions, excess, least
-from brinell.proofs.property.witness import Search, Witness
+from brinell.proofs.property.witness import Counterexample, Search
 from brinell.proofs.query.problem import Problem
-from brinell.proofs.query.progress import Progress
+from brinell.proofs.query.progress import SearchProgress
 from brinell.proofs.query.substitution import substitute, written
 from brinell.proofs.query.verifier import Checkpoint
 from brinell.proofs.relaxation.network import Relaxation, relax
@@ -47,12 +47,12 @@ class InputSplit:
     memory: int = 2**25
 
     def __call__(
-        self, search: Search, regions: Regions, checkpoint: Checkpoint, progress: Progress | None = None
-    ) -> tuple[bool, Witness | None]:
+        self, search: Search, regions: Regions, checkpoint: Checkpoint, progress: SearchProgress | None = None
+    ) -> tuple[bool, Counterexample | None]:
         """(whether every region is proved, a witness); (False, None) where an open region is too thin to be cut."""
         queue: Queue[Regions] = Queue(self.batch)
         queue.put(regions)
-        progress = progress or Progress()
+        progress = progress or SearchProgress()
         while (asked := queue.take()) is not None:
             progress.bound = min(queue.least, float(asked.bound.min()))
             checkpoint()
@@ -139,7 +139,7 @@ def _weights(multipliers: Float64[Tensor, "regions rows"]) -> Float64[Tensor, "r
     return (multipliers / total).where(total > 0, 1.0)
 
 
-def _witness(search: Search, asked: Regions, points: Float64[Tensor, "regions inputs"]) -> Witness | None:
+def _witness(search: Search, asked: Regions, points: Float64[Tensor, "regions inputs"]) -> Counterexample | None:
     """A witness among the minimisers of the linear bounds, the centres, and what a short descent from them finds."""
     points = torch.cat((points, (asked.low + asked.high) / 2))
     case = asked.case.repeat(2)

@@ -28,7 +28,7 @@ from brinell.proofs.property.clauses import (
 )
 from brinell.proofs.property.property import Case, Property
 from brinell.proofs.property.sexpressions import Expression, Group, Word, commands, shown
-from brinell.proofs.property.witness import Witness
+from brinell.proofs.property.witness import Counterexample
 from brinell.targets.reading import read_bytes, unpacked
 
 MOST_CASES = 10_000
@@ -58,7 +58,7 @@ def parse_vnnlib(text: str, name: str = "property") -> Property:
     return _Reader(text, name).property()
 
 
-def answer_text(verdict: str, witness: Witness | None) -> str:
+def answer_text(verdict: str, witness: Counterexample | None) -> str:
     """The result file of VNN-COMP: the verdict, then every input and output of the witness."""
     if witness is None:
         return f"{verdict}\n"

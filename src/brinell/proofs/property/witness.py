@@ -25,7 +25,7 @@ _SHOWN = 4
 
 @final
 @dataclass(frozen=True, eq=False)
-class Witness:
+class Counterexample:
     """An unsafe input, in the box of a case, and the model's outputs there, which satisfy all rows of the case."""
 
     x: Float64[Tensor, " inputs"]
@@ -69,9 +69,9 @@ class Search:
         margins = self.graph(x.reshape(len(x), *self.graph.nodes[0].shape))
         return margins.gather(1, self.rows[case]).amax(1)
 
-    def query(self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"]) -> Witness | None:
+    def query(self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"]) -> Counterexample | None:
         """A witness among points, moved into their case's box, that violate the property on graph and model."""
-        x = self._held(x, case)
+        x = self._in_boxes(x, case)
         margin = self.worst(x, case)
         for i in margin.argsort()[:_SHOWN].tolist():
             if not margin[i] <= 1e-4 * (1 + margin[i].abs()):
@@ -80,9 +80,9 @@ class Search:
                 return found
         return None
 
-    def show(self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"]) -> Witness | None:
+    def show(self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"]) -> Counterexample | None:
         """A witness among all points by the model alone: rounding may make it differ from the graph."""
-        x = self._held(x, case)
+        x = self._in_boxes(x, case)
         for some in torch.arange(len(x)).split(_AT_ONCE):
             y = self._run(x[some])
             for place in case[some].unique().tolist():
@@ -95,14 +95,14 @@ class Search:
                         return found
         return None
 
-    def _witness(self, x: Float64[Tensor, "1 inputs"], case: int) -> Witness | None:
+    def _witness(self, x: Float64[Tensor, "1 inputs"], case: int) -> Counterexample | None:
         """The point, if the model violates the property there in a batch of one."""
         low = self.low[case]
         high = self.high[case]
         if not (self.possible[case] and (x >= low).all() and (x <= high).all()):
             return None
         y = self._run(x)[0]
-        return Witness(x[0], y) if self.property.cases[case].violated(y) else None
+        return Counterexample(x[0], y) if self.property.cases[case].violated(y) else None
 
     def descend(
         self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"], steps: int, first: float = 0.25
@@ -189,6 +189,6 @@ class Search:
         share[::points] = 0.5
         return self.low[case] + share * (self.high[case] - self.low[case]), case
 
-    def _held(self, x: Tensor, case: Tensor) -> Tensor:
+    def _in_boxes(self, x: Tensor, case: Tensor) -> Tensor:
         """The points rounded to the model's precision, and moved into their boxes."""
         return x.to(self.precision).double().clamp(self.low[case], self.high[case])

@@ -18,7 +18,7 @@ def no_query(points: Float64[Tensor, "points inputs"]) -> None:
 
 @final
 @dataclass
-class Progress:
+class SearchProgress:
     """query: called with inputs that may be witnesses. bound: the lower bound on all margins, kept up to date."""
 
     query: Query = no_query

@@ -13,7 +13,17 @@ from torch import Tensor
 from brinell.proofs.lipschitz.bounds import lipschitz_bounds
 from brinell.proofs.lipschitz.secants import by_secants
 from brinell.proofs.network.graph import Graph
-from brinell.proofs.network.operators import Affine, Constants, Interval, Linearised, Neurons, Slope, Values, Windows
+from brinell.proofs.network.operators import (
+    Affine,
+    Constants,
+    Interval,
+    Linearised,
+    Neurons,
+    Nonlinearity,
+    Slope,
+    Values,
+    Windows,
+)
 from brinell.proofs.numerics.rounding import at_input, at_node, at_value, outward, rounds
 from brinell.proofs.query.problem import Problem
 from brinell.proofs.query.substitution import Functional, substitute, widest, written
@@ -70,11 +80,7 @@ def relax(
         if i <= last:
             errors.append(at_node(graph, i, inputs, [errors[j] for j in node.inputs], dtype))
 
-        operator = graph.operator(i)
-        interval = operator.interval(*inputs)
-        if i <= last and rounds(operator):
-            slack = at_value(operator, inputs)
-            interval = (interval[0] - slack, interval[1] + slack)
+        interval = _interval(graph.operator(i), inputs, i <= last)
         if i in known:
             interval = intersected(interval, known[i])
 
@@ -97,6 +103,15 @@ def relax(
         for i, node in enumerate(graph.nodes[1:], 1):
             relaxations.update(_relaxation(graph, i, [intervals[j] for j in node.inputs], slope))
     return Relaxation(intervals, relaxations)
+
+
+def _interval(operator: Affine | Nonlinearity, inputs: Sequence[Interval], widened: bool) -> Interval:
+    """The operator's interval, widened by what float64 may round in it where asked for."""
+    low, high = operator.interval(*inputs)
+    if not widened or not rounds(operator):
+        return low, high
+    slack = at_value(operator, inputs)
+    return low - slack, high + slack
 
 
 def _relaxation(graph: Graph, i: int, inputs: Sequence[Interval], slope: Slope | None) -> dict[int, Linearised]:

@@ -30,7 +30,7 @@ from brinell.proofs.branching.tree import SearchTree
 from brinell.proofs.network.graph import Graph, Unsupported
 from brinell.proofs.network.operators import Interval
 from brinell.proofs.query.problem import Problem, solve, sound
-from brinell.proofs.query.progress import Progress
+from brinell.proofs.query.progress import SearchProgress
 from brinell.proofs.query.verifier import Checkpoint, Margins, Spec, Verifier, nothing
 from brinell.proofs.relaxation.intermediate import Assumptions, refined
 from brinell.proofs.relaxation.network import best, relax
@@ -83,10 +83,10 @@ class BranchAndBound(Verifier):
     ) -> Margins:
         return solve(self.bound, graph, x0, perturbation, spec, self.memory, checkpoint)
 
-    def bound(self, problem: Problem, progress: Progress | None = None) -> Margins:
+    def bound(self, problem: Problem, progress: SearchProgress | None = None) -> Margins:
         """The bounds of one chunk."""
         graph = problem.graph
-        progress = progress or Progress()
+        progress = progress or SearchProgress()
         relaxed = relax(problem, "adaptive", substituted=True)
         intervals = relaxed.intervals
         bounds = best(problem, relaxed)  # [batch, rows]
@@ -114,7 +114,7 @@ class BranchAndBound(Verifier):
         return sound(intervals, found.reshape(bounds.shape))
 
     def _searched(
-        self, problem: Problem, intervals: list[Interval], work: int | None, progress: Progress
+        self, problem: Problem, intervals: list[Interval], work: int | None, progress: SearchProgress
     ) -> tuple[Float[Tensor, " rows"], Int64[Tensor, " open"]]:
         """(the bounds of the rows, those still open).
 
@@ -141,7 +141,7 @@ class BranchAndBound(Verifier):
         tree.least[roots.owner[open_]] = roots.bound[open_]
         return tree.least, (~(tree.least > 0) & ~tree.exhausted).nonzero().squeeze(1)
 
-    def _constrained(self, progress: Progress, tree: SearchTree, subproblem: Subproblems) -> Subproblems:
+    def _constrained(self, progress: SearchProgress, tree: SearchTree, subproblem: Subproblems) -> Subproblems:
         """One subproblem, if it is still open with intermediate bounds under its output constraint."""
         if not len(subproblem.owner) or self.leaf_intermediate is None:
             return subproblem
@@ -175,7 +175,7 @@ def _tightened(
     ]
 
 
-def _solve_leaves(progress: Progress, tree: SearchTree, subproblems: Subproblems) -> Subproblems:
+def _solve_leaves(progress: SearchProgress, tree: SearchTree, subproblems: Subproblems) -> Subproblems:
     """The subproblems with a neuron left to split; the others are leaves, whose linear programmes are solved here."""
     fully_split = tree.store.fully_split(subproblems)
     for place in fully_split.nonzero():

@@ -105,9 +105,9 @@ class Smoothing:
         """
         base, noise = _parts(target)
         last = self.looks - 1
-        ends = [max(1, self.draws // 4 ** (last - query)) for query in range(self.looks)]
+        ends = [max(1, self.draws // 4 ** (last - look)) for look in range(self.looks)]
         parts = [
-            self.alpha / self.looks if need is not None else self.alpha * (query == last) for query in range(self.looks)
+            self.alpha / self.looks if need is not None else self.alpha * (look == last) for look in range(self.looks)
         ]
         wanted = np.full(len(x), 0.5) if need is None else np.maximum(noise.share(need.double().cpu().numpy()), 0.5)
         leader = (
