@@ -1,4 +1,4 @@
-"""Cuts: nothing is lost between the two sides, and neurons are held where they are what is left."""
+"""Cuts: the two children cover their parent, and neurons are split where they are what is left."""
 
 import torch
 from hypothesis import given, settings
@@ -42,22 +42,22 @@ def test_every_input_is_on_one_side_with_all_that_is_known_of_it(seed, width):
     low, high = both.low.amin(0), both.high.amax(0)
     x = low + share * (high - low)
     values = network.values(x)
-    held = torch.zeros(500, dtype=torch.bool)
+    found = torch.zeros(500, dtype=torch.bool)
     for side in range(2):
         one = both.only(torch.tensor([side]))
         here = ((one.low <= x) & (x <= one.high)).all(1)
         here &= (x @ one.splits.weights[0].T + one.splits.offset[0] <= 0).all(1)
         for node, (least, most) in one.known.items():
             here &= ((least <= values[node]) & (values[node] <= most)).flatten(1).all(1)
-        held |= here
-    assert held.all()
+        found |= here
+    assert found.all()
     assert (cut.node != AXIS).all() or both.splits.offset.numel() == 0
 
 
-def test_a_neuron_is_held_where_it_is_all_that_is_undecided():
-    held = [seed for seed in range(40) if int(cut_of(seed, 0.01)[2].node) != AXIS]
-    assert held
-    for seed in held:
+def test_a_neuron_is_split_where_it_is_all_that_is_unstable():
+    found = [seed for seed in range(40) if int(cut_of(seed, 0.01)[2].node) != AXIS]
+    assert found
+    for seed in found:
         _, relaxed, cut, both = cut_of(seed, 0.01)
         node, place = int(cut.node), int(cut.place)
         low, high = relaxed.intervals[node]
@@ -66,5 +66,5 @@ def test_a_neuron_is_held_where_it_is_all_that_is_undecided():
         assert both.known[node][0][1, place] == 0
 
 
-def test_a_box_of_many_undecided_neurons_is_halved():
+def test_a_box_of_many_unstable_neurons_is_halved():
     assert all(int(cut_of(seed, 3.0, 60)[2].node) == AXIS for seed in range(5))

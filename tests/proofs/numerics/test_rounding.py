@@ -59,8 +59,8 @@ def test_a_substitution_in_float32_errs_by_no_more_than_it_may(seed: int, set, n
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 999), set=sets(), network=st.sampled_from(["mlp", "residual"]))
-def test_prices_of_neurons_that_are_held_err_by_no_more_than_they_may(seed: int, set, network) -> None:
-    """In float32, beside the same lines and prices in float64."""
+def test_multipliers_of_split_neurons_err_by_no_more_than_they_may(seed: int, set, network) -> None:
+    """In float32, beside the same relaxations and multipliers in float64."""
     net = perceptron((20, 30, 20, 3), seed) if network == "mlp" else residual(seed)
     rng = torch.Generator().manual_seed(seed)
     problem = Problem(net, examples(net, 2, seed), set, margins(torch.tensor([0, 1]), 3), 2**24, nothing)
@@ -73,8 +73,8 @@ def test_prices_of_neurons_that_are_held_err_by_no_more_than_they_may(seed: int,
     for i, layer in first(net, intervals, 2).items():
         low, high = outward((layer.low, layer.high), torch.float32)
         phase = torch.randint(-1, 2, low.shape, generator=rng).double() * (net.nonlinearities.index(i) < 2)
-        price = 1000 * torch.rand(layer.slopes.shape, generator=rng).float().double()
-        state[i] = replace(layer, low=low.double(), high=high.double(), splits=Splits(phase, price))
+        multipliers = 1000 * torch.rand(layer.slopes.shape, generator=rng).float().double()
+        state[i] = replace(layer, low=low.double(), high=high.double(), splits=Splits(phase, multipliers))
     coarse = problem.cast(torch.float32)
     lines = relaxations(coarse.graph, {i: layer.cast(torch.float32) for i, layer in state.items()})
     precise = {

@@ -11,8 +11,8 @@ from brinell.proofs.numerics.simplex import AffineFunctions, dual_bound, excess,
 COUNT = 20
 
 
-def programmes(seed, inputs, forms, slack):
-    """(a function, forms, the ends of a box) each; with little slack the forms leave no point."""
+def programmes(seed, inputs, count, slack):
+    """(a function, constraints, the ends of a box) each; with little slack the constraints are infeasible."""
     rng = torch.Generator().manual_seed(seed)
 
     def normal(*shape):
@@ -21,9 +21,9 @@ def programmes(seed, inputs, forms, slack):
     low = normal(COUNT, inputs)
     high = low + normal(COUNT, inputs).abs()
     high[::5, 0] = low[::5, 0]
-    weights = normal(COUNT, forms, inputs).round(decimals=1)
+    weights = normal(COUNT, count, inputs).round(decimals=1)
     centre = (weights @ ((low + high) / 2).unsqueeze(2)).squeeze(2)
-    constraints = AffineFunctions(weights, normal(COUNT, forms) / 4 - slack - centre)
+    constraints = AffineFunctions(weights, normal(COUNT, count) / 4 - slack - centre)
     return AffineFunctions(normal(COUNT, 1, inputs), normal(COUNT, 1)), constraints, low, high
 
 
@@ -37,8 +37,8 @@ def by_highs(cost, constraints, low, high, which):
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(0, 9), st.sampled_from([0.0, 0.3]))
-def test_least_values_are_those_of_highs(seed, inputs, forms, slack):
-    function, constraints, low, high = programmes(seed, inputs, forms, slack)
+def test_least_values_are_those_of_highs(seed, inputs, count, slack):
+    function, constraints, low, high = programmes(seed, inputs, count, slack)
     bounds = least(function, constraints, low, high).squeeze(1)
     _, point = solve(function.weights.squeeze(1), constraints.weights, constraints.offset, low, high)
     for i in range(COUNT):
@@ -52,15 +52,15 @@ def test_least_values_are_those_of_highs(seed, inputs, forms, slack):
 @pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 9), st.sampled_from([0.0, 0.3]))
-def test_forms_are_seen_to_leave_no_point_exactly_where_they_leave_none(seed, inputs, forms, slack):
-    _, constraints, low, high = programmes(seed, inputs, forms, slack)
+def test_constraints_are_found_infeasible_exactly_where_they_are(seed, inputs, count, slack):
+    _, constraints, low, high = programmes(seed, inputs, count, slack)
     empty, multipliers, point = excess(constraints, low, high)
     assert (multipliers >= 0).all()
     for i in range(COUNT):
         size = (constraints.weights[i].abs() @ (high - low)[i]).clamp(min=1e-300)
         cost = torch.tensor([[0.0] * inputs + [1.0]]).double()
         lifted = AffineFunctions(
-            torch.cat((constraints.weights[i] / size.unsqueeze(1), -torch.ones(forms, 1).double()), 1).unsqueeze(0),
+            torch.cat((constraints.weights[i] / size.unsqueeze(1), -torch.ones(count, 1).double()), 1).unsqueeze(0),
             (constraints.offset[i] / size).unsqueeze(0),
         )
         far = torch.tensor([1e3]).double()
@@ -74,11 +74,11 @@ def test_forms_are_seen_to_leave_no_point_exactly_where_they_leave_none(seed, in
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(0, 6))
-def test_any_prices_bound_from_below(seed, inputs, forms):
-    """Also where the method stops early, and where a price is far off."""
-    function, constraints, low, high = programmes(seed, inputs, forms, 0.3)
+def test_any_multipliers_bound_from_below(seed, inputs, count):
+    """Also where the method stops early, and where multipliers are far off."""
+    function, constraints, low, high = programmes(seed, inputs, count, 0.3)
     rng = torch.Generator().manual_seed(seed)
-    multipliers = torch.rand(COUNT, 1, forms, generator=rng, dtype=torch.float64) * 10
+    multipliers = torch.rand(COUNT, 1, count, generator=rng, dtype=torch.float64) * 10
     early, _ = solve(function.weights.squeeze(1), constraints.weights, constraints.offset, low, high, pivots=1)
     x = low.unsqueeze(1) + torch.rand(COUNT, 500, inputs, generator=rng, dtype=torch.float64) * (high - low).unsqueeze(
         1
@@ -91,7 +91,7 @@ def test_any_prices_bound_from_below(seed, inputs, forms):
 
 
 def test_rounding_is_taken_off_the_bound():
-    """1e16 + 1 - 1e16 is 0 in float64 and 1 in truth; a price of 1 on x - 1 <= 0 shows no more than what is certain."""
+    """1e16 + 1 - 1e16 is 0 in float64 and 1 in truth; a multiplier of 1 on x - 1 <= 0 shows no more than is certain."""
     one = torch.ones(1, 1, dtype=torch.float64)
     function = AffineFunctions(one.unsqueeze(2) * 0, one * 1e16)
     constraints = AffineFunctions(one.unsqueeze(2), -one * 1e16)

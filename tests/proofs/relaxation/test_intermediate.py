@@ -1,4 +1,4 @@
-"""Limits of the neurons inside: they hold wherever they are said to, and are no wider than before."""
+"""Intermediate bounds: they are sound, also under assumptions, and no wider than before."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ def values(net, x):
 
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([0.05, 0.2, 0.5]), st.sampled_from(["float32", "float64"]))
-def test_refined_limits_hold_everywhere_and_are_no_wider(seed, radius, precision):
+def test_refined_bounds_hold_everywhere_and_are_no_wider(seed, radius, precision):
     net = perceptron((3, 8, 8, 3), seed) if seed % 2 else residual(seed)
     set = Linf(radius, UNIT)
     problem, known = asked(net, set, seed)
@@ -50,8 +50,8 @@ def test_refined_limits_hold_everywhere_and_are_no_wider(seed, radius, precision
 
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 10**6))
-def test_what_is_given_holds_where_it_is_true(seed):
-    """Limits over the inputs whose row is not positive and whose first neuron is held hold for such inputs."""
+def test_bounds_under_assumptions_hold_where_those_do(seed):
+    """Bounds under an output constraint and the phase of the first neuron hold for the inputs that meet both."""
     net, set = perceptron((3, 8, 8, 3), seed), Linf(0.5, UNIT)
     problem, known = asked(net, set, seed)
     phase = {i: torch.zeros_like(known[net.nodes[i].inputs[0]][0]) for i in net.nonlinearities}
@@ -65,8 +65,8 @@ def test_what_is_given_holds_where_it_is_true(seed):
         assert ((each >= low - 1e-9) & (each <= high + 1e-9))[kept].all()
 
 
-def test_slopes_of_their_own_and_outputs_make_limits_closer():
-    """Of a row that relaxation leaves open: nothing is gained where nothing is."""
+def test_slopes_of_their_own_and_output_constraints_tighten_bounds():
+    """Of a row that relaxation leaves open: elsewhere there is nothing to tighten."""
     net, set = perceptron((4, 16, 16, 16, 3), 3), Linf(0.2, UNIT)
     problem, known = asked(net, set, 0)
     own = refined(problem, known, Optimisation(steps=20))
@@ -78,8 +78,8 @@ def test_slopes_of_their_own_and_outputs_make_limits_closer():
 
 @pytest.mark.sweep(3)
 @pytest.mark.parametrize("seed", range(3))
-def test_dear_cases_decide_as_enumeration_does(seed, monkeypatch):
-    """With no cheap case at all; shifted to lie just below zero or above, the sign of the minimum is found."""
+def test_expensive_subproblems_decide_as_enumeration_does(seed, monkeypatch):
+    """Without inexpensive subproblems; shifted to lie just below zero or above, the sign of the minimum is found."""
     monkeypatch.setattr("brinell.proofs.verifiers.beta_crown._INEXPENSIVE", -1)
     net, set = perceptron((2, 4, 3, 2), seed), Linf(0.4, UNIT)
     x0, spec = examples(net, 1, seed), margins(torch.tensor([0]), 2)
@@ -100,7 +100,7 @@ def test_dear_cases_decide_as_enumeration_does(seed, monkeypatch):
 
 @settings(max_examples=4, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([1, 20]))
-def test_branched_limits_hold_everywhere_and_are_no_wider(seed, nodes):
+def test_branched_bounds_hold_everywhere_and_are_no_wider(seed, nodes):
     net = perceptron((3, 8, 8, 8, 3), seed) if seed % 2 else residual(seed)
     set = Linf(0.3, UNIT)
     problem, known = asked(net, set, seed)
@@ -116,7 +116,7 @@ def layers(net):
     return {i for i in net.pre_activations if i not in net.affine_prefix}
 
 
-def test_with_all_cases_the_limits_of_neurons_are_met():
+def test_with_all_subproblems_the_bounds_of_neurons_are_exact():
     """Of the second layer, by enumeration of what the first one may do."""
     net, set = perceptron((2, 5, 4, 3), 2), Linf(0.4, UNIT)
     problem, known = asked(net, set, 1)
@@ -133,7 +133,7 @@ def test_with_all_cases_the_limits_of_neurons_are_met():
 
 
 def test_layers_that_gain_nothing_are_given_up():
-    """Where the first layer is known, what climbs is exact, and no case shows more."""
+    """Where the first layer is known, optimised bounds are exact, and no subproblem tightens them."""
     net, set = perceptron((3, 8, 8, 3), 4), Linf(0.001, UNIT)
     problem, known = asked(net, set, 0)
     known[net.nodes[net.nonlinearities[1]].inputs[0]] = (
@@ -145,7 +145,7 @@ def test_layers_that_gain_nothing_are_given_up():
     assert not branching.layers
 
 
-def test_cases_come_off_the_shelf_as_they_were_put_there():
+def test_subproblems_leave_the_store_as_they_entered_it():
     net, set = residual(5, maximum=True), Linf(0.3, UNIT)
     x0, spec = examples(net, 4, 0), margins(torch.tensor([0, 1, 2, 0]), 3)[:, :1]
     problem = Problem(net, x0, set, spec, 2**22, nothing)

@@ -1,4 +1,4 @@
-"""Slopes that climb."""
+"""Optimised slopes."""
 
 import pytest
 import torch
@@ -50,8 +50,8 @@ def test_what_is_out_of_reach_keeps_the_bound_of_crown(seed: int, set, image, re
     crown = CROWN()(net, x0, set, spec)
     kept = AlphaCROWN(optimisation=Optimisation(steps=3), reach=reach)(net, x0, set, spec)
     spread = (crown - crown.mean(1, keepdim=True)).abs().mean(1)
-    climbs = crown.amin(1) >= -reach * spread
-    torch.testing.assert_close(kept, torch.where(climbs.unsqueeze(1), whole, crown))
+    optimised = crown.amin(1) >= -reach * spread
+    torch.testing.assert_close(kept, torch.where(optimised.unsqueeze(1), whole, crown))
 
 
 def test_two_classes_always_climb() -> None:
@@ -69,13 +69,13 @@ def test_a_reach_is_not_negative() -> None:
         AlphaCROWN(reach=-0.1)
 
 
-def test_slopes_inside_tighten_what_the_last_ones_rest_on() -> None:
+def test_optimised_intermediate_bounds_tighten_the_last_ones() -> None:
     net = perceptron((6, 20, 20, 3), 1)
     x0, spec = examples(net, 6, 0), margins(torch.arange(6) % 3, 3)
-    outside = AlphaCROWN(optimisation=Optimisation(steps=10))(net, x0, Linf(0.2, UNIT), spec)
-    inside = AlphaCROWN(optimisation=Optimisation(steps=10), intermediate=Optimisation(steps=10))(
+    left = AlphaCROWN(optimisation=Optimisation(steps=10))(net, x0, Linf(0.2, UNIT), spec)
+    tightened = AlphaCROWN(optimisation=Optimisation(steps=10), intermediate=Optimisation(steps=10))(
         net, x0, Linf(0.2, UNIT), spec
     )
-    open_ = outside <= 0
-    assert torch.equal(inside[~open_], outside[~open_])
-    assert inside[open_].mean() > outside[open_].mean() + 0.02
+    open_ = left <= 0
+    assert torch.equal(tightened[~open_], left[~open_])
+    assert tightened[open_].mean() > left[open_].mean() + 0.02

@@ -89,8 +89,8 @@ def test_a_bound_climbs_also_where_no_gradients_are_recorded() -> None:
 
 
 @pytest.mark.slow
-def test_neurons_that_are_branched_spare_the_rows_cases() -> None:
-    """With two cases a row, what is left open is far nearer to a proof once the neurons inside have had theirs."""
+def test_branching_on_intermediate_layers_spares_the_rows_subproblems() -> None:
+    """With two subproblems a row, open rows are far nearer to a proof once intermediate layers have had theirs."""
     net, set = perceptron((4, 16, 16, 16, 16, 16, 3), 1), Linf(0.2, UNIT)
     x0 = examples(net, 8, 0)
     spec = margins(net(x0).argmax(1), 3)
@@ -115,7 +115,7 @@ def square_with_least(least: float, seed: int) -> tuple[Graph, Tensor, Linf, Ten
 def test_what_is_left_when_a_round_has_had_its_work_is_not_taken_for_proved(
     seed: int, leaf_intermediate: Optimisation | None
 ) -> None:
-    """Rounds end with cases waiting: on a fine grid no margin is below its bound, whichever side of zero it is on."""
+    """Rounds end with subproblems waiting: on a fine grid no margin is below its bound, whatever its sign."""
     few = Optimisation(steps=1)
     searching = BranchAndBound(
         nodes=3000, intermediate=few, neuron_nodes=32, root=few, leaf=few, leaf_intermediate=leaf_intermediate

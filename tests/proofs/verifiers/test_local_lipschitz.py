@@ -91,8 +91,8 @@ def test_where_no_neuron_switches_it_is_exact(kind, dual) -> None:
     net, radius = perceptron((4, 8, 3), 0), 1e-7
     x0, spec = examples(net, 5, 1), margins(torch.tensor([0, 1, 2, 0, 1]), 3)
     gradient = torch.func.vmap(torch.func.jacrev(lambda x, s: s @ net(x[None])[0]))(x0, spec)
-    held = torch.einsum("nrc,nc->nr", spec, net(x0))
-    expected = held - radius * torch.linalg.vector_norm(gradient, dual, dim=2)
+    at_centre = torch.einsum("nrc,nc->nr", spec, net(x0))
+    expected = at_centre - radius * torch.linalg.vector_norm(gradient, dual, dim=2)
     found = LocalLipschitz()(net, x0, kind(radius, FAR), spec)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 

@@ -1,4 +1,4 @@
-"""Zonotopes: DeepZ is the same-slope CROWN carried forward, and a box is its loosest form."""
+"""Zonotopes: DeepZ is the same-slope CROWN propagated forward, and a box is its loosest version."""
 
 import pytest
 import torch
