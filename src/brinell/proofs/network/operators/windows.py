@@ -22,7 +22,7 @@ from brinell.proofs.network.operators.base import Coefficients, Constants, Linea
 class Windows:
     """Functionals of an image of `channels` and `size`, zero outside a window and where the window overhangs.
 
-    values: `each` functionals look at one place, and the places are those of every example; written out, a functional
+    values: `each` functionals have their window at one place, the same places in every example; dense, a functional
     is row place * each + its turn. corner: row and column of a window's first value; it may lie outside the image.
     """
 
@@ -34,7 +34,7 @@ class Windows:
         return self.of(-self.values)
 
     def of(self, values: Tensor) -> "Windows":
-        """Others at the same places."""
+        """Other values in the same windows."""
         return replace(self, values=values)
 
     def small(self) -> bool:
@@ -51,7 +51,7 @@ class Windows:
         return image.reshape(batch, places * each, channels, *self.size)
 
     def seen(self, image: Float[Tensor, " #batch 1 channels high wide"]) -> Tensor:
-        """What each place shows of an image, to be broadcast to `values`; anything where a window overhangs."""
+        """The part of an image in each window, to be broadcast to `values`; arbitrary where a window overhangs."""
         shown = image.flatten(3).squeeze(1)[:, :, self.places].transpose(1, 2)
         return shown.reshape(len(image), len(self.corner), 1, image.shape[2], *self.values.shape[-2:])
 
@@ -64,7 +64,7 @@ class Windows:
         return self.of(self.values.mul_(self._inside().unsqueeze(1).unsqueeze(1)))
 
     def plus(self, other: "Windows") -> "Windows | Coefficients":
-        """The sum: one window around both where they lie alike in every place, else written out."""
+        """The sum: a window around both where they are aligned alike in every place, else dense."""
         shift = other.corner - self.corner
         if len(shift) == 0 or (shift != shift[:1]).any():
             return self.dense() + other.dense()
