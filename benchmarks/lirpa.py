@@ -5,7 +5,7 @@ Set LIRPA_SRC to a checkout of Verified-Intelligence/auto_LiRPA whose dependenci
 one run. Differences: both in float64, but for alpha-CROWN, where it has float32 alone. Limits are what the neurons
 inside lie between: each finds them in its own way (ours are met with intervals, and the far end of a neuron that is
 shown to be stable is left to them), so its bounds are taken again with ours, which compares the algorithm alone. Its
-alpha-CROWN improves the slopes of neurons inside as well; ours does where `inside` says so. Both climb at its rate.
+alpha-CROWN optimises intermediate slopes as well; ours does where `intermediate` says so. Both use its learning rate.
 """
 
 import copy
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from benchmarks.figure import SHARED, Figure, Skipped, cifar, clock, cnn_a, resnet_2b, right, shared_images, small_cnn
 from benchmarks.networks import shared
-from brinell.proofs import CROWN, IBP, AlphaCROWN, Climb, Graph, Verifier, margins, trace
+from brinell.proofs import CROWN, IBP, AlphaCROWN, Graph, Optimisation, Verifier, margins, trace
 from brinell.proofs.network.operators import Interval
 from brinell.proofs.query.problem import Problem
 from brinell.proofs.query.verifier import Spec, nothing
@@ -75,9 +75,9 @@ def _compared(name: str, net: nn.Module, x: Tensor, y: Tensor, radius: float) ->
     def ours(verifier: Verifier) -> Callable[[], Tensor]:
         return lambda: verifier(graph, x, set, spec)
 
-    climb = Climb(steps=STEPS, slope_rate=_RATE)
-    climbing, inside = AlphaCROWN(climb=climb), [limits[i] for i in sorted(graph.pre_activations)]
-    whole = AlphaCROWN(climb=climb, inside=climb)
+    optimisation = Optimisation(steps=STEPS, slope_rate=_RATE)
+    climbing, inside = AlphaCROWN(optimisation=optimisation), [limits[i] for i in sorted(graph.pre_activations)]
+    whole = AlphaCROWN(optimisation=optimisation, intermediate=optimisation)
     figures = [
         *(_passes(name, net, graph, x, spec, set, images) for images in _MANY),
         _row(name, "IBP", ours(IBP()), fine("IBP"), coarse("IBP")),
@@ -102,7 +102,7 @@ def _climb(name: str, what: str, ours: Callable[[], Tensor], theirs: Callable[[]
 
 
 def _apart(found: Tensor, reference: Tensor) -> str:
-    """How far above theirs our bounds are, where either is not positive: proved rows stop climbing."""
+    """How far above theirs our bounds are, where either is not positive: proved rows are optimised no further."""
     reference = reference.double()
     open_ = ~(found > 0) | ~(reference > 0)
     gap = (found - reference)[open_ if open_.any() else torch.ones_like(open_)]

@@ -29,11 +29,11 @@ from brinell.proofs import (
     IBP,
     AlphaCROWN,
     BranchAndBound,
-    Climb,
     ForwardCROWN,
     GloRo,
     Graph,
     LocalLipschitz,
+    Optimisation,
     Verifier,
     Zonotope,
     margins,
@@ -53,7 +53,7 @@ SHARES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.12, 0.06, 0.03)
 CHEAP: tuple[Verifier, ...] = (
     IBP(precision="float32"),
     CROWN(precision="float32"),
-    AlphaCROWN(climb=Climb(steps=10)),
+    AlphaCROWN(optimisation=Optimisation(steps=10)),
     GloRo(),
     LocalLipschitz(),
 )
@@ -61,7 +61,7 @@ DEAR = (
     *CHEAP,
     Zonotope(symbols=20),
     ForwardCROWN(finish="forward"),
-    BranchAndBound(nodes=20, root=Climb(steps=5), leaf=Climb(steps=3)),
+    BranchAndBound(nodes=20, root=Optimisation(steps=5), leaf=Optimisation(steps=3)),
 )
 AGAIN, PERMUTED = 8, 3
 """Points of each batch that are met in other orders; how often every sum is permuted anew."""

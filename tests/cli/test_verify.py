@@ -96,9 +96,9 @@ def test_a_missing_file_is_one_line(brinell, files, tmp_path):
 def test_how_far_a_proof_came_is_told_beside_the_answer(brinell, files, monkeypatch):
     from brinell.proofs import Answer
 
-    def search(*_, watch, **__):
-        watch.bound = -0.25
-        return Answer("unknown", None, 0.1, watch.bound)
+    def search(*_, progress, **__):
+        progress.bound = -0.25
+        return Answer("unknown", None, 0.1, progress.bound)
 
     monkeypatch.setattr("brinell.cli.properties.search", search)
     done = brinell("verify", *files(1.0))
@@ -177,8 +177,8 @@ def test_what_is_no_plain_file_is_refused_at_once(brinell, files, tmp_path):
 def test_what_ends_a_search_early_leaves_unknown_and_the_bound_so_far(
     brinell, files, tmp_path, monkeypatch, error, code, said
 ):
-    def search(*_, watch, **__):
-        watch.bound = -0.5
+    def search(*_, progress, **__):
+        progress.bound = -0.5
         raise error
 
     monkeypatch.setattr("brinell.cli.properties.search", search)

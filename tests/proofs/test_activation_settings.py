@@ -12,10 +12,10 @@ from brinell.proofs import (
     MILP,
     AlphaCROWN,
     BranchAndBound,
-    Climb,
     ForwardCROWN,
     GloRo,
     LocalLipschitz,
+    Optimisation,
     RegionWalk,
     Unsupported,
     Zonotope,
@@ -39,13 +39,13 @@ VERIFIERS = {
     "ibp-float32": IBP(precision="float32"),
     "crown": CROWN(),
     "crown-same": CROWN(slope="same"),
-    "alpha": AlphaCROWN(climb=Climb(steps=3)),
+    "alpha": AlphaCROWN(optimisation=Optimisation(steps=3)),
     "forward": ForwardCROWN(finish="forward"),
     "zonotope": Zonotope(),
-    "branch": BranchAndBound(nodes=4, root=Climb(steps=2), leaf=Climb(steps=2)),
+    "branch": BranchAndBound(nodes=4, root=Optimisation(steps=2), leaf=Optimisation(steps=2)),
     "gloro": GloRo(),
     "local": LocalLipschitz(),
-    "milp": MILP(seconds=5, inner=None),
+    "milp": MILP(seconds=5, intermediate=None),
 }
 SLOW, SAME = ("alpha", "branch", "milp"), ("ibp-float32", "crown-same", "gloro", "local")
 BOTH = torch.tensor([[1.0], [-1.0]]).double()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from brinell.proofs import BranchAndBound, Case, Climb, Property, linear_regions
+from brinell.proofs import BranchAndBound, Case, Optimisation, Property, linear_regions
 from brinell.proofs.branching.encoding import encode
 from brinell.proofs.numerics.polytopes import Regions
 from brinell.proofs.property.input_splits import InputSplit
@@ -42,8 +42,15 @@ def proved_by_neurons(network, low, high, row, shift):
     margins, _ = Property((Case(low, high, row[None], torch.tensor([-shift]).double()),)).margins(network)
     spec = torch.ones(1, 1, 1, dtype=torch.float64)
     problem = Problem(margins, low[None], Linf(1.0), spec, 2**22, nothing, (low[None], high[None]))
-    climb = Climb(steps=5)
-    return float(BranchAndBound(nodes=10**6, inner=climb, neurons=128, within=climb).bound(problem)) > 0
+    optimisation = Optimisation(steps=5)
+    return (
+        float(
+            BranchAndBound(
+                nodes=10**6, intermediate=optimisation, neuron_nodes=128, leaf_intermediate=optimisation
+            ).bound(problem)
+        )
+        > 0
+    )
 
 
 def proved_by_inputs(network, low, high, row, shift):

@@ -10,10 +10,10 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 import brinell
-from brinell.auditing import Plan, scrutiny
+from brinell.auditing import Plan
 from brinell.data import Dataset
-from brinell.proofs import CROWN, IBP, AlphaCROWN, Climb, ForwardCROWN, Zonotope, margins
-from brinell.questions.evasion import check
+from brinell.proofs import CROWN, IBP, AlphaCROWN, ForwardCROWN, Optimisation, Zonotope, margins
+from brinell.questions.evasion import check, scrutiny
 from brinell.questions.evasion.models import graph_of
 from models import generator
 
@@ -125,8 +125,12 @@ def test_every_verifier_bounds_an_operator_that_ends_a_network(name, precision) 
     graph, set = graph_of(target, X), brinell.Linf(0.01)
     spec = margins(labels(target), 3)
     scores = (spec @ target.scores(X.double()).unsqueeze(2)).squeeze(2)
-    climb = Climb(steps=1)
-    verifiers = (IBP(precision=precision), CROWN(precision=precision), AlphaCROWN(climb=climb, precision=precision))
+    optimisation = Optimisation(steps=1)
+    verifiers = (
+        IBP(precision=precision),
+        CROWN(precision=precision),
+        AlphaCROWN(optimisation=optimisation, precision=precision),
+    )
     for verifier in (*verifiers, ForwardCROWN(), Zonotope()):
         bounds = verifier(graph, X, set, spec)
         assert bounds.dtype == torch.float64

@@ -4,7 +4,7 @@ from hypothesis import given
 from scipy.optimize import brentq, linprog
 
 from brinell.threat import L1, REALS, Box
-from brinell.threat.l1 import shrunk
+from brinell.threat.l1 import soft_threshold
 from threat.strategies import Case, cases
 
 
@@ -76,14 +76,15 @@ def test_samples_are_uniform_in_the_ball() -> None:
     assert x.mean(0).abs().max() < 0.05
 
 
-def test_no_change_is_cheaper_than_the_shrunk_one() -> None:
+def test_no_change_costs_less_than_the_thresholded_one() -> None:
     rng = torch.Generator().manual_seed(0)
-    change, price = torch.randn(50, 7, generator=rng), torch.rand(50, 7, generator=rng)
+    change = torch.randn(50, 7, generator=rng)
+    threshold = torch.rand(50, 7, generator=rng)
 
     def cost(d: torch.Tensor) -> torch.Tensor:
-        return (price * d.abs() + (d - change).square() / 2).sum(1)
+        return (threshold * d.abs() + (d - change).square() / 2).sum(1)
 
-    best = shrunk(change, price)
+    best = soft_threshold(change, threshold)
     assert (best == 0).any()
     for size in (1e-3, 1e-1, 1.0):
         other = best + size * torch.randn(best.shape, generator=rng)

@@ -13,7 +13,7 @@ from torch import Tensor
 from brinell.cli.sources import Sources
 from brinell.data import Dataset
 from brinell.errors import UsageError
-from brinell.proofs import Monotony, forest_of, margins, monotone, monotone_trees, trace
+from brinell.proofs import Monotonicity, forest_of, margins, monotone, monotone_trees, trace
 from brinell.targets import Target
 from brinell.targets.examples import check_examples
 from brinell.threat import Access, Linf, Threat
@@ -44,7 +44,7 @@ def decide(sources: Sources, asked: list[str], timeout: float, as_json: bool) ->
 
 def _asking(
     target: Target, data: Dataset, low: Tensor, high: Tensor, timeout: float, seed: int
-) -> Callable[[int, Tensor], Monotony]:
+) -> Callable[[int, Tensor], Monotonicity]:
     """What decides about a feature and rows of scores: of a network, or of trees."""
 
     def run(dtype: torch.dtype, rows: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ def _read(text: str, data: Dataset, classes: int) -> tuple[int, bool, int]:
     return names.index(name), sign == "+", int(label or 1)
 
 
-def _record(text: str, answer: Monotony, data: Dataset) -> dict[str, Any]:
+def _record(text: str, answer: Monotonicity, data: Dataset) -> dict[str, Any]:
     names = data.features or tuple(map(str, range(data.x[0].numel())))
     pair = None
     if answer.pair is not None:

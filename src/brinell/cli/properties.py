@@ -11,7 +11,7 @@ import typer
 from brinell.cli.leave import INTERRUPTED, fail
 from brinell.errors import out_of_memory
 from brinell.evidence import Soundness
-from brinell.proofs import Answer, Watch, deployed, read_vnnlib
+from brinell.proofs import Answer, SearchProgress, deployed, read_vnnlib
 from brinell.proofs import decide as search
 from brinell.proofs.property.vnnlib import answer_text
 
@@ -24,21 +24,21 @@ def decide(
     In which arithmetic a proof holds is told beside it.
     """
     level = Soundness.of(soundness or Soundness.REAL)
-    watch, interrupted = Watch(), False
+    progress, interrupted = SearchProgress(), False
     answer: Answer | None = None
     try:
-        answer = _answer(network, property_, timeout, seed, watch, level)
+        answer = _answer(network, property_, timeout, seed, progress, level)
     except KeyboardInterrupt:
         interrupted = True
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
         typer.echo("memory ran out", err=True)
-    answer = answer or Answer("unknown", None, 0.0, watch.bound, level)
+    answer = answer or Answer("unknown", None, 0.0, progress.bound, level)
     text = answer_text(answer.verdict, answer.witness)
     typer.echo(json.dumps(_record(answer), indent=2) + "\n" if as_json else text, nl=False)
-    if answer.verdict in ("unknown", "timeout") and math.isfinite(watch.bound):
-        typer.echo(f"no margin of the property is below {watch.bound:g}", err=True)
+    if answer.verdict in ("unknown", "timeout") and math.isfinite(progress.bound):
+        typer.echo(f"no margin of the property is below {progress.bound:g}", err=True)
     if answer.verdict == "unsat":
         typer.echo(_said(level), err=True)
     if out is not None:
@@ -48,14 +48,16 @@ def decide(
     raise typer.Exit({"unsat": 0, "sat": 1}.get(answer.verdict, 4))
 
 
-def _answer(network: Path, property_: Path, timeout: float, seed: int, watch: Watch, level: Soundness) -> Answer:
+def _answer(
+    network: Path, property_: Path, timeout: float, seed: int, progress: SearchProgress, level: Soundness
+) -> Answer:
     start = time.monotonic()
     goal, model = read_vnnlib(property_), deployed(network)
     left = timeout - (time.monotonic() - start)
     if not left > 0:
         return Answer("timeout", None, timeout, soundness=level)
     return search(
-        model.graph, goal, model, timeout=left, precision=model.precision, seed=seed, watch=watch, soundness=level
+        model.graph, goal, model, timeout=left, precision=model.precision, seed=seed, progress=progress, soundness=level
     )
 
 

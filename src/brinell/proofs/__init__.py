@@ -12,7 +12,7 @@ from brinell.proofs.exact.regions import linear_regions as linear_regions
 from brinell.proofs.exact.trees import ExactTrees as ExactTrees
 from brinell.proofs.lipschitz.constants import Constants as Constants
 from brinell.proofs.lipschitz.constants import constants as constants
-from brinell.proofs.monotonicity.monotone import Monotony as Monotony
+from brinell.proofs.monotonicity.monotone import Monotonicity as Monotonicity
 from brinell.proofs.monotonicity.monotone import Pair as Pair
 from brinell.proofs.monotonicity.monotone import monotone as monotone
 from brinell.proofs.monotonicity.trees import monotone_trees as monotone_trees
@@ -27,7 +27,8 @@ from brinell.proofs.property.property import Case as Case
 from brinell.proofs.property.property import Property as Property
 from brinell.proofs.property.vnnlib import parse_vnnlib as parse_vnnlib
 from brinell.proofs.property.vnnlib import read_vnnlib as read_vnnlib
-from brinell.proofs.property.witness import Witness as Witness
+from brinell.proofs.property.witness import Counterexample as Counterexample
+from brinell.proofs.query.progress import SearchProgress as SearchProgress
 from brinell.proofs.query.verifier import Checkpoint as Checkpoint
 from brinell.proofs.query.verifier import Margins as Margins
 from brinell.proofs.query.verifier import Spec as Spec
@@ -35,10 +36,9 @@ from brinell.proofs.query.verifier import Verifier as Verifier
 from brinell.proofs.query.verifier import certified as certified
 from brinell.proofs.query.verifier import margins as margins
 from brinell.proofs.query.verifier import nothing as nothing
-from brinell.proofs.query.watch import Watch as Watch
 from brinell.proofs.relaxation.arithmetic import rounding_error as rounding_error
 from brinell.proofs.relaxation.arithmetic import with_soundness as with_soundness
-from brinell.proofs.relaxation.optimised import Climb as Climb
+from brinell.proofs.relaxation.optimised import Optimisation as Optimisation
 from brinell.proofs.verifiers.alpha_crown import AlphaCROWN as AlphaCROWN
 from brinell.proofs.verifiers.beta_crown import BranchAndBound as BranchAndBound
 from brinell.proofs.verifiers.crown import CROWN as CROWN

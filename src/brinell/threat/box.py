@@ -30,7 +30,8 @@ class Box(Checked):
     def __post_init__(self) -> None:
         for side in ("low", "high"):
             object.__setattr__(self, side, _limit(getattr(self, side)))
-        lows, highs = _flat(self.low), _flat(self.high)
+        lows = _flat(self.low)
+        highs = _flat(self.high)
         if len(lows) != len(highs) and 1 not in (len(lows), len(highs)):
             raise UsageError(
                 f"box has {len(lows)} low and {len(highs)} high values; give one number each, or one a feature"
@@ -91,7 +92,8 @@ class Box(Checked):
         return between(*self.limits(x), x, g)
 
     def _sides(self) -> list[tuple[float, float]]:
-        lows, highs = _flat(self.low), _flat(self.high)
+        lows = _flat(self.low)
+        highs = _flat(self.high)
         return [(lows[i % len(lows)], highs[i % len(highs)]) for i in range(max(len(lows), len(highs)))]
 
 

@@ -69,7 +69,8 @@ class Features(PerturbationSet):
 
     def distance(self, x0: Inputs, x: Inputs) -> Scores:
         rules = self._rules(x0)
-        start, at = _table(x0), _table(x)
+        start = _table(x0)
+        at = _table(x)
         low, high = self._range(x0, rules)
         broken = ((at != start) & ((at < low) | (at > high))).any(1)
         broken |= ((at != at.round()) & rules.whole).any(1)
@@ -86,7 +87,8 @@ class Features(PerturbationSet):
 
     def project_each(self, x0: Inputs, x: Inputs, radii: Scores) -> Inputs:
         rules = self._rules(x0)
-        start, wanted = _table(x0), _table(x)
+        start = _table(x0)
+        wanted = _table(x)
         low, high = self._range(x0, rules)
         z, left = self._swapped(rules, start, wanted, radii.double())
         move = (wanted.clamp(low, high) - start).where(rules.alone, 0)
@@ -115,10 +117,12 @@ class Features(PerturbationSet):
 
     def sample(self, x0: Inputs, rng: torch.Generator) -> Inputs:
         """Uniform in the box around the body, then projected; any category is as likely as another."""
-        rules, low, high = self._rules(x0), *map(_table, self.hull(x0))
+        rules = self._rules(x0)
+        low, high = map(_table, self.hull(x0))
         u = torch.rand(low.shape, dtype=torch.float64, device=x0.device, generator=rng)
         start = _table(x0)
-        low, high = low.where(low.isfinite(), start - rules.scale), high.where(high.isfinite(), start + rules.scale)
+        low = low.where(low.isfinite(), start - rules.scale)
+        high = high.where(high.isfinite(), start + rules.scale)
         x = torch.where(rules.alone, low + u * (high - low), LEAP * u)
         return self.project(x0, x.reshape(x0.shape).to(x0.dtype))
 
@@ -146,7 +150,9 @@ class Features(PerturbationSet):
 
     def closest(self, x0: Inputs, low: Inputs, high: Inputs) -> Inputs:
         rules = self._rules(x0)
-        start, below, above = _table(x0), _table(low), _table(high)
+        start = _table(x0)
+        below = _table(low)
+        above = _table(high)
         z = start.clamp(below, above)
         inward = torch.where(z > start, z.ceil(), z.floor())
         z = torch.where(rules.whole, torch.where((inward < below) | (inward > above), torch.nan, inward), z)
@@ -192,13 +198,16 @@ class Features(PerturbationSet):
         low, high = (side.to(x0.dtype).double() for side in (rules.low, rules.high))
         low = torch.where(rules.down, torch.maximum(low, lowest), start)
         high = torch.where(rules.up, torch.minimum(high, highest), start)
-        low, high = torch.where(rules.whole, low.ceil(), low), torch.where(rules.whole, high.floor(), high)
-        low, high = low.where(rules.alone, low.clamp(min=0)), high.where(rules.alone, high.clamp(max=1))
+        low = torch.where(rules.whole, low.ceil(), low)
+        high = torch.where(rules.whole, high.floor(), high)
+        low = low.where(rules.alone, low.clamp(min=0))
+        high = high.where(rules.alone, high.clamp(max=1))
         return torch.minimum(low, start), torch.maximum(high, start)
 
     def _swapped(self, rules: Rules, start: Table, wanted: Table, left: Scores) -> tuple[Table, Scores]:
         """(start with its categories changed to those wanted, what is left of the radius); largest gain first."""
-        z, groups = start.clone(), [list(group) for group in rules.groups]
+        z = start.clone()
+        groups = [list(group) for group in rules.groups]
         if not groups:
             return z, left
         now = torch.stack([start[:, group].argmax(1) for group in groups], 1)

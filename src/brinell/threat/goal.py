@@ -1,7 +1,7 @@
 """What the adversary wants of the decision: that it leaves the label, or that it reaches a class.
 
 The one place that knows what success is, and so the one place that decides what a tie means: a class that scores no
-less than every other counts as chosen, so a tie with the label is already lost.
+less than every other counts as chosen, so a tie with the label is a success of the adversary.
 """
 
 from abc import ABC, abstractmethod
@@ -111,7 +111,7 @@ LEAST_LIKELY = LeastLikely()
 
 
 def met(scores: Logits, y: Labels, aims: Labels | None, lead: float = 0.0) -> Mask:
-    """Whether each row of scores serves the adversary. A tie does; a row that is not finite does not.
+    """Whether each row of scores is a success of the adversary. A tie is one; a row that is not finite is not.
 
     lead: by how much at least, in units of the scores.
     """

@@ -18,7 +18,7 @@ from brinell.threat.sets import Bounds, Coefficients, PerturbationSet, check_rad
 from brinell.types import Inputs, Scores
 
 
-class Sparse(PerturbationSet):
+class SparseSet(PerturbationSet):
     """{x : x differs from x0 in at most `radius` places} ∩ box. A subclass says what a place is.
 
     The sets are not convex: the projection is a nearest point, not the only one where gains tie.
@@ -41,7 +41,7 @@ class Sparse(PerturbationSet):
     def project_each(self, x0: Inputs, x: Inputs, radii: Scores) -> Inputs:
         moved = self.box.clamp(x)
         gain = self.places((x - x0).square() - (x - moved).square()).sum(1)
-        return torch.where(self._spread(_top(gain, radii), x), moved, x0)
+        return torch.where(self._at_values(_top(gain, radii), x), moved, x0)
 
     def sample(self, x0: Inputs, rng: torch.Generator) -> Inputs:
         """Random places, uniform in the box there; where the box has no end, normal around x0."""
@@ -53,7 +53,7 @@ class Sparse(PerturbationSet):
         places = self.places(x0).shape[2]
         rank = torch.rand((len(x0), places), dtype=x0.dtype, device=x0.device, generator=rng) + 1
         count = torch.full((len(x0),), self.radius, dtype=torch.float64, device=x0.device)
-        return torch.where(self._spread(_top(rank, count), x), x, x0)
+        return torch.where(self._at_values(_top(rank, count), x), x, x0)
 
     def steepest(self, g: Inputs) -> Inputs:
         """The body has no end, and so no steepest point: g itself, its largest value scaled to one."""
@@ -67,8 +67,8 @@ class Sparse(PerturbationSet):
         return side * strongest(g, 3 * values * radii)
 
     def forecast(self, x: Inputs, g: Inputs, rise: Scores) -> Scores:
-        """The places that the way to the plane changes; at most a side of a square of them, for where the box stops
-        most of them a slope says nothing."""
+        """The number of places that the way to the plane changes; at most the side of a square image of them, as slopes
+        say nothing where the box stops most values."""
         count = self.distance(x, self.toward_plane(x, g, rise))
         return count.clamp(max=self.places(x).shape[2] ** 0.5)
 
@@ -86,7 +86,7 @@ class Sparse(PerturbationSet):
         missing = rise - (gain.cumsum(1) - gain)
         share = (missing / gain).where((gain > 0) & (missing > 1e-12 * rise), 0).clamp(0, 1)
         share = torch.zeros_like(share).scatter(1, order, share)
-        return self.box.clamp(x + (self._spread(share, x) * w.sign() * room).to(x.dtype))
+        return self.box.clamp(x + (self._at_values(share, x) * w.sign() * room).to(x.dtype))
 
     def hull(self, x0: Inputs) -> tuple[Inputs, Inputs]:
         low, high = (side.expand(x0.shape) for side in self.box.limits(x0))
@@ -106,15 +106,15 @@ class Sparse(PerturbationSet):
     def _count(self) -> int:
         return floor(min(self.radius, torch.iinfo(torch.int64).max))
 
-    def _spread(self, of_places: Tensor, like: Inputs) -> Tensor:
-        """Something of each place, such as whether it is chosen, at all of its values."""
+    def _at_values(self, of_places: Tensor, like: Inputs) -> Tensor:
+        """A number or flag of each place, repeated for all of its values."""
         values = self.places(like).shape[1]
         return of_places.unsqueeze(1).expand(-1, values, -1).reshape(like.shape)
 
 
 @final
 @dataclass(frozen=True)
-class L0(Sparse):
+class L0(SparseSet):
     """At most `radius` features differ from x0, each with any value of the box; the channels of a pixel count apart."""
 
     name: ClassVar[str] = "l0"
@@ -139,7 +139,7 @@ class L0(Sparse):
 
 @final
 @dataclass(frozen=True)
-class Pixels(Sparse):
+class Pixels(SparseSet):
     """At most `radius` pixels differ from x0, in any of their channels.
 
     An example of three axes or more has its channels on the first, (channels, height, width); one of fewer has none,

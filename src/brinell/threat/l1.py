@@ -63,7 +63,8 @@ class L1(PerturbationSet):
         return self.project_each(x0, x, torch.full((len(x0),), reach, dtype=torch.float64, device=x0.device))
 
     def project_each(self, x0: Inputs, x: Inputs, radii: Scores) -> Inputs:
-        x0_, x_ = x0.double().flatten(1), x.double().flatten(1)
+        x0_ = x0.double().flatten(1)
+        x_ = x.double().flatten(1)
         low, high = (side.double().expand(x0.shape).flatten(1) for side in self.box.limits(x0))
         wanted = (x_ - x0_).abs()
         room = torch.where(x_ > x0_, high - x0_, x0_ - low)
@@ -95,8 +96,8 @@ class L1(PerturbationSet):
         return over_features(length.to(g.dtype), g) * strongest(g, (radii / self.box.width).ceil())
 
     def forecast(self, x: Inputs, g: Inputs, rise: Scores) -> Scores:
-        """Along the way to the plane, which the box bends; at most what as many values as a side of a square of them
-        add up to, for where the box stops most of them a slope says nothing."""
+        """The length of the way to the plane within the box; at most what as many values as the side of a square image
+        add up to, as a slope says nothing where the box stops most values."""
         length = self.distance(x, self.toward_plane(x, g, rise))
         return length.clamp(max=self.box.width * prod(x.shape[1:]) ** 0.5)
 
@@ -121,7 +122,8 @@ class L1(PerturbationSet):
         """Exact: the radius is spent on the largest coefficients first, on each until the box stops it."""
         if self.radius == inf:
             return least_over_box(*self.hull(x0), a)
-        rows, at = a.flatten(2), x0.flatten(1).unsqueeze(1)
+        rows = a.flatten(2)
+        at = x0.flatten(1).unsqueeze(1)
         low, high = (side.flatten(1).unsqueeze(1) for side in self.hull(x0))
         order = rows.abs().argsort(2, descending=True)
         room = torch.where(rows > 0, at - low, high - at).gather(2, order)
@@ -135,28 +137,32 @@ class L1(PerturbationSet):
         return self.radius * (1 - 2 * features * torch.finfo(torch.float64).eps)
 
 
-def shrunk(change: Inputs, price: Inputs) -> Inputs:
-    """The change d that minimises price * |d| + (d - change)^2 / 2, each value at a price of its own."""
-    return change.sign() * (change.abs() - price).clamp(min=0)
+def soft_threshold(change: Inputs, threshold: Inputs) -> Inputs:
+    """The d that minimises threshold * |d| + (d - change)^2 / 2, value by value: the proximal operator of l1."""
+    return change.sign() * (change.abs() - threshold).clamp(min=0)
 
 
 def least_threshold(wanted: Tensor, room: Tensor, target: Scores) -> Scores:
     """The least t >= 0 with sum of min(max(wanted - t, 0), room) <= target, row by row.
 
-    The sum falls piecewise linearly in t. Its kinks are at each `wanted`, and at `wanted - room` where that is
-    positive: it is walked from the highest kink down to the piece that crosses the target, where t is solved for.
+    The sum decreases piecewise linearly in t, with kinks at each `wanted` and at each positive `wanted - room`. The
+    segment that crosses the target is found from the highest kink down, and solved for t.
     """
     kinks, order = torch.cat([wanted, (wanted - room).clamp(min=0)], 1).sort(dim=1, descending=True)
     weights = torch.ones_like(wanted)
     weights = torch.cat([weights, -weights], 1).gather(1, order)
-    slopes, heights = weights.cumsum(1), (weights * kinks).cumsum(1)
+    slopes = weights.cumsum(1)
+    heights = (weights * kinks).cumsum(1)
     over = torch.minimum(wanted, room).sum(1) > target
     target = target.unsqueeze(1)
     crossed = (heights - slopes * kinks) > target
-    slope, height = slopes.roll(1, 1), heights.roll(1, 1)
+
+    # The segment before the first kink above the target.
+    slope = slopes.roll(1, 1)
+    height = heights.roll(1, 1)
     found = torch.where(crossed.any(1), crossed.int().argmax(1), 0).unsqueeze(1)
     t = (height.gather(1, found) - target) / slope.gather(1, found).clamp(min=1)
-    # Where no kink lies above the target, the crossing is on the last piece, which ends at zero.
+    # Where no kink lies above the target, the crossing is on the last segment, which ends at zero.
     last = (heights[:, -1:] - target) / slopes[:, -1:].clamp(min=1)
     t = torch.where(crossed.any(1, keepdim=True), t, last).squeeze(1)
     return torch.where(over, t.clamp(min=0), torch.zeros_like(t))

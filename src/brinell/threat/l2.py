@@ -53,7 +53,7 @@ class L2(PerturbationSet):
 
         By the KKT conditions it is clamp(x0 + t (x - x0)) for the largest t in [0, 1] that keeps it in the ball.
         The squared length, sum of min(t d, room)^2, is concave and piecewise linear in t^2, so Newton's method from
-        the left rises to the root without passing it, in as many steps as there are pieces on the way (a few).
+        the left rises to the root without passing it, in as many steps as there are linear segments on the way (a few).
         """
         return self.project_each(x0, x, self._reach(x0))
 

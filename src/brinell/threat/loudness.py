@@ -88,9 +88,8 @@ class Loudness(PerturbationSet):
 
     def hull(self, x0: Inputs) -> tuple[Inputs, Inputs]:
         reach = self._reach(x0) * (1 + 4 * torch.finfo(x0.dtype).eps)
-        low, high = x0 - reach, x0 + reach
-        low = torch.nextafter(low, torch.full_like(low, -torch.inf))
-        high = torch.nextafter(high, torch.full_like(high, torch.inf))
+        low = torch.nextafter(x0 - reach, torch.full_like(x0, -torch.inf))
+        high = torch.nextafter(x0 + reach, torch.full_like(x0, torch.inf))
         return self.box.clamp(low), self.box.clamp(high)
 
     def minimum(self, x0: Inputs, a: Coefficients) -> Bounds:

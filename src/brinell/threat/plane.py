@@ -1,4 +1,4 @@
-"""The way to a plane: the shortest change, in a set's own length, that raises a linear function by so much."""
+"""The way to a hyperplane: the shortest change, in a set's own length, that raises a linear function by so much."""
 
 import torch
 from jaxtyping import Float
@@ -16,17 +16,17 @@ def along(direction: Inputs, w: Inputs, room: Inputs, rise: Scores) -> Scores:
     kink = torch.where(speed * w > 0, room / speed, torch.inf)
     slope = (w * speed).sum(1, keepdim=True)
     kink, order = kink.sort(dim=1)
-    lost = (w * speed).gather(1, order).cumsum(1)
+    stopped_slope = (w * speed).gather(1, order).cumsum(1)
     held = (w * room).where(speed * w > 0, 0).gather(1, order)
     # Before the k-th kink: t * (slope of those still moving) + what those at the box hold.
-    moving = torch.cat([slope, slope - lost], 1).clamp(min=0)
+    moving = torch.cat([slope, slope - stopped_slope], 1).clamp(min=0)
     stopped = torch.cat([torch.zeros_like(slope), held.cumsum(1)], 1)
     need = rise.double().unsqueeze(1)
     reached = moving[:, :-1] * kink.where(kink.isfinite(), torch.finfo(kink.dtype).max ** 0.25) + stopped[:, :-1]
-    piece = (reached < need).sum(1, keepdim=True)
+    segment = (reached < need).sum(1, keepdim=True)
     last = kink.where(kink.isfinite(), 0).amax(1)
-    t = (need - stopped.gather(1, piece)) / moving.gather(1, piece)
-    t = torch.where(piece == w.shape[1], last.unsqueeze(1), t).squeeze(1)
+    t = (need - stopped.gather(1, segment)) / moving.gather(1, segment)
+    t = torch.where(segment == w.shape[1], last.unsqueeze(1), t).squeeze(1)
     return t.nan_to_num(0.0, 0.0, 0.0).clamp(min=0)
 
 

@@ -1,7 +1,10 @@
-"""The point of a polytope that is nearest to x0, with a bound on its distance that rests on no solver.
+"""The point of a polytope that is nearest to x0, with a lower bound on its distance that trusts no solver.
 
-Any prices y >= 0 of the faces {u : A u <= c} show that |u| >= -<c, y> / |A^T y|_dual there; the best are the solver's.
-So what is returned as a lower bound is computed here, and a solver that errs makes it small, not wrong.
+1. For u in {u : A u <= c} and multipliers y >= 0: <c, y> >= <A u, y> = <u, A^T y> >= -|u| |A^T y|_dual (Hoelder).
+2. So |u| >= -<c, y> / |A^T y|_dual, for any y >= 0: weak duality. The solver's multipliers make it nearly tight.
+3. What rounding may add to this quotient is subtracted from its numerator and added to its denominator.
+
+A solver that errs makes the bound small, not wrong.
 """
 
 from typing import Literal
@@ -13,8 +16,8 @@ from scipy.optimize import linprog, nnls
 Floats = Float64[np.ndarray, "..."]
 
 _FINE = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
-_DEAR = 1e6
-"""What it costs to leave a polytope by one unit: where there is none, its bound is that large, about."""
+_EXIT_COST = 1e6
+"""The cost of violating the faces by one unit: the distance bound of an empty polytope is about as large."""
 
 Nearest = tuple[Floats | None, float]
 """(the nearest point as the solver sees it, None where it sees none; a lower bound on the distance of all)."""
@@ -28,11 +31,11 @@ def nearest_l2(x0: Floats, normals: Floats, offsets: Floats) -> Nearest:
     equations = np.vstack([-normals.T, -c])
     unit = np.append(np.zeros(len(x0)), 1.0)
     try:
-        prices, _ = nnls(equations, unit)
+        multipliers, _ = nnls(equations, unit)
     except RuntimeError:  # too many iterations
         return None, 0.0
-    residual = equations @ prices - unit
-    bound = _bound(normals, c, prices, 2)
+    residual = equations @ multipliers - unit
+    bound = _bound(normals, c, multipliers, 2)
     return (x0 - residual[:-1] / residual[-1] if residual[-1] < -1e-12 else None), bound
 
 
@@ -51,13 +54,13 @@ def nearest_linear(x0: Floats, normals: Floats, offsets: Floats, norm: Literal["
             [-np.eye(n), -spread, np.zeros((n, 1))],
         ]
     )
-    cost = np.concatenate([np.zeros(n), np.ones(lengths), [_DEAR]])
+    cost = np.concatenate([np.zeros(n), np.ones(lengths), [_EXIT_COST]])
     limits = [(None, None)] * n + [(0, None)] * (lengths + 1)
     solved = linprog(cost, rows, np.append(c, np.zeros(2 * n)), bounds=limits, method="highs", options=_FINE)
     if solved.status != 0:
         return None, 0.0
-    prices = np.maximum(-solved.ineqlin.marginals[:faces], 0)
-    bound = _bound(normals, c, prices, 1 if norm == "linf" else np.inf)
+    multipliers = np.maximum(-solved.ineqlin.marginals[:faces], 0)
+    bound = _bound(normals, c, multipliers, 1 if norm == "linf" else np.inf)
     return (x0 + solved.x[:n] if solved.x[-1] < 1e-8 else None), bound
 
 
@@ -77,11 +80,10 @@ def centre(normals: Floats, offsets: Floats, within: tuple[Floats, float] | None
     return (solved.x[:-1], float(solved.x[-1])) if solved.status == 0 else (None, -np.inf)
 
 
-def _bound(normals: Floats, c: Floats, prices: Floats, dual: float) -> float:
-    """What the prices show, less what rounding may take."""
+def _bound(normals: Floats, c: Floats, multipliers: Floats, dual: float) -> float:
+    """The distance bound at these multipliers, less rounding. dual: the order of the dual norm."""
     share = (len(c) + len(normals.T) + 8) * np.finfo(np.float64).eps
-    value = -float(prices @ c) - share * float(prices @ np.abs(c))
-    length = float(np.linalg.norm(prices @ normals, dual)) + share * float(
-        np.linalg.norm(prices @ np.abs(normals), dual)
-    )
+    value = -float(multipliers @ c) - share * float(multipliers @ np.abs(c))
+    length = float(np.linalg.norm(multipliers @ normals, dual))
+    length += share * float(np.linalg.norm(multipliers @ np.abs(normals), dual))
     return max(value / float(length) * (1 - share), 0.0) if value > 0 and length > 0 else 0.0

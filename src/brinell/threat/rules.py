@@ -126,7 +126,8 @@ def read_rules(path: Path, names: Sequence[str] | None, x: Inputs) -> tuple[Rule
     norm = said.get("norm", "linf")
     if norm not in ("linf", "l1", "l2"):
         raise UsageError(f"{path}: norm is {norm!r}; it must be linf, l1 or l2")
-    own, categories = _part(said, "feature", path), _part(said, "category", path)
+    own = _part(said, "feature", path)
+    categories = _part(said, "category", path)
     _known(own, known, "feature.", path)
     every = _about(_part(said, "every", path), "every", path)
     each = [{**every, **_about(own.get(name, {}), f"feature.{name}", path)} for name in known]
@@ -134,10 +135,11 @@ def read_rules(path: Path, names: Sequence[str] | None, x: Inputs) -> tuple[Rule
         if not isinstance(columns, list) or not columns or not set(map(str, columns)) <= set(known):
             raise UsageError(f"{path}: category.{name} is {columns!r}; list columns of the data, such as {known[:3]}")
     groups = [[known.index(str(column)) for column in columns] for columns in categories.values()]
-    spread = x.double().flatten(1).std(0, correction=0)
-    spread[[i for group in groups for i in group]] = 1
+    deviation = x.double().flatten(1).std(0, correction=0)
+    deviation[[i for group in groups for i in group]] = 1
     scales = [
-        float(spread[i]) or 1.0 if e.get("scale") == "spread" else float(e.get("scale", 1)) for i, e in enumerate(each)
+        float(deviation[i]) or 1.0 if e.get("scale") == "spread" else float(e.get("scale", 1))
+        for i, e in enumerate(each)
     ]
     up, down = zip(*(CHANGES[e.get("change", "any")] for e in each), strict=True)
     made = Rules.of(

@@ -16,7 +16,7 @@ from brinell.arguments import Checked
 from brinell.errors import UsageError
 from brinell.threat import polytope
 from brinell.threat.box import Box, between
-from brinell.threat.units import median_width, power_of_two, spread
+from brinell.threat.units import median_width, power_of_two, typical_width
 from brinell.types import Inputs, Mask, Scores
 
 Coefficients = Float[Tensor, "batch rows *shape"]
@@ -53,7 +53,7 @@ class PerturbationSet(Checked, ABC):
         """The same body at another radius."""
 
     def unit(self, x0: Inputs) -> float:
-        """The power of two that serves best as a unit for a search around x0: the box, or else x0, is about one wide.
+        """The power of two that is the unit of a search around x0: in it the box, or else x0, is about one wide.
 
         It grows as the inputs do, so that a search in this unit is the same whatever the user's units are.
         """
@@ -62,11 +62,11 @@ class PerturbationSet(Checked, ABC):
 
     def _unit(self, width: float | None, x0: Inputs) -> float:
         """From the width of the box, if it has one, or from the values that an adversary may change."""
-        size = width or spread(x0) or (self.radius if 0 < self.radius < float("inf") else 1.0)
+        size = width or typical_width(x0) or (self.radius if 0 < self.radius < float("inf") else 1.0)
         return power_of_two(size)
 
     def distance_unit(self, unit: float) -> float:
-        """What a distance of one in the rescaled set is in this one. This one is for distances in the units of x."""
+        """A distance of one in the set rescaled by `unit`, as a distance in this one; by default the same unit."""
         return unit
 
     def rescaled(self, unit: float) -> "PerturbationSet":
@@ -93,14 +93,14 @@ class PerturbationSet(Checked, ABC):
         """The point of set ∩ box nearest to x, drawn inward by rounding error only, so that it is contained."""
 
     def valid(self, x0: Inputs, x: Inputs) -> Inputs:
-        """The point nearest to x that some radius reaches: where a search that heeds no radius may go.
+        """The nearest point to x that some radius reaches: the projection of a search without a radius.
 
-        This one is the box's, for bodies that fill the box as they grow.
+        By default the nearest point of the box, for bodies that fill the box as they grow.
         """
         return self.box.clamp(x)
 
     def project_each(self, x0: Inputs, x: Inputs, radii: Scores) -> Inputs:
-        """`project`, but with a radius for each example, up to rounding: for searches of the smallest one."""
+        """`project` with a radius for each example, up to rounding: for minimum-norm attacks. Not every set has it."""
         raise UsageError(f"the set {self.name!r} has no radius for each example; use another attack")
 
     def shrink(self, x0: Inputs, x: Inputs, share: Scores) -> Inputs:
@@ -113,7 +113,7 @@ class PerturbationSet(Checked, ABC):
     def toward_plane(self, x: Inputs, w: Inputs, rise: Scores) -> Inputs:
         """The point z of the box with <w, z - x> = rise that is nearest to x; where none is, the box's nearest end.
 
-        This one goes along the steepest direction, which is the nearest way where no value meets the end of the box.
+        By default along the steepest direction, which is nearest where no value meets the end of the box.
         """
         direction = self.steepest(w)
         length = (rise / (w * direction).flatten(1).sum(1)).nan_to_num(0.0, 0.0, 0.0).to(x.dtype)
@@ -128,17 +128,17 @@ class PerturbationSet(Checked, ABC):
         """argmax of <g, d> over the body of radius one; zero where g is zero."""
 
     def stride(self, g: Inputs, radii: Scores) -> Inputs:
-        """The longest move along the gradient g that a search within a body of these radii has a use for.
+        """The longest useful step along the gradient g of a search within a body of these radii.
 
-        This one is the steepest, one radius long. A body that can spend its radius on a few values shares the move
-        among as many as it has room for.
+        By default the steepest direction, one radius long. A body whose radius suffices for a few values shares the
+        step among as many.
         """
         return over_features(radii.to(g.dtype), g) * self.steepest(g)
 
     def forecast(self, x: Inputs, g: Inputs, rise: Scores) -> Scores:
-        """How far a function with gradient g at x seems to be from having risen by `rise`; float64, inf where g is 0.
+        """A first-order estimate of the distance at which a function with gradient g at x has risen by `rise`.
 
-        This one is rise / |g|_dual, whatever the box.
+        float64; inf where g is 0. By default rise / |g|_dual, whatever the box.
         """
         slope = (g * self.steepest(g)).flatten(1).sum(1).double()
         return (rise.double() / slope).nan_to_num(torch.inf, torch.inf, 0.0).clamp(min=0)
@@ -146,21 +146,21 @@ class PerturbationSet(Checked, ABC):
     def closest(self, x0: Inputs, low: Inputs, high: Inputs) -> Inputs:
         """The valid point between low and high that is nearest to x0, whatever the radius; NaN where there is none.
 
-        This one is for sets whose distance grows with the change of each value.
+        By default for sets whose distance grows with the change of each value.
         """
         return torch.clamp(x0, low, high)
 
     def to_plane(self, w: Tensor, rise: float) -> float:
-        """How far x0 is from the plane {x : <w, x - x0> = rise}, whatever the box; w without a batch axis, float64."""
+        """The distance of x0 from the hyperplane {x : <w, x - x0> = rise}, without the box; w: one example, float64."""
         w = w.unsqueeze(0)
         steepness = float((w * self.steepest(w)).sum())
         return abs(rise) / steepness if steepness > 0 else (0.0 if rise == 0 else float("inf"))
 
     def nearest_in(self, x0: Inputs, normals: np.ndarray, offsets: np.ndarray) -> polytope.Nearest:
-        """(the point of {x : normals x <= offsets} nearest to x0, a lower bound on the distance of all of its points).
+        """(the point of {x : normals x <= offsets} nearest to x0, a lower bound on the distance of that polytope).
 
-        x0: one example; in flat order, float64, whatever box and radius. The point is a solver's, None where it sees
-        none; the bound is sound without it.
+        x0: one example; in flat order, float64, whatever box and radius. The point is a solver's, None where it finds
+        none; the bound does not trust the solver.
         """
         raise UsageError(f"the set {self.name!r} has no nearest point of a polytope; use linf, l1 or l2")
 
@@ -173,9 +173,9 @@ class PerturbationSet(Checked, ABC):
         """(lowest, highest) value of each input over set ∩ box, rounded outward: for verifiers."""
 
     def extent(self, x0: Inputs, norm: float) -> Scores:
-        """No less than the length of x - x0, by the norm of this order, of any x in set ∩ box: for verifiers.
+        """An upper bound on |x - x0| in the norm of this order, over every x in set ∩ box; float64, for verifiers.
 
-        This one is the length of the hull; float64.
+        By default that of the hull.
         """
         return hull_extent(self, x0, norm)
 
@@ -205,29 +205,28 @@ def over_features(value: Scores | Mask, like: Tensor) -> Tensor:
 def interval_hull(x0: Inputs, radius: float, box: Box) -> tuple[Inputs, Inputs]:
     """x0 ± radius, met with the box and rounded outward: the sum, and the radius itself in the dtype of x0."""
     reach = radius * (1 + torch.finfo(x0.dtype).eps)
-    low, high = x0 - reach, x0 + reach
-    low = torch.nextafter(low, torch.full_like(low, -torch.inf))
-    high = torch.nextafter(high, torch.full_like(high, torch.inf))
+    low = torch.nextafter(x0 - reach, torch.full_like(x0, -torch.inf))
+    high = torch.nextafter(x0 + reach, torch.full_like(x0, torch.inf))
     return box.clamp(low), box.clamp(high)
 
 
-def hull_extent(set: PerturbationSet, x0: Inputs, norm: float) -> Scores:
-    """The length of the largest change of each value, rounded outward."""
-    low, high = set.hull(x0)
+def hull_extent(perturbation: PerturbationSet, x0: Inputs, norm: float) -> Scores:
+    """An upper bound on |x - x0| over the hull, in the norm of this order, rounded upward."""
+    low, high = perturbation.hull(x0)
     change = torch.maximum(high.double() - x0.double(), x0.double() - low.double()).flatten(1)
     length: Scores = torch.linalg.vector_norm(change, norm, dim=1)
     return length * (1 + change.shape[1] * torch.finfo(change.dtype).eps)
 
 
-def ball_extent(set: PerturbationSet, own: float, x0: Inputs, norm: float) -> Scores:
-    """The same for a ball of the norm of order `own`, which is often shorter than its hull.
+def ball_extent(perturbation: PerturbationSet, own: float, x0: Inputs, norm: float) -> Scores:
+    """The same for a ball of the norm of order `own`, which is often smaller than that of its hull.
 
     Of n values, |x|_norm <= n^(1 / norm - 1 / own) |x|_own, or |x|_own where that is less.
     """
     features = torch.Size(x0.shape[1:]).numel()
     stretch = features ** max(0.0, 1 / norm - 1 / own)
-    reach = set.radius * stretch * (1 + 4 * torch.finfo(torch.float64).eps)
-    return hull_extent(set, x0, norm).clamp(max=reach)
+    reach = perturbation.radius * stretch * (1 + 4 * torch.finfo(torch.float64).eps)
+    return hull_extent(perturbation, x0, norm).clamp(max=reach)
 
 
 def strongest(g: Inputs, counts: Scores) -> Inputs:
@@ -242,7 +241,8 @@ def strongest(g: Inputs, counts: Scores) -> Inputs:
 
 
 def least_over_box(low: Inputs, high: Inputs, a: Coefficients) -> Bounds:
-    """min <a, x> over low <= x <= high: each coefficient takes the end that its sign asks for."""
-    low, high = low.flatten(1).unsqueeze(-1), high.flatten(1).unsqueeze(-1)
+    """min <a, x> over low <= x <= high: the low end for positive coefficients, the high end for negative ones."""
+    low = low.flatten(1).unsqueeze(-1)
+    high = high.flatten(1).unsqueeze(-1)
     rows = a.flatten(2)
     return (rows.clamp(min=0) @ low + rows.clamp(max=0) @ high).squeeze(-1)

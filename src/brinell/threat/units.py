@@ -26,7 +26,7 @@ def median_width(low: Tensor, high: Tensor) -> float | None:
     return float(width.median()) if len(width) else None
 
 
-def spread(x: Inputs) -> float | None:
+def typical_width(x: Inputs) -> float | None:
     """How wide a box around these values would be, told by the bulk of them; None where they are all zero."""
     values = x.double().flatten()
     if not len(values):

@@ -1,11 +1,11 @@
-"""Cuts: nothing is lost between the two sides, and neurons are held where they are what is left."""
+"""Cuts: the two children cover their parent, and neurons are split where they are what is left."""
 
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brinell.proofs.branching.cutting import AXIS, choose, sides
-from brinell.proofs.branching.splits import Noted
+from brinell.proofs.branching.cutting import AXIS, branch, choose
+from brinell.proofs.branching.splits import Recorded
 from brinell.proofs.numerics.polytopes import Regions
 from brinell.proofs.query.problem import Problem
 from brinell.proofs.query.substitution import substitute
@@ -25,13 +25,13 @@ def cut_of(seed, width, neurons=8):
     part = regions.low, regions.high
     problem = Problem(network, low + width / 2, Linf(1.0), spec, 2**22, nothing, part)
     relaxed = relax(problem, "adaptive", substituted=True)
-    noted = {i: Noted(relaxed.pieces[i]) for i in network.nonlinearities}
-    substitute(network, network.output, spec, {**relaxed.pieces, **noted})
+    recorded = {i: Recorded(relaxed.relaxations[i]) for i in network.nonlinearities}
+    substitute(network, network.output, spec, {**relaxed.relaxations, **recorded})
     regions = Regions(
-        *part, regions.case, regions.bound, regions.rows, regions.held, dict(enumerate(relaxed.intervals))
+        *part, regions.case, regions.bound, regions.rows, regions.splits, dict(enumerate(relaxed.intervals))
     )
-    cut = choose(problem, relaxed.intervals, noted, torch.ones(1, 1).double())
-    return network, relaxed, cut, sides(problem, relaxed.intervals, regions, cut)
+    cut = choose(problem, relaxed.intervals, recorded, torch.ones(1, 1).double())
+    return network, relaxed, cut, branch(problem, relaxed.intervals, regions, cut)
 
 
 @settings(max_examples=60, deadline=None)
@@ -42,22 +42,22 @@ def test_every_input_is_on_one_side_with_all_that_is_known_of_it(seed, width):
     low, high = both.low.amin(0), both.high.amax(0)
     x = low + share * (high - low)
     values = network.values(x)
-    held = torch.zeros(500, dtype=torch.bool)
+    found = torch.zeros(500, dtype=torch.bool)
     for side in range(2):
         one = both.only(torch.tensor([side]))
         here = ((one.low <= x) & (x <= one.high)).all(1)
-        here &= (x @ one.held.weights[0].T + one.held.offset[0] <= 0).all(1)
+        here &= (x @ one.splits.weights[0].T + one.splits.offset[0] <= 0).all(1)
         for node, (least, most) in one.known.items():
             here &= ((least <= values[node]) & (values[node] <= most)).flatten(1).all(1)
-        held |= here
-    assert held.all()
-    assert (cut.node != AXIS).all() or both.held.offset.numel() == 0
+        found |= here
+    assert found.all()
+    assert (cut.node != AXIS).all() or both.splits.offset.numel() == 0
 
 
-def test_a_neuron_is_held_where_it_is_all_that_is_undecided():
-    held = [seed for seed in range(40) if int(cut_of(seed, 0.01)[2].node) != AXIS]
-    assert held
-    for seed in held:
+def test_a_neuron_is_split_where_it_is_all_that_is_unstable():
+    found = [seed for seed in range(40) if int(cut_of(seed, 0.01)[2].node) != AXIS]
+    assert found
+    for seed in found:
         _, relaxed, cut, both = cut_of(seed, 0.01)
         node, place = int(cut.node), int(cut.place)
         low, high = relaxed.intervals[node]
@@ -66,5 +66,5 @@ def test_a_neuron_is_held_where_it_is_all_that_is_undecided():
         assert both.known[node][0][1, place] == 0
 
 
-def test_a_box_of_many_undecided_neurons_is_halved():
+def test_a_box_of_many_unstable_neurons_is_halved():
     assert all(int(cut_of(seed, 3.0, 60)[2].node) == AXIS for seed in range(5))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from brinell.errors import UsageError
 from brinell.proofs import MILP, Unsupported, margins
-from brinell.proofs.branching.encoding import Forms, encode
+from brinell.proofs.branching.encoding import LinearExpressions, encode
 from brinell.proofs.branching.leaves import least, safe
 from brinell.proofs.query.problem import Problem
 from brinell.proofs.query.verifier import nothing
@@ -39,7 +39,7 @@ def test_the_integers_find_the_exact_minimum(seed):
 
 @pytest.mark.parametrize("network", [perceptron((3, 6, 6, 3), 1), residual(3)])
 def test_an_encoding_holds_the_network(network):
-    """At a point, with the undecided outputs those of the network there, every form has its value and its sign."""
+    """At a point, with unstable neurons' outputs those of the network, expressions have their values and signs."""
     set, x0 = Linf(0.2, UNIT), examples(network, 1, 0)
     encoding, intervals = encoded(network, x0, set)
     low, high = intervals[0]
@@ -49,35 +49,35 @@ def test_an_encoding_holds_the_network(network):
         values = [x]
         for i in range(1, len(network.nodes)):
             values.append(network.operator(i).forward(*(values[j] for j in network.nodes[i].inputs)))
-        undecided = []
+        unstable = []
         for i in network.nonlinearities:
             before = intervals[network.nodes[i].inputs[0]]
-            undecided.append(values[i][(before[0] < 0) & (before[1] > 0)])
-        v = torch.cat((x.flatten(), *undecided))
+            unstable.append(values[i][(before[0] < 0) & (before[1] > 0)])
+        v = torch.cat((x.flatten(), *unstable))
         torch.testing.assert_close(encoding.outputs.weights @ v + encoding.outputs.offset, values[-1][0])
         assert ((encoding.low - 1e-9 <= v) & (v <= encoding.high + 1e-9)).all()
-        never = encoding.triangles()
-        assert (never.weights @ v + never.offset <= 1e-9).all()
+        constraints = encoding.triangles()
+        assert (constraints.weights @ v + constraints.offset <= 1e-9).all()
     row = torch.tensor([1.0, -1.0, 0.0]).double()
     assert least(encoding, row).bound <= minimum(encoding, row, 20.0).bound + 1e-4
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10**6))
-def test_a_bound_is_safe_at_any_prices(seed):
+def test_a_bound_is_safe_at_any_multipliers(seed):
     rng = torch.Generator().manual_seed(seed)
     normal = lambda *shape: torch.randn(*shape, generator=rng, dtype=torch.float64)  # noqa: E731
-    cost, never, prices = normal(4), Forms(normal(3, 4), normal(3)), normal(3).abs()
+    cost, constraints, multipliers = normal(4), LinearExpressions(normal(3, 4), normal(3)), normal(3).abs()
     low = normal(4)
     high = low + normal(4).abs()
-    bound = safe(cost, 0.5, never, prices, low, high)
+    bound = safe(cost, 0.5, constraints, multipliers, low, high)
     v = low + torch.rand(500, 4, generator=rng, dtype=torch.float64) * (high - low)
-    kept = (v @ never.weights.T + never.offset <= 0).all(1)
+    kept = (v @ constraints.weights.T + constraints.offset <= 0).all(1)
     assert ((v @ cost + 0.5)[kept] >= bound).all()
 
 
 def test_what_cannot_be_is_seen_to_be_empty():
-    """A neuron held where its input cannot be: the programme has no point, and a price proves it."""
+    """A neuron split to a phase that it cannot have: the programme is infeasible, and multipliers prove it."""
     net, set = perceptron((2, 1, 2), 0), Linf(0.1, UNIT)
     x0 = examples(net, 1, 0)
     value = float(net.operator(1).forward(x0))
@@ -85,9 +85,9 @@ def test_what_cannot_be_is_seen_to_be_empty():
     problem = Problem(net, x0, set, torch.zeros(1, 1, 2), 2**24, nothing)
     low, high = relax(problem, "adaptive", substituted=True).intervals[1]
     assert (low > 0).all() or (high < 0).all()
-    held = encode(net, set.hull(x0), {2: (low, high)}, {2: torch.full_like(low, away)})
+    infeasible = encode(net, set.hull(x0), {2: (low, high)}, {2: torch.full_like(low, away)})
     row = torch.tensor([1.0, -1.0]).double()
-    assert least(held, row).bound == torch.inf
+    assert least(infeasible, row).bound == torch.inf
     there = encode(net, set.hull(x0), {2: (low, high)}, {2: torch.full_like(low, -away)})
     assert abs(least(there, row).bound) < torch.inf
 

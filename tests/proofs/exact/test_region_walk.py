@@ -73,7 +73,7 @@ def test_regions_cover_the_box_once_and_the_network_is_affine_in_each() -> None:
         at = held.argmax(0)
         for x, scores, place in zip(points.numpy(), net(points).numpy(), at, strict=True):
             np.testing.assert_allclose(found[place].weights @ x + found[place].constant, scores, atol=1e-10)
-        assert len({r.on for r in found}) == len(found) >= len(set(at.tolist()))
+        assert len({r.pattern for r in found}) == len(found) >= len(set(at.tolist()))
 
 
 def test_they_are_given_the_nearest_first() -> None:

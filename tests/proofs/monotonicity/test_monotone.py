@@ -1,4 +1,4 @@
-"""Monotony against what is known: slopes at many points, the regions of small networks, networks made to rise."""
+"""Monotonicity against what is known: slopes at many points, the regions of small networks, networks made to rise."""
 
 from itertools import pairwise
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from brinell.errors import UsageError
 from brinell.proofs import Unsupported, linear_regions, monotone, trace
-from brinell.proofs.monotonicity.monotone import changes, least
+from brinell.proofs.monotonicity.derivatives import derivative_relaxations, least_derivative
 from brinell.proofs.network.builder import Builder, Value
 from brinell.proofs.network.graph import graph
 from brinell.proofs.network.operators import ELU, GELU, Linear, Sigmoid, SiLU, Tanh
@@ -21,7 +21,7 @@ from brinell.threat import Box, Linf
 from proofs.networks import dense, perceptron
 
 ROW = torch.tensor([[1.0, -1.0]]).double()
-BENDS = (Tanh(), Sigmoid(), GELU(), SiLU(), ELU(), ELU(0.3))
+CURVES = (Tanh(), Sigmoid(), GELU(), SiLU(), ELU(), ELU(0.3))
 
 
 def smooth(widths, seed):
@@ -29,7 +29,7 @@ def smooth(widths, seed):
     x = build.input(widths[:1])
     for i, width in enumerate(widths[1:-1]):
         h = dense(build, x, width, rng)
-        x = build.relu(h) if (seed + i) % 4 == 0 else build.add(BENDS[(seed + i) % len(BENDS)], h)
+        x = build.relu(h) if (seed + i) % 4 == 0 else build.add(CURVES[(seed + i) % len(CURVES)], h)
     dense(build, x, widths[-1], rng)
     return graph(build.nodes)
 
@@ -52,18 +52,18 @@ def gradients(network, x, row=ROW):
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([0.01, 0.1, 0.5, 2.0]), st.integers(0, 2))
-def test_no_pair_of_a_part_changes_by_less_than_the_bound_of_its_slope(seed, radius, feature):
+def test_no_pair_of_a_region_changes_by_less_than_the_bound_on_its_derivative(seed, radius, feature):
     network = smooth((3, 6, 5, 2), seed) if seed % 2 else perceptron((3, 6, 5, 2), seed)
     rng = torch.Generator().manual_seed(seed)
     centre = torch.randn(1, 3, generator=rng, dtype=torch.float64)
-    part = centre - radius, centre + radius
+    box = centre - radius, centre + radius
     direction = torch.eye(3, dtype=torch.float64)[feature : feature + 1]
-    problem = Problem(network, centre, Linf(1.0), ROW.unsqueeze(0), 2**20, nothing, part)
-    pieces = changes(problem, relax(problem, "adaptive", substituted=True), direction)
-    bound = float(least(network, network.output, ROW.unsqueeze(0), pieces, direction))
-    before = part[0] + 2 * radius * torch.rand(500, 3, generator=rng, dtype=torch.float64)
+    problem = Problem(network, centre, Linf(1.0), ROW.unsqueeze(0), 2**20, nothing, box)
+    relaxations = derivative_relaxations(problem, relax(problem, "adaptive", substituted=True), direction)
+    bound = float(least_derivative(network, network.output, ROW.unsqueeze(0), relaxations, direction))
+    before = box[0] + 2 * radius * torch.rand(500, 3, generator=rng, dtype=torch.float64)
     after = before.clone()
-    after[:, feature] += (part[1][0, feature] - after[:, feature]) * torch.rand(500, generator=rng, dtype=torch.float64)
+    after[:, feature] += (box[1][0, feature] - after[:, feature]) * torch.rand(500, generator=rng, dtype=torch.float64)
     length = (after - before)[:, feature]
     rise = ((network(after) - network(before)) @ ROW.T)[:, 0]
     assert (rise >= bound * length - 1e-12).all()

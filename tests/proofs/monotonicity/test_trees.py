@@ -1,4 +1,4 @@
-"""Monotony of trees against every cell of their thresholds, and trees that were fitted to rise."""
+"""Monotonicity of trees against every cell of their thresholds, and trees that were fitted to rise."""
 
 import itertools
 

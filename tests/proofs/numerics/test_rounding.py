@@ -13,15 +13,17 @@ from brinell.proofs.numerics.rounding import at_input, at_node, is_kept, kept, o
 from brinell.proofs.query.problem import Problem
 from brinell.proofs.query.verifier import nothing
 from brinell.proofs.relaxation.network import bound, relax
-from brinell.proofs.relaxation.optimised import Held, Hold, first, owed, pieces
+from brinell.proofs.relaxation.optimised import SplitRelaxation, Splits, first, multiplier_rounding, relaxations
 from brinell.threat import L2, Linf
 from proofs.networks import UNIT, examples, mixed, perceptron, residual, sets
 
 
-def in_float64(piece):
+def in_float64(relaxation):
     """The same linear bound, to be computed with exactly (next to float32)."""
-    tensors = {f.name: getattr(piece, f.name) for f in fields(piece)}
-    return replace(piece, **{n: t.double() for n, t in tensors.items() if torch.is_tensor(t) and t.is_floating_point()})
+    tensors = {f.name: getattr(relaxation, f.name) for f in fields(relaxation)}
+    return replace(
+        relaxation, **{n: t.double() for n, t in tensors.items() if torch.is_tensor(t) and t.is_floating_point()}
+    )
 
 
 @pytest.mark.slow
@@ -35,21 +37,21 @@ def test_a_substitution_in_float32_errs_by_no_more_than_it_may(seed: int, set, n
     intervals = relax(problem, "adaptive", True).intervals
     coarse = problem.cast(torch.float32)
     fine = replace(coarse.cast(torch.float64), graph=net)
-    errors, pieces, precise = [at_input(net, problem.hull, torch.float32)], {}, {}
+    errors, relaxations, precise = [at_input(net, problem.hull, torch.float32)], {}, {}
     for i, node in enumerate(net.nodes[1:], 1):
         inputs = [intervals[j] for j in node.inputs]
         errors.append(at_node(net, i, inputs, [errors[j] for j in node.inputs], torch.float32))
         operator = coarse.graph.operator(i)
         if i in net.nonlinearities:
             low, high = outward(inputs[0], torch.float32)
-            pieces[i] = operator.relax(low, high, operator.choices(low, high, "adaptive").unsqueeze(1))
-            precise[i] = in_float64(pieces[i])
+            relaxations[i] = operator.relax(low, high, operator.choices(low, high, "adaptive").unsqueeze(1))
+            precise[i] = in_float64(relaxations[i])
         else:
-            pieces[i], precise[i] = operator, net.operator(i)
+            relaxations[i], precise[i] = operator, net.operator(i)
     rng = torch.Generator().manual_seed(seed)
     for i in (net.nonlinearities[-1] - 1, net.output):
         a = torch.randn(2, 5, *net.nodes[i].shape, generator=rng)
-        off = bound(coarse, i, a, pieces).double() - bound(fine, i, a.double(), precise)
+        off = bound(coarse, i, a, relaxations).double() - bound(fine, i, a.double(), precise)
         may = (a.double().abs() * errors[i].unsqueeze(1)).flatten(2).sum(2)
         assert (off.abs() <= may).all()
         assert (may <= 0.05 * (1 + bound(fine, i, a.double(), precise).abs().max())).all(), "of use"
@@ -57,8 +59,8 @@ def test_a_substitution_in_float32_errs_by_no_more_than_it_may(seed: int, set, n
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 999), set=sets(), network=st.sampled_from(["mlp", "residual"]))
-def test_prices_of_neurons_that_are_held_err_by_no_more_than_they_may(seed: int, set, network) -> None:
-    """In float32, beside the same lines and prices in float64."""
+def test_multipliers_of_split_neurons_err_by_no_more_than_they_may(seed: int, set, network) -> None:
+    """In float32, beside the same relaxations and multipliers in float64."""
     net = perceptron((20, 30, 20, 3), seed) if network == "mlp" else residual(seed)
     rng = torch.Generator().manual_seed(seed)
     problem = Problem(net, examples(net, 2, seed), set, margins(torch.tensor([0, 1]), 3), 2**24, nothing)
@@ -70,19 +72,19 @@ def test_prices_of_neurons_that_are_held_err_by_no_more_than_they_may(seed: int,
     state = {}
     for i, layer in first(net, intervals, 2).items():
         low, high = outward((layer.low, layer.high), torch.float32)
-        side = torch.randint(-1, 2, low.shape, generator=rng).double() * (net.nonlinearities.index(i) < 2)
-        price = 1000 * torch.rand(layer.slopes.shape, generator=rng).float().double()
-        state[i] = replace(layer, low=low.double(), high=high.double(), hold=Hold(side, price))
+        phase = torch.randint(-1, 2, low.shape, generator=rng).double() * (net.nonlinearities.index(i) < 2)
+        multipliers = 1000 * torch.rand(layer.slopes.shape, generator=rng).float().double()
+        state[i] = replace(layer, low=low.double(), high=high.double(), splits=Splits(phase, multipliers))
     coarse = problem.cast(torch.float32)
-    lines = pieces(coarse.graph, {i: layer.cast(torch.float32) for i, layer in state.items()})
+    lines = relaxations(coarse.graph, {i: layer.cast(torch.float32) for i, layer in state.items()})
     precise = {
-        i: net.operator(i) if i not in state else Held(in_float64(line.piece), line.push.double())
+        i: net.operator(i) if i not in state else SplitRelaxation(in_float64(line.relaxation), line.dual.double())
         for i, line in lines.items()
     }
     fine = replace(coarse.cast(torch.float64), graph=net)
     off = bound(coarse, net.output, coarse.spec, lines).double() - bound(fine, net.output, fine.spec, precise)
     own = (problem.spec.abs() * errors[-1].unsqueeze(1)).sum(2)
-    owing = owed(net, state, dict(enumerate(errors)))
+    owing = multiplier_rounding(net, state, dict(enumerate(errors)))
     assert (off.abs() <= own + owing).all()
     assert (owing < 0.05 * (1 + bound(fine, net.output, fine.spec, precise).abs().max())).all(), "of use"
 
@@ -95,7 +97,7 @@ def test_limits_found_in_float32_are_nearly_those_found_in_float64(kind, image) 
     fine, coarse = (relax(problem, "adaptive", True, dtype).intervals for dtype in (torch.float64, torch.float32))
     for here, there in zip(fine, coarse, strict=True):
         torch.testing.assert_close(here, there, rtol=0, atol=2e-3)
-    first = min(net.pre_activations - net.single)
+    first = min(net.pre_activations - net.exact_interval_nodes)
     assert (coarse[first][0] <= fine[first][0] + 1e-12).all()
     assert (coarse[first][1] >= fine[first][1] - 1e-12).all()
     assert (coarse[first][0] < fine[first][0]).any()
@@ -133,7 +135,7 @@ def test_where_rounding_would_take_much_float64_takes_over(monkeypatch) -> None:
     net = perceptron((6, 64, 64, 64, 64, 64, 64, 3), 0)
     x, spec = examples(net, 4, 0), margins(torch.zeros(4, dtype=torch.int64), 3)
     fine, kept = (CROWN(precision=precision)(net, x, Linf(1e-4, UNIT), spec) for precision in ("float64", "float32"))
-    monkeypatch.setattr("brinell.proofs.relaxation.network.ROUGH", float("inf"))
+    monkeypatch.setattr("brinell.proofs.relaxation.network.MOST_ROUNDING", float("inf"))
     coarse = CROWN(precision="float32")(net, x, Linf(1e-4, UNIT), spec)
     assert (coarse < fine - 1e-4).all()
     torch.testing.assert_close(kept, fine, rtol=0, atol=1e-8)

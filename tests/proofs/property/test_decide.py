@@ -8,14 +8,14 @@ from torch import nn
 
 from brinell.errors import CannotRun, UsageError
 from brinell.evidence import Soundness
-from brinell.proofs import Case, Climb, Property, decide
+from brinell.proofs import Case, Optimisation, Property, decide
 from brinell.proofs.branching.queue import Queue
 from brinell.proofs.network.builder import Builder
 from brinell.proofs.network.graph import graph
 from brinell.proofs.network.operators import Linear, Tanh
 from brinell.proofs.numerics.polytopes import Regions
-from brinell.proofs.numerics.simplex import Forms
-from brinell.proofs.property.input_splits import InputSplit, _lasting
+from brinell.proofs.numerics.simplex import AffineFunctions
+from brinell.proofs.property.input_splits import InputSplit, _inherited
 from brinell.proofs.property.property import rounded_inward, within
 from brinell.proofs.property.witness import Search
 from brinell.proofs.query.problem import Problem
@@ -95,7 +95,7 @@ def test_cutting_inputs_and_splitting_neurons_agree(seed, shift):
         nothing,
         (case.low[None], case.high[None]),
     )
-    bound = float(BranchAndBound(nodes=40, root=Climb(steps=10), leaf=Climb(steps=5)).bound(problem))
+    bound = float(BranchAndBound(nodes=40, root=Optimisation(steps=10), leaf=Optimisation(steps=5)).bound(problem))
     assert proved == (witness is None)
     assert not (bound > 0 and witness is not None)
     if proved:
@@ -120,17 +120,17 @@ def test_a_queue_gives_back_each_region_once_in_full_pieces(counts, size):
     for count in counts:
         place = torch.arange(start, start + count).double()
         value = place.unsqueeze(1)
-        forms = Forms(value.unsqueeze(2).expand(-1, count % 3, -1), value.expand(-1, count % 3))
+        forms = AffineFunctions(value.unsqueeze(2).expand(-1, count % 3, -1), value.expand(-1, count % 3))
         queue.put(Regions(value, value + 1, place.long(), (place * 7) % 11, forms, forms, {3: (value, -value)}))
         start += count
     taken = []
-    while (piece := queue.take()) is not None:
-        assert len(piece.case) == min(size, start - sum(len(other.case) for other in taken))
-        taken.append(piece)
-        assert (piece.low[:, 0].long() == piece.case).all()
-        assert (piece.known[3][1][:, 0].long() == -piece.case).all()
-        assert ((piece.held.offset == value_of(piece)) | (piece.held.offset == 0)).all()
-    assert sorted(torch.cat([piece.case for piece in taken]).tolist()) == list(range(start))
+    while (batch := queue.take()) is not None:
+        assert len(batch.case) == min(size, start - sum(len(other.case) for other in taken))
+        taken.append(batch)
+        assert (batch.low[:, 0].long() == batch.case).all()
+        assert (batch.known[3][1][:, 0].long() == -batch.case).all()
+        assert ((batch.splits.offset == value_of(batch)) | (batch.splits.offset == 0)).all()
+    assert sorted(torch.cat([batch.case for batch in taken]).tolist()) == list(range(start))
     assert taken[0].bound.min() == min((i * 7) % 11 for i in range(start))
 
 
@@ -199,8 +199,8 @@ def test_what_is_left_to_cut_holds_every_unsafe_input(seed, points):
     assert len(kept) == 10
     for regions in kept:
         inside = (regions.low.unsqueeze(1) <= unsafe) & (unsafe <= regions.high.unsqueeze(1))
-        never = regions.never
-        forms = never.weights @ unsafe.T + never.offset.unsqueeze(2)
+        constraints = regions.constraints
+        forms = constraints.weights @ unsafe.T + constraints.offset.unsqueeze(2)
         assert (inside.all(2) & (forms <= 1e-9).all(1)).any(0).all()
 
 
@@ -211,7 +211,7 @@ def test_what_is_known_is_found_anew_once_nothing_is_undecided():
     low, high = torch.tensor([[1.0, -2.0, 1.0], [1.0, -2.0, -1.0]]).double(), torch.full((2, 3), 3.0).double()
     high[:, 1] = -1.0
     intervals = [(low, high)] * len(network.nodes)
-    least, most = _lasting(network, intervals)[node]
+    least, most = _inherited(network, intervals)[node]
     assert torch.isinf(least[0]).all()
     assert torch.isinf(most[0]).all()
     assert torch.equal(least[1], low[1])
@@ -332,7 +332,7 @@ def test_without_memory_nothing_is_decided(monkeypatch):
     tight = Case(case.low, case.high, case.weights, case.offsets + 100.0)
     for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")):
 
-        def fails(self, problem, watch, error=error):
+        def fails(self, problem, progress, error=error):
             raise error
 
         monkeypatch.setattr(BranchAndBound, "bound", fails)

@@ -17,18 +17,18 @@ from proofs.networks import UNIT, convolve, dense, examples, perceptron, residua
 def test_a_functional_of_an_affine_network_is_exact() -> None:
     net = perceptron((4, 3), 0)
     x, a = examples(net, 2, 0), torch.eye(3, dtype=torch.float64).repeat(2, 1, 1)
-    pieces = {1: net.nodes[1].operator}
-    held, constant = substitute(net, 1, a, {i: p for i, p in pieces.items() if isinstance(p, Affine)})
+    relaxations = {1: net.nodes[1].operator}
+    held, constant = substitute(net, 1, a, {i: p for i, p in relaxations.items() if isinstance(p, Affine)})
     torch.testing.assert_close((held[0] @ x.unsqueeze(2)).squeeze(2) + constant, net(x), rtol=0, atol=1e-12)
 
 
 def test_the_widest_functional_of_a_neuron_of_an_image_is_its_window() -> None:
     net = residual(0)
     problem = Problem(net, examples(net, 1, 0), Linf(0.1), margins(torch.tensor([0]), 3), 2**20, nothing)
-    pieces = relax(problem, "adaptive", True).pieces
+    relaxations = relax(problem, "adaptive", True).relaxations
     first = net.nonlinearities[0] - 1
-    assert widest(net, first, pieces) == max(4, 2 * 3 * 3)  # one value of 4 channels, then a 3x3 window of 2
-    assert widest(net, net.output, pieces) == net.width
+    assert widest(net, first, relaxations) == max(4, 2 * 3 * 3)  # one value of 4 channels, then a 3x3 window of 2
+    assert widest(net, net.output, relaxations) == net.width
 
 
 def test_a_bound_over_a_box_need_not_go_back_further_than_to_a_box() -> None:
@@ -37,11 +37,11 @@ def test_a_bound_over_a_box_need_not_go_back_further_than_to_a_box() -> None:
     assert net.nodes[1].operator is not None
     for set in (Linf(0.1, UNIT), L2(0.5, UNIT)):
         problem = Problem(net, x, set, margins(torch.tensor([0, 1]), 3), 2**20, nothing)
-        pieces = relax(problem, "adaptive", True).pieces
+        relaxations = relax(problem, "adaptive", True).relaxations
         assert problem.last_box_node[0] == (1 if set.rectangular else 0)
-        held, constant = substitute(net, net.output, problem.spec, pieces)
+        held, constant = substitute(net, net.output, problem.spec, relaxations)
         expected = set.minimum(x, held[0]) + constant
-        torch.testing.assert_close(bound(problem, net.output, problem.spec, pieces), expected, rtol=0, atol=1e-12)
+        torch.testing.assert_close(bound(problem, net.output, problem.spec, relaxations), expected, rtol=0, atol=1e-12)
 
 
 def test_no_box_is_carried_past_a_second_reader_or_a_mixture() -> None:

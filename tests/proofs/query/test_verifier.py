@@ -13,10 +13,10 @@ from brinell.proofs import (
     IBP,
     AlphaCROWN,
     BranchAndBound,
-    Climb,
     ForwardCROWN,
     GloRo,
     LocalLipschitz,
+    Optimisation,
     Verifier,
     Zonotope,
     certified,
@@ -40,8 +40,8 @@ CASES: dict[str, Verifier] = {
     "forward-backward": ForwardCROWN(),
     "zonotope": Zonotope(),
     "hybrid": Zonotope(symbols=2),
-    "alpha": AlphaCROWN(climb=Climb(steps=4)),
-    "branch": BranchAndBound(nodes=8, root=Climb(steps=3), leaf=Climb(steps=3)),
+    "alpha": AlphaCROWN(optimisation=Optimisation(steps=4)),
+    "branch": BranchAndBound(nodes=8, root=Optimisation(steps=3), leaf=Optimisation(steps=3)),
 }
 VERIFIERS = pytest.mark.parametrize("verifier", CASES.values(), ids=CASES.keys())
 SLACK = 1e-9

@@ -17,10 +17,10 @@ from brinell.proofs import (
     MILP,
     AlphaCROWN,
     BranchAndBound,
-    Climb,
     ForwardCROWN,
     GloRo,
     LocalLipschitz,
+    Optimisation,
     Zonotope,
     certified,
     margins,
@@ -46,7 +46,7 @@ VERIFIERS = (
     GloRo(),
     LocalLipschitz(),
     LocalLipschitz(intermediate="crown"),
-    BranchAndBound(nodes=8, root=Climb(steps=3), leaf=Climb(steps=3)),
+    BranchAndBound(nodes=8, root=Optimisation(steps=3), leaf=Optimisation(steps=3)),
 )
 LEVELS = pytest.mark.parametrize("level", FLOATS)
 

@@ -1,4 +1,4 @@
-"""Slopes that climb."""
+"""Optimised slopes."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brinell.errors import UsageError
-from brinell.proofs import CROWN, AlphaCROWN, Climb, margins
+from brinell.proofs import CROWN, AlphaCROWN, Optimisation, margins
 from brinell.threat import Linf
 from proofs.networks import UNIT, examples, perceptron, residual, sets
 
@@ -16,13 +16,15 @@ from proofs.networks import UNIT, examples, perceptron, residual, sets
 def test_it_is_never_worse_than_crown(seed: int, set, image: bool) -> None:
     net = residual(seed) if image else perceptron((4, 8, 8, 3), seed)
     x0, spec = examples(net, 3, seed), margins(torch.tensor([0, 1, 2]), 3)
-    assert (AlphaCROWN(climb=Climb(steps=3))(net, x0, set, spec) >= CROWN()(net, x0, set, spec)).all()
+    assert (AlphaCROWN(optimisation=Optimisation(steps=3))(net, x0, set, spec) >= CROWN()(net, x0, set, spec)).all()
 
 
 def test_more_steps_are_never_worse_and_soon_better() -> None:
     net = perceptron((6, 20, 20, 3), 1)
     x0, spec = examples(net, 8, 0), margins(torch.arange(8) % 3, 3)
-    bounds = [AlphaCROWN(climb=Climb(steps=steps))(net, x0, Linf(0.2, UNIT), spec) for steps in (0, 5, 20)]
+    bounds = [
+        AlphaCROWN(optimisation=Optimisation(steps=steps))(net, x0, Linf(0.2, UNIT), spec) for steps in (0, 5, 20)
+    ]
     torch.testing.assert_close(bounds[0], CROWN()(net, x0, Linf(0.2, UNIT), spec), rtol=0, atol=1e-12)
     assert (bounds[0] <= bounds[1]).all()
     assert (bounds[1] <= bounds[2]).all()
@@ -44,18 +46,21 @@ def test_nothing_is_left_for_the_gradient_of_others() -> None:
 def test_what_is_out_of_reach_keeps_the_bound_of_crown(seed: int, set, image, reach) -> None:
     net = residual(seed) if image else perceptron((4, 8, 8, 4), seed)
     x0, spec = examples(net, 3, seed), margins(torch.tensor([0, 1, 2]), net.classes)
-    whole = AlphaCROWN(climb=Climb(steps=3))(net, x0, set, spec)
+    whole = AlphaCROWN(optimisation=Optimisation(steps=3))(net, x0, set, spec)
     crown = CROWN()(net, x0, set, spec)
-    kept = AlphaCROWN(climb=Climb(steps=3), reach=reach)(net, x0, set, spec)
+    kept = AlphaCROWN(optimisation=Optimisation(steps=3), reach=reach)(net, x0, set, spec)
     spread = (crown - crown.mean(1, keepdim=True)).abs().mean(1)
-    climbs = crown.amin(1) >= -reach * spread
-    torch.testing.assert_close(kept, torch.where(climbs.unsqueeze(1), whole, crown))
+    optimised = crown.amin(1) >= -reach * spread
+    torch.testing.assert_close(kept, torch.where(optimised.unsqueeze(1), whole, crown))
 
 
 def test_two_classes_always_climb() -> None:
     net = perceptron((6, 20, 20, 2), 1)
     x0, spec = examples(net, 8, 0), margins(torch.arange(8) % 2, 2)
-    found = [AlphaCROWN(climb=Climb(steps=5), reach=reach)(net, x0, Linf(0.2, UNIT), spec) for reach in (0.0, None)]
+    found = [
+        AlphaCROWN(optimisation=Optimisation(steps=5), reach=reach)(net, x0, Linf(0.2, UNIT), spec)
+        for reach in (0.0, None)
+    ]
     assert torch.equal(found[0], found[1])
 
 
@@ -64,11 +69,13 @@ def test_a_reach_is_not_negative() -> None:
         AlphaCROWN(reach=-0.1)
 
 
-def test_slopes_inside_tighten_what_the_last_ones_rest_on() -> None:
+def test_optimised_intermediate_bounds_tighten_the_last_ones() -> None:
     net = perceptron((6, 20, 20, 3), 1)
     x0, spec = examples(net, 6, 0), margins(torch.arange(6) % 3, 3)
-    outside = AlphaCROWN(climb=Climb(steps=10))(net, x0, Linf(0.2, UNIT), spec)
-    inside = AlphaCROWN(climb=Climb(steps=10), inside=Climb(steps=10))(net, x0, Linf(0.2, UNIT), spec)
-    open_ = outside <= 0
-    assert torch.equal(inside[~open_], outside[~open_])
-    assert inside[open_].mean() > outside[open_].mean() + 0.02
+    left = AlphaCROWN(optimisation=Optimisation(steps=10))(net, x0, Linf(0.2, UNIT), spec)
+    tightened = AlphaCROWN(optimisation=Optimisation(steps=10), intermediate=Optimisation(steps=10))(
+        net, x0, Linf(0.2, UNIT), spec
+    )
+    open_ = left <= 0
+    assert torch.equal(tightened[~open_], left[~open_])
+    assert tightened[open_].mean() > left[open_].mean() + 0.02

@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor
 
-from brinell.proofs import AlphaCROWN, BranchAndBound, Climb, Graph, certified, margins
+from brinell.proofs import AlphaCROWN, BranchAndBound, Graph, Optimisation, certified, margins
 from brinell.proofs.network.operators import Linear
 from brinell.proofs.verifiers.beta_crown import _BARELY
 from brinell.threat import Linf
@@ -47,7 +47,7 @@ def test_it_decides_as_enumeration_does(seed: int) -> None:
     low, high = set.hull(x0)
     least = exact(net, low[0], high[0], spec[0, 0])
     last = net.nodes[-1].operator
-    searching = BranchAndBound(nodes=100, leaf=Climb(steps=20))
+    searching = BranchAndBound(nodes=100, leaf=Optimisation(steps=20))
     assert searching(net, x0, set, spec).item() <= least + 1e-9
     for shift, expected in ((0.01 - least, True), (-0.01 - least, False)):
         moved = Linear(last.weight, last.bias + torch.tensor([shift, 0.0]))
@@ -74,8 +74,8 @@ def test_a_network_without_relus_is_bounded_at_the_root() -> None:
 def test_bounds_given_up_are_no_worse_than_those_of_the_root() -> None:
     net, set = residual(1, maximum=True), Linf(0.3, UNIT)
     x0, spec = examples(net, 4, 0), margins(torch.tensor([0, 1, 2, 0]), 3)
-    root = BranchAndBound(nodes=0, root=Climb(steps=5))(net, x0, set, spec)
-    assert (BranchAndBound(nodes=12, root=Climb(steps=5))(net, x0, set, spec) >= root - 1e-12).all()
+    root = BranchAndBound(nodes=0, root=Optimisation(steps=5))(net, x0, set, spec)
+    assert (BranchAndBound(nodes=12, root=Optimisation(steps=5))(net, x0, set, spec) >= root - 1e-12).all()
 
 
 def test_a_bound_climbs_also_where_no_gradients_are_recorded() -> None:
@@ -89,13 +89,13 @@ def test_a_bound_climbs_also_where_no_gradients_are_recorded() -> None:
 
 
 @pytest.mark.slow
-def test_neurons_that_are_branched_spare_the_rows_cases() -> None:
-    """With two cases a row, what is left open is far nearer to a proof once the neurons inside have had theirs."""
+def test_branching_on_intermediate_layers_spares_the_rows_subproblems() -> None:
+    """With two subproblems a row, open rows are far nearer to a proof once intermediate layers have had theirs."""
     net, set = perceptron((4, 16, 16, 16, 16, 16, 3), 1), Linf(0.2, UNIT)
     x0 = examples(net, 8, 0)
     spec = margins(net(x0).argmax(1), 3)
-    few = BranchAndBound(nodes=2, inner=Climb(steps=5))
-    before, after = (verifier(net, x0, set, spec).clamp(max=0) for verifier in (few, replace(few, neurons=32)))
+    few = BranchAndBound(nodes=2, intermediate=Optimisation(steps=5))
+    before, after = (verifier(net, x0, set, spec).clamp(max=0) for verifier in (few, replace(few, neuron_nodes=32)))
     assert after.sum() > 0.6 * before.sum()
 
 
@@ -110,12 +110,16 @@ def square_with_least(least: float, seed: int) -> tuple[Graph, Tensor, Linf, Ten
 
 
 @pytest.mark.sweep(3)
-@pytest.mark.parametrize("within", [None, Climb(steps=2)], ids=["cheap", "dear"])
+@pytest.mark.parametrize("leaf_intermediate", [None, Optimisation(steps=2)], ids=["inexpensive", "expensive"])
 @pytest.mark.parametrize("seed", [0, 2, 3])
-def test_what_is_left_when_a_round_has_had_its_work_is_not_taken_for_proved(seed: int, within: Climb | None) -> None:
-    """Rounds end with cases waiting: on a fine grid no margin is below its bound, whichever side of zero it is on."""
-    few = Climb(steps=1)
-    searching = BranchAndBound(nodes=3000, inner=few, neurons=32, root=few, leaf=few, within=within)
+def test_what_is_left_when_a_round_has_had_its_work_is_not_taken_for_proved(
+    seed: int, leaf_intermediate: Optimisation | None
+) -> None:
+    """Rounds end with subproblems waiting: on a fine grid no margin is below its bound, whatever its sign."""
+    few = Optimisation(steps=1)
+    searching = BranchAndBound(
+        nodes=3000, intermediate=few, neuron_nodes=32, root=few, leaf=few, leaf_intermediate=leaf_intermediate
+    )
     for least in (0.05, -0.001):
         bound = searching(*square_with_least(least, seed)).item()
         assert bound <= least + 1e-12
@@ -125,7 +129,9 @@ def test_what_is_left_when_a_round_has_had_its_work_is_not_taken_for_proved(seed
 @pytest.mark.sweep(3)
 @pytest.mark.parametrize("seed", [0, 2, 3])
 def test_a_row_shown_over_unsafe_inputs_alone_is_positive_and_no_more(seed: int, monkeypatch) -> None:
-    monkeypatch.setattr("brinell.proofs.verifiers.beta_crown._CHEAP", 0)
-    few = Climb(steps=1)
-    bound = BranchAndBound(nodes=3000, root=few, leaf=few, within=Climb(steps=5))(*square_with_least(0.01, seed)).item()
+    monkeypatch.setattr("brinell.proofs.verifiers.beta_crown._INEXPENSIVE", 0)
+    few = Optimisation(steps=1)
+    bound = BranchAndBound(nodes=3000, root=few, leaf=few, leaf_intermediate=Optimisation(steps=5))(
+        *square_with_least(0.01, seed)
+    ).item()
     assert bound == _BARELY

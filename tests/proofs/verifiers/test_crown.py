@@ -118,5 +118,5 @@ def test_a_convolution_of_one_weight_a_channel_costs_an_interval_nothing() -> No
     second = convolve(build, first, 4, 3, rng)
     third = convolve(build, second, 4, 1, rng)
     net = graph(build.nodes)
-    assert {first.place, second.place} <= net.single
-    assert third.place not in net.single
+    assert {first.place, second.place} <= net.exact_interval_nodes
+    assert third.place not in net.exact_interval_nodes

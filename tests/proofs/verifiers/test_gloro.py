@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from brinell.proofs import GloRo, Unsupported, certified, certified_radius, constants, margins, with_bottom
 from brinell.proofs.lipschitz import norms
-from brinell.proofs.lipschitz.gains import gain
+from brinell.proofs.lipschitz.rules import l2_constant
 from brinell.proofs.network.builder import Builder
 from brinell.proofs.network.graph import Graph, Node, graph
 from brinell.proofs.network.operators import (
@@ -98,7 +98,7 @@ def test_a_value_in_nine_windows_moves_all_their_maxima() -> None:
     build = Builder()
     build.reshape(build.add(MaxPool((3, 3), (1, 1)), build.input((1, 5, 5))), (9,))
     net = graph(build.nodes)
-    assert constants(net).lengths[1] == pytest.approx(3.0)
+    assert constants(net).l2_nodes[1] == pytest.approx(3.0)
     flat, spike = torch.zeros(1, 1, 5, 5), torch.zeros(1, 1, 5, 5)
     spike[0, 0, 2, 2] = 1.0
     assert (net(spike) - net(flat)).norm() == pytest.approx(3.0)
@@ -115,7 +115,7 @@ def test_branches_that_meet_add_up() -> None:
     x = build.relu(build.input((3,)))
     build.total((1, build.relu(x)), (-2, x))
     net = graph(build.nodes)
-    assert constants(net).lengths[net.output] == pytest.approx(3.0)
+    assert constants(net).l2_nodes[net.output] == pytest.approx(3.0)
     joined = Builder()
     x = joined.input((2, 4, 4))
     h = joined.total((1, x), (1, convolve(joined, x, 2, 3, torch.Generator().manual_seed(0), padding=(1, 1))))
@@ -124,7 +124,7 @@ def test_branches_that_meet_add_up() -> None:
     point = torch.zeros(1, 2, 4, 4, dtype=torch.float64)
     written = torch.func.jacrev(lambda x: Graph(net.nodes[:3])(x)[0])(point).reshape(32, 32)
     truth = float(torch.linalg.matrix_norm(written, 2))
-    assert truth <= constants(net).lengths[2] <= 1.002 * truth  # taken at once, not as 1 and the kernel's norm
+    assert truth <= constants(net).l2_nodes[2] <= 1.002 * truth  # taken at once, not as 1 and the kernel's norm
 
 
 def test_an_operator_without_a_rule_is_named() -> None:
@@ -182,11 +182,11 @@ def test_smooth_functions_have_their_greatest_slope(curve, steepest: float) -> N
     build = Builder()
     build.add(curve, build.input((2,)))
     found = constants(graph(build.nodes))
-    assert found.lengths[1] == pytest.approx(steepest, rel=1e-6)
-    assert found.spreads[1].flatten().tolist() == pytest.approx([steepest] * 2, rel=1e-6)
+    assert found.l2_nodes[1] == pytest.approx(steepest, rel=1e-6)
+    assert found.linf_values[1].flatten().tolist() == pytest.approx([steepest] * 2, rel=1e-6)
     x = torch.linspace(-8, 8, 100_001, dtype=torch.float64)
     steps = curve.forward(x[None]).diff().abs().max() / (x[1] - x[0])
-    assert steps <= found.lengths[1] * (1 + 1e-9)
+    assert steps <= found.l2_nodes[1] * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("curve", [Exp(), Softplus()], ids=["steeper-and-steeper", "with-a-jump"])
@@ -206,11 +206,11 @@ def test_a_transposed_convolution_has_the_norm_of_its_matrix(seed: int, stride: 
     units = torch.eye(4 * 9, dtype=torch.float64).reshape(-1, 4, 3, 3)
     written = operator.forward(units) - operator.forward(torch.zeros_like(units))
     truth = float(torch.linalg.matrix_norm(written.flatten(1), 2))
-    assert truth <= gain(operator, [1.0], (4, 3, 3), tuple(written.shape[1:]), 10) <= 2 * truth
+    assert truth <= l2_constant(operator, [1.0], (4, 3, 3), tuple(written.shape[1:]), 10) <= 2 * truth
 
 
 def test_values_repeated_are_longer_by_the_root_of_how_often() -> None:
-    assert gain(Expand((1, 3), (4, 3)), [1.5], (1, 3), (4, 3), 5) == pytest.approx(3.0)
+    assert l2_constant(Expand((1, 3), (4, 3)), [1.5], (1, 3), (4, 3), 5) == pytest.approx(3.0)
 
 
 def test_batch_normalisation_is_folded_into_its_convolution() -> None:
@@ -222,7 +222,7 @@ def test_batch_normalisation_is_folded_into_its_convolution() -> None:
     build.nodes[h.place] = Node(replace(conv, weight=conv.weight * sizes.unsqueeze(1)), (0,), (4, 24, 24))
     h = build.scale(build.scale(h, shift=normal(4, 1, 1, rng=rng)), 1 / sizes)
     build.reshape(build.relu(h), (4 * 24 * 24,))
-    found = constants(graph(build.nodes)).lengths
+    found = constants(graph(build.nodes)).l2_nodes
     alone = norms.convolution(conv, (24, 24), 10)
     assert found[3] == pytest.approx(alone)
     assert found[1] > 5 * alone

@@ -10,10 +10,10 @@ from brinell.proofs import (
     IBP,
     AlphaCROWN,
     BranchAndBound,
-    Climb,
     GloRo,
     Graph,
     LocalLipschitz,
+    Optimisation,
     constants,
     margins,
 )
@@ -91,8 +91,8 @@ def test_where_no_neuron_switches_it_is_exact(kind, dual) -> None:
     net, radius = perceptron((4, 8, 3), 0), 1e-7
     x0, spec = examples(net, 5, 1), margins(torch.tensor([0, 1, 2, 0, 1]), 3)
     gradient = torch.func.vmap(torch.func.jacrev(lambda x, s: s @ net(x[None])[0]))(x0, spec)
-    held = torch.einsum("nrc,nc->nr", spec, net(x0))
-    expected = held - radius * torch.linalg.vector_norm(gradient, dual, dim=2)
+    at_centre = torch.einsum("nrc,nc->nr", spec, net(x0))
+    expected = at_centre - radius * torch.linalg.vector_norm(gradient, dual, dim=2)
     found = LocalLipschitz()(net, x0, kind(radius, FAR), spec)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
@@ -149,7 +149,7 @@ def test_it_is_never_less_than_what_holds_everywhere(seed: int, set, image: bool
     assert (LocalLipschitz()(net, x0, set, spec) >= GloRo()(net, x0, set, spec) - 1e-9).all()
     found = constants(net)
     points = inside(set, x0, 10, torch.Generator().manual_seed(seed))
-    moved, reach = Graph(net.nodes[:5]), found.reaches[4]
+    moved, reach = Graph(net.nodes[:5]), found.l2_values[4]
     distance = (points - x0).flatten(2).norm(dim=2).flatten()
     change = (moved(points.flatten(0, 1)) - moved(x0).repeat(len(points), *[1] * (reach.dim() - 1))).abs()
     assert (change <= reach * over_features(distance, change) * (1 + 1e-9) + 1e-12).all()
@@ -173,7 +173,7 @@ def test_of_a_ball_crown_shows_all_that_constants_show(seed: int, kind, image: b
     net = residual(seed) if image else perceptron((6, 20, 20, 3), seed)
     x0, spec, set = examples(net, 3, seed), margins(torch.tensor([0, 1, 2]), 3), kind(0.1, UNIT)
     most = torch.maximum(GloRo()(net, x0, set, spec), LocalLipschitz()(net, x0, set, spec))
-    branching = BranchAndBound(nodes=2, root=Climb(steps=2), leaf=Climb(steps=2))
+    branching = BranchAndBound(nodes=2, root=Optimisation(steps=2), leaf=Optimisation(steps=2))
     for verifier in (CROWN(), CROWN(precision="float32"), AlphaCROWN(), branching):
         shown = verifier(net, x0, set, spec)
         assert (shown >= GloRo()(net, x0, set, spec) - 1e-9).all()

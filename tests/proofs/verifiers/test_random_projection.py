@@ -39,8 +39,8 @@ def test_with_many_projections_it_is_the_dual_bound(seed: int) -> None:
     crown = CROWN(slope="same")(net, x0, Linf(radius, FAR), spec)
     assert (exact <= crown + 1e-9).all()  # which also takes intervals into account
     found = RandomProjection(projections=20_000)(net, x0, Linf(radius, FAR), spec, torch.Generator().manual_seed(0))
-    held = torch.einsum("nrc,nc->nr", spec, net(x0))
-    torch.testing.assert_close(held - found.values, held - exact, rtol=0.05, atol=0)
+    at_centre = torch.einsum("nrc,nc->nr", spec, net(x0))
+    torch.testing.assert_close(at_centre - found.values, at_centre - exact, rtol=0.05, atol=0)
 
 
 def test_a_residual_network_needs_no_other_rule() -> None:
@@ -48,8 +48,8 @@ def test_a_residual_network_needs_no_other_rule() -> None:
     x0, spec = examples(net, 3, 0), margins(torch.tensor([0, 1, 2]), 3)
     found = RandomProjection(projections=5000)(net, x0, Linf(1e-6, UNIT), spec, torch.Generator().manual_seed(0))
     bound = CROWN(slope="same")(net, x0, Linf(1e-6, UNIT), spec)
-    held = torch.einsum("nrc,nc->nr", spec, net(x0))
-    torch.testing.assert_close(held - found.values, held - bound, rtol=0.1, atol=1e-9)
+    at_centre = torch.einsum("nrc,nc->nr", spec, net(x0))
+    torch.testing.assert_close(at_centre - found.values, at_centre - bound, rtol=0.1, atol=1e-9)
 
 
 def test_it_is_often_above_the_bound_and_so_certifies_nothing() -> None:

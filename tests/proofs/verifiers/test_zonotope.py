@@ -1,4 +1,4 @@
-"""Zonotopes: DeepZ is the same-slope CROWN carried forward, and a box is its loosest form."""
+"""Zonotopes: DeepZ is the same-slope CROWN propagated forward, and a box is its loosest version."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ from proofs.networks import UNIT, examples, mixed, perceptron, residual, sets
 @pytest.fixture
 def without_constants(monkeypatch: pytest.MonkeyPatch) -> None:
     """CROWN as the papers have it: of balls, too, without what Lipschitz constants show."""
-    monkeypatch.setattr("brinell.proofs.relaxation.network.near", lambda problem: {})
+    monkeypatch.setattr("brinell.proofs.relaxation.network.lipschitz_bounds", lambda problem: {})
     monkeypatch.setattr(
         "brinell.proofs.relaxation.network.by_secants", lambda problem, _: torch.tensor(-torch.inf).double()
     )

@@ -16,7 +16,7 @@ from brinell.evasion.minimal.homeward import homeward
 from brinell.evasion.minimal.nearest import Nearest
 from brinell.evasion.objective import margin
 from brinell.threat import Access
-from brinell.threat.l1 import shrunk
+from brinell.threat.l1 import soft_threshold
 from brinell.threat.sets import over_features
 from brinell.types import Inputs, Scores
 
@@ -69,7 +69,7 @@ class PDPGD(Attack):
             ascent, metric = search.adam(over_features(torch.sigmoid(-value).to(g.dtype), g) * g, k + 1)
             x = hunt.set.box.clamp(hunt.x + step * ascent / metric)
             price = over_features(search.price.to(g.dtype), g) * step * _weight(metric, self.inner)
-            hunt.roam(hunt.x0 + shrunk(x - hunt.x0, price))
+            hunt.roam(hunt.x0 + soft_threshold(x - hunt.x0, price))
             rate = self.rate * (1 - 0.9 * k / self.steps)
             search.follow(torch.where(hunt.hit, rate, -rate))
         homeward(hunt, SEARCH, nearest)
@@ -78,8 +78,8 @@ class PDPGD(Attack):
 def _weight(metric: Inputs, inner: int) -> Inputs:
     """What a price of one costs each value after so many iterations in this metric.
 
-    An iteration goes on from d to shrunk(d - h (d - x), 1 / top), where h is the metric over its largest, top. As long
-    as d keeps its sign it is x less (1 - (1 - h)^iterations) / h / top, which ends at 1 / metric.
+    An iteration goes on from d to soft_threshold(d - h (d - x), 1 / top), where h is the metric over its largest, top.
+    As long as d keeps its sign it is x less (1 - (1 - h)^iterations) / h / top, which ends at 1 / metric.
     """
     top = over_features(metric.flatten(1).amax(1), metric)
     share = metric / top

@@ -1,4 +1,4 @@
-"""What is still to be proved, in pieces, the least bounds first."""
+"""The priority queue of branch and bound: batches of subproblems, those of the lowest bounds first."""
 
 import heapq
 import itertools
@@ -9,62 +9,63 @@ from torch import Tensor
 
 
 @runtime_checkable
-class Piece(Protocol):
-    """Parts of a problem. bound: a lower bound of each."""
+class Batch(Protocol):
+    """Some subproblems. bound: a lower bound of each."""
 
     @property
     def bound(self) -> Tensor: ...
 
-    def only(self: "P", chosen: Tensor, /) -> "P": ...
+    def only(self: "B", chosen: Tensor, /) -> "B": ...
 
-    def plus(self: "P", other: "P", /) -> "P": ...
+    def plus(self: "B", other: "B", /) -> "B": ...
 
 
-P = TypeVar("P", bound=Piece)
+B = TypeVar("B", bound=Batch)
 
 
 @final
-class Queue(Generic[P]):
-    """Pieces of up to `size` parts, those of the least bounds first, about."""
+class Queue(Generic[B]):
+    """Batches of up to `size` subproblems, about in the order of their bounds."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._heap: list[tuple[float, int, P]] = []
-        self._put = itertools.count()
-        self._held = 0
+        self._heap: list[tuple[float, int, B]] = []
+        self._order = itertools.count()
+        self._count = 0
 
     def __len__(self) -> int:
-        """How many parts there are."""
-        return self._held
+        """How many subproblems wait."""
+        return self._count
 
     @property
     def least(self) -> float:
-        """The least bound of those that wait; infinite where none does."""
+        """The lowest bound of those that wait; infinite where none does."""
         return self._heap[0][0] if self._heap else torch.inf
 
-    def put(self, parts: P) -> None:
+    def put(self, subproblems: B) -> None:
         """Add some."""
-        for piece in parts.bound.argsort().split(self._size):
-            if len(piece):
-                worst = float(parts.bound[piece[0]])
-                heapq.heappush(self._heap, (worst, next(self._put), parts.only(piece)))
-                self._held += len(piece)
+        for places in subproblems.bound.argsort().split(self._size):
+            if len(places):
+                lowest = float(subproblems.bound[places[0]])
+                heapq.heappush(self._heap, (lowest, next(self._order), subproblems.only(places)))
+                self._count += len(places)
 
-    def take(self) -> P | None:
-        """A full piece, if there are as many; None where there is nothing left."""
+    def take(self) -> B | None:
+        """A full batch, if as many wait; None where none does."""
         if not self._heap:
             return None
         taken = heapq.heappop(self._heap)[2]
         while self._heap and len(taken.bound) < self._size:
             taken = taken.plus(heapq.heappop(self._heap)[2])
-        self._held -= len(taken.bound)
-        place = torch.arange(len(taken.bound))
-        self.put(taken.only(place[self._size :]))
-        return taken.only(place[: self._size])
+        self._count -= len(taken.bound)
 
-    def rest(self) -> P:
-        """All that is left, of which there is some, at once."""
-        first, *others = (piece for _, _, piece in self._heap)
+        places = torch.arange(len(taken.bound))
+        self.put(taken.only(places[self._size :]))
+        return taken.only(places[: self._size])
+
+    def rest(self) -> B:
+        """All that wait, at least one, in one batch."""
+        first, *others = (batch for _, _, batch in self._heap)
         for other in others:
             first = first.plus(other)
         return first

@@ -1,6 +1,6 @@
-"""The largest radius that a verifier proves, example by example, by bisection.
+"""The largest radius that a verifier certifies, example by example, by bisection.
 
-Source: Weng et al. 2018 (Fast-Lin), arXiv:1804.09699, whose lower bounds on the smallest perturbation are found so.
+Source: Weng et al. 2018 (Fast-Lin), arXiv:1804.09699, who bound the smallest adversarial perturbation so.
 """
 
 import math
@@ -23,23 +23,23 @@ from brinell.threat import PerturbationSet
 from brinell.types import Inputs, Labels, Logits, Mask, Scores
 
 RUNGS = 200
-"""How far below the first rung a search gives up."""
+"""Rungs below the first at which a search gives up."""
 
 FAR = 1e9
-"""No radius above is tried."""
+"""The largest radius that is tried."""
 
 NONE = 2**40
-"""The rung of what was not proved on any."""
+"""The rung of an example without a certificate."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class CertifiedRadius(Exact[Graph]):
-    """Bisection over the rungs of a ladder, each 1 + tolerance below the last; those on one rung are proved together.
+    """Bisection over a ladder of radii, each smaller than the last by the factor 1 + tolerance.
 
-    It begins where the network's gradient puts the boundary, and gallops from there. What it certifies is at most a
-    rung short of what the verifier can; monotone verifiers are assumed, others may lose more. It finds no witnesses.
-    A rung is proved where the verifier's certificate there is at least of the level `soundness`.
+    It starts at a first-order estimate of the boundary, and gallops from there; examples on one rung are verified
+    together. The certified radius is at most one rung below the verifier's, if the verifier is monotone in the radius.
+    It finds no witnesses. tolerance: in (0, 1]. soundness: that the verifier's certificate must have at a radius.
     """
 
     reads: ClassVar[type] = Graph
@@ -60,22 +60,25 @@ class CertifiedRadius(Exact[Graph]):
         model: Graph,
         x0: Inputs,
         y: Labels,
-        set: PerturbationSet,
+        perturbation: PerturbationSet,
         aims: Labels | None = None,
         ask: Callable[[Inputs], Logits] | None = None,
         checkpoint: Checkpoint = nothing,
     ) -> Nearest:
-        self.check(set)
+        self.check(perturbation)
         spec = margins(y, model.classes, aims)
-        lead, guess = _first_order(model, x0, set, spec)
-        ladder = _Ladder.of(lead, guess / 2, min(set.radius, _diameter(set, x0)), 1 + self.tolerance)
+        lead, guess = _first_order(model, x0, perturbation, spec)
+        largest = min(perturbation.radius, _diameter(perturbation, x0))
+        ladder = _Ladder.of(lead, guess / 2, largest, 1 + self.tolerance)
         while len(rows := ladder.open()):
             for rung in ladder.rung[rows].unique().tolist():
                 checkpoint()
                 here = rows[ladder.rung[rows] == rung]
-                around = model, x0[here], set.resized(ladder.radius(rung)), spec[here]
-                grades = with_soundness(self.verifier, *around, self.verifier(*around, checkpoint), checkpoint)
-                ladder.note(here, [(bound if level.covers(self.soundness) else 0.0, level) for bound, level in grades])
+                ball = perturbation.resized(ladder.radius(rung))
+                bounds = self.verifier(model, x0[here], ball, spec[here], checkpoint)
+                graded = with_soundness(self.verifier, model, x0[here], ball, spec[here], bounds, checkpoint)
+                graded = [(bound if level.covers(self.soundness) else 0.0, level) for bound, level in graded]
+                ladder.note(here, graded)
         return Nearest(
             x=x0,
             distance=torch.full((len(x0),), torch.inf, dtype=torch.float64, device=x0.device),
@@ -89,11 +92,11 @@ class CertifiedRadius(Exact[Graph]):
 @final
 @dataclass(eq=False)
 class _Ladder:
-    """Of each example: the rung to be tried next, the highest proved, the lowest above it that is out of reach.
+    """The state of the bisection of each example; rung k is the radius ratio^-k, at most `most`.
 
-    Rung k is at the radius ratio^-k, and none above `most`, so an example has the same rungs in any company. fell:
-    whether a proof failed, and not only the top is reached. margin: the lead at the rung that was proved, and before
-    that at x0. soundness: of the proof there.
+    The rungs do not depend on the batch. rung: to try next. lowest: where the search gives up. proved: the rung of the
+    largest certified radius. failed: the next larger radius that is not. stride: of the gallop. fell: whether some
+    proof failed. margin: the lead at the certified radius, before that at x0. soundness: of the certificate there.
     """
 
     most: float
@@ -109,7 +112,7 @@ class _Ladder:
 
     @classmethod
     def of(cls, lead: Scores, start: Scores, most: float, ratio: float) -> "_Ladder":
-        """lead: at x0. start: the radius to begin at. most: the largest radius asked about."""
+        """lead: at x0. start: the radius to try first. most: the largest radius to try."""
         top = math.floor(-math.log(min(max(most, 1e-300), FAR)) / math.log(ratio))
         rung = (-start.clamp(min=1e-300).log() / math.log(ratio)).ceil().long().clamp(min=top)
         same = torch.ones_like(rung)
@@ -130,46 +133,54 @@ class _Ladder:
         return float(min(self.most, self.ratio**-rung))
 
     def open(self) -> Int64[Tensor, " open"]:
-        """The examples with a rung left to try. One whose label does not lead at x0 has none."""
+        """The examples with a rung left to try; none where the label does not lead at x0."""
         left = (self.proved != self.failed + 1) & (self.rung <= self.lowest) & (self.margin > 0)
         return (left & (self.most > 0)).nonzero().flatten()
 
     def note(self, rows: Int64[Tensor, " some"], grades: Sequence[tuple[float, Soundness]]) -> None:
-        """What was shown on the rung of these examples; each goes on to its next."""
+        """Record (bound, soundness) of these examples at their rungs, and choose the next rung of each."""
         bounds = torch.tensor([bound for bound, _ in grades], dtype=torch.float64)
         won = bounds > 0
         for row, (bound, soundness) in zip(rows.tolist(), grades, strict=True):
             if bound > 0:
                 self.soundness[row] = soundness
-        up, down = rows[won], rows[~won]
-        self.proved[up], self.margin[up] = self.rung[up], bounds[won]
-        self.failed[down], self.fell[down] = self.rung[down], True
-        proved, failed, stride = self.proved[rows], self.failed[rows], self.stride[rows]
+
+        certified = rows[won]
+        self.proved[certified] = self.rung[certified]
+        self.margin[certified] = bounds[won]
+        refused = rows[~won]
+        self.failed[refused] = self.rung[refused]
+        self.fell[refused] = True
+
+        # Gallop upward until a proof fails, downward until one succeeds; then bisect.
+        proved = self.proved[rows]
+        failed = self.failed[rows]
+        stride = self.stride[rows]
         higher = torch.where(self.fell[rows], (proved + failed) // 2, torch.maximum(proved - stride, failed + 1))
         self.rung[rows] = torch.where(proved == NONE, failed + stride, higher)
         self.stride[rows] = 2 * stride
 
     def certified(self) -> Scores:
-        """The radius proved; 0 where only x0 itself is known to be right; -inf where it is not."""
+        """The certified radius; 0 where only x0 itself is known to be correct; -inf where it is not."""
         radii = (self.ratio ** -self.proved.double()).clamp(max=self.most)
         return radii.where(self.proved != NONE, torch.where(self.margin > 0, 0.0, -torch.inf))
 
 
-def _diameter(set: PerturbationSet, x0: Inputs) -> float:
-    """Of the box: no change is larger."""
-    if not (len(x0) and set.box.bounded):
+def _diameter(perturbation: PerturbationSet, x0: Inputs) -> float:
+    """The diameter of the box: no perturbation is larger."""
+    if not (len(x0) and perturbation.box.bounded):
         return math.inf
-    low, high = (limit.expand(x0[:1].shape) for limit in set.box.limits(x0))
-    return float(set.distance(low, high).max())
+    low, high = (limit.expand(x0[:1].shape) for limit in perturbation.box.limits(x0))
+    return float(perturbation.distance(low, high).max())
 
 
-def _first_order(model: Graph, x0: Inputs, set: PerturbationSet, spec: Spec) -> tuple[Scores, Scores]:
-    """(the least lead at x0, how far a linear network with these gradients would have its boundary), float64."""
+def _first_order(model: Graph, x0: Inputs, perturbation: PerturbationSet, spec: Spec) -> tuple[Scores, Scores]:
+    """(the least lead at x0, a first-order estimate of the distance to the decision boundary), float64."""
     with torch.enable_grad():
         x = x0.detach().to("cpu", torch.float64).requires_grad_()
         leads = (spec.cpu() @ model(x).unsqueeze(2)).squeeze(2)
         least = leads.min(1)
         (g,) = torch.autograd.grad(least.values.sum(), x)
-    slope = (g * set.steepest(g)).flatten(1).sum(1)
+    slope = (g * perturbation.steepest(g)).flatten(1).sum(1)
     lead = least.values.detach()
     return lead, (lead.clamp(min=0) / slope).nan_to_num(0.0, FAR, 0.0).clamp(max=FAR)

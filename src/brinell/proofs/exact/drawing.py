@@ -1,4 +1,4 @@
-"""The regions of a network of two inputs, drawn: each outlined, and the part of each class in its colour."""
+"""The linear regions of a network of two inputs as a picture: outlined, and coloured by class."""
 
 from itertools import pairwise
 from typing import Final
@@ -31,20 +31,21 @@ def drawn(graph: Graph, box: Box, points: Inputs | None = None, side: int = 480)
     def placed(polygon: Polygon) -> str:
         return " ".join(f"{x:.2f},{y:.2f}" for x, y in (polygon - [left, top]) * scale)
 
-    parts, outlines = [], []
+    areas = []
+    outlines = []
     for region in linear_regions(graph, box):
         polygon = cut(corners, region.normals, region.offsets)
         outlines.append(f'<polygon points="{placed(polygon)}"/>')
         for label in range(graph.classes):
             leads = np.eye(graph.classes)[label] - np.delete(np.eye(graph.classes), label, 0)
-            part = cut(corners, *region.within(leads))
-            if len(part) > 2:
-                parts.append(f'<polygon points="{placed(part)}" fill="{COLOURS[label % len(COLOURS)]}"/>')
+            area = cut(corners, *region.within(leads))
+            if len(area) > 2:
+                areas.append(f'<polygon points="{placed(area)}" fill="{COLOURS[label % len(COLOURS)]}"/>')
     marks = [] if points is None else (points.double().flatten(1).numpy() - [left, top]) * scale
     dots = "".join(f'<circle cx="{x:.2f}" cy="{y:.2f}" r="4"/>' for x, y in marks)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side} {side}" width="{side}" role="img">'
-        f"<title>{len(outlines)} linear regions</title><g>{''.join(parts)}</g>"
+        f"<title>{len(outlines)} linear regions</title><g>{''.join(areas)}</g>"
         f'<g fill="none" stroke="#33333366" stroke-width="1">{"".join(outlines)}</g><g fill="#111111">{dots}</g></svg>'
     )
 

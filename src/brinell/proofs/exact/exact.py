@@ -1,4 +1,4 @@
-"""Engines that find the nearest adversarial input there is: a witness, and a certificate up to it, at once."""
+"""The interface of exact engines: the nearest adversarial input is a witness, and a certificate up to it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -21,12 +21,12 @@ Model = TypeVar("Model")
 @final
 @dataclass(frozen=True, eq=False)
 class Nearest:
-    """What was shown of each example, float64. x: the nearest input known to serve the adversary, x0 if there is none.
+    """The result for each example, in float64.
 
-    distance: its distance; inf where there is none. certified: no input that is this near serves the adversary; -inf
-    where that is not known of x0 itself. margin: a lower bound, there, on the lead of the label over every class, or
-    of some class over the aim. asked: points that the target itself was asked about. soundness: what each certificate
-    assumes of arithmetic.
+    x: the nearest adversarial input found; x0 where there is none. distance: of x; inf where there is none. certified:
+    no input within this radius is adversarial; -inf where x0 itself is not known to be correct. margin: a lower bound,
+    within that radius, on the label's lead over every class, or on some class's lead over the aim. asked: queries of
+    the target itself. soundness: the arithmetic in which each certificate holds.
     """
 
     x: Inputs
@@ -38,7 +38,7 @@ class Nearest:
 
 
 class Exact(Checked, ABC, Generic[Model]):
-    """A search that settles both ways. reads: the type of what it reads of a target. sets: those it answers for."""
+    """An exact search. reads: the type of model it reads. sets: the names of the perturbation sets it supports."""
 
     reads: ClassVar[type]
     sets: ClassVar[tuple[str, ...]]
@@ -49,38 +49,39 @@ class Exact(Checked, ABC, Generic[Model]):
         model: Model,
         x0: Inputs,
         y: Labels,
-        set: PerturbationSet,
+        perturbation: PerturbationSet,
         aims: Labels | None = None,
         ask: Callable[[Inputs], Logits] | None = None,
         checkpoint: Checkpoint = nothing,
     ) -> Nearest:
-        """The nearest adversarial input of each example, within the radius of the set and its box.
+        """The nearest adversarial input of each example, within the radius of the perturbation set and its box.
 
-        aims: the class to be reached, or None where any but the label y will do. A tie serves the adversary. ask: the
-        target's own scores, of a batch of one, for those points alone that are to serve; None asks the model. Raises
-        UsageError where the set is not among `sets`, or x0 does not fit the model.
+        aims: the class to be reached, or None where any but the label y is adversarial. A tie is adversarial. ask: the
+        target's own scores of a batch of one, which decide about candidates; None asks the model. Raises UsageError
+        where the set is not among `sets`, or x0 does not fit the model.
         """
 
     def unfit(self, model: Model) -> str | None:
-        """Why it cannot answer for this model, if so."""
+        """Why this engine does not support the model; None where it does."""
         return None
 
     def demanding(self, soundness: Soundness) -> "Exact[Model]":
-        """The same, for a run whose certificates count from this level on."""
+        """The same engine for certificates of at least this soundness."""
         return self
 
-    def check(self, set: PerturbationSet) -> None:
-        """Refuse a set that it does not answer for."""
-        if set.name not in self.sets:
+    def check(self, perturbation: PerturbationSet) -> None:
+        """Raise UsageError for a perturbation set that is not supported."""
+        if perturbation.name not in self.sets:
             raise UsageError(
-                f"{type(self).__name__} does not answer for the set {set.name!r}; it knows {', '.join(self.sets)}"
+                f"{type(self).__name__} does not answer for the set {perturbation.name!r}; "
+                f"it knows {', '.join(self.sets)}"
             )
 
 
 def alternatives(classes: int, y: int, aim: int | None) -> list[list[tuple[int, int]]]:
-    """What serves the adversary: one of these lists of (ahead, behind), of which every pair of classes must hold.
+    """What is adversarial, as alternatives: lists of (ahead, behind), all pairs of one of which must hold.
 
-    A rival leads the label, or the aim leads every other class.
+    Some rival leads the label, or the aim leads every other class.
     """
     if aim is None:
         return [[(rival, y)] for rival in range(classes) if rival != y]

@@ -1,4 +1,4 @@
-"""Decision trees as boxes: what a fitted scikit-learn tree or ensemble of trees answers, leaf by leaf.
+"""Decision trees and their ensembles, as fitted by scikit-learn, as sums of boxes: the leaves.
 
 scikit-learn casts an input to float32 and goes left where it is at most the threshold, a float64. So a leaf is a
 product of closed intervals of the numbers that an input can hold, for inputs of either type.
@@ -23,14 +23,13 @@ Thresholds = Float64[np.ndarray, "leaves features"]
 Leaves = Float64[np.ndarray, "leaves classes"]
 
 LARGEST = 50_000_000
-"""The most leaves times features that are read: each takes 16 bytes, and more while it is searched."""
+"""The most leaves times features that are read; each takes 16 bytes, and more during a search."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Tree:
-    """The leaves of one tree. above, upto: each holds the inputs with above < float32(x) <= upto, float32 numbers or
-    infinite. scores: what it adds."""
+    """The leaves of one tree: above < float32(x) <= upto, in float32 numbers or infinite. scores: what a leaf adds."""
 
     above: Thresholds
     upto: Thresholds
@@ -48,11 +47,11 @@ class Forest:
 
     @property
     def classes(self) -> int:
-        """Scores a row."""
+        """The number of scores."""
         return len(self.constant)
 
     def scores(self, x: Inputs) -> Logits:
-        """The same scores, computed from the leaves, in float64. A reference: rounding aside, what the target says."""
+        """The scores, computed from the leaves in float64: the target's, up to rounding."""
         rows = x.detach().cpu().flatten(1).float().double().numpy()
         total = np.repeat(self.constant[None], len(rows), 0)
         for tree in self.trees:
@@ -62,9 +61,9 @@ class Forest:
 
 
 def forest_of(target: Target) -> Forest:
-    """The trees of a target, which answer as it does at leaves all over them.
+    """The trees of a target; compared with it at points of many leaves.
 
-    Raises Unsupported where it is not a tree, a forest, or gradient boosting of them, or may not be seen.
+    Raises Unsupported where the target is neither a tree, nor a forest, nor gradient boosting, or may not be read.
     """
     if not isinstance(target.backend, SklearnBackend):
         raise Unsupported(f"{target.describe()} is not made of scikit-learn trees")
@@ -120,7 +119,7 @@ def first_right(threshold: Floats, dtype: torch.dtype) -> Floats:
 
 
 def cells(tree: Tree, low: Tensor, high: Tensor, dtype: torch.dtype) -> tuple[Floats, Floats]:
-    """Each leaf met with the box: (lowest, highest) input of this type; lowest > highest where nothing is left."""
+    """Each leaf intersected with the box: (lowest, highest) input of this type; lowest > highest where empty."""
     return (
         np.maximum(first_right(tree.above, dtype), low.double().numpy()),
         np.minimum(last_left(tree.upto, dtype), high.double().numpy()),
@@ -129,7 +128,9 @@ def cells(tree: Tree, low: Tensor, high: Tensor, dtype: torch.dtype) -> tuple[Fl
 
 def _tree(tree: Any, features: int, share: float = 1.0, column: int | None = None, classes: int = 0) -> Tree:
     """The leaves of a fitted tree. column: the one class that a regression tree adds to, of `classes`."""
-    above, upto, scores = [], [], []
+    above = []
+    upto = []
+    scores = []
 
     def walk(node: int, low: Floats, high: Floats) -> None:
         if tree.children_left[node] < 0:
@@ -140,22 +141,26 @@ def _tree(tree: Any, features: int, share: float = 1.0, column: int | None = Non
             upto.append(high)
             scores.append(share * value)
             return
-        feature, threshold = tree.feature[node], _single(tree.threshold[node])
-        left, right = high.copy(), low.copy()
-        left[feature] = min(high[feature], threshold)
-        right[feature] = max(low[feature], threshold)
-        walk(tree.children_left[node], low, left)
-        walk(tree.children_right[node], right, high)
+        feature = tree.feature[node]
+        threshold = _single(tree.threshold[node])
+        left_high = high.copy()
+        left_high[feature] = min(high[feature], threshold)
+        right_low = low.copy()
+        right_low[feature] = max(low[feature], threshold)
+        walk(tree.children_left[node], low, left_high)
+        walk(tree.children_right[node], right_low, high)
 
     walk(0, np.full(features, -np.inf), np.full(features, np.inf))
     return Tree(np.stack(above), np.stack(upto), np.stack(scores))
 
 
 def _corners(forest: Forest, most: int = 64) -> Inputs:
-    """The far corner of some leaves of each tree, float32: where to go left is to be at a threshold exactly."""
+    """The upper corner of some leaves of each tree, float32: inputs exactly at thresholds, which go left."""
     corners = []
     for tree in forest.trees[:: -(-len(forest.trees) // most)]:
-        above, upto = (side[:: -(-len(side) * len(forest.trees) // most)] for side in (tree.above, tree.upto))
+        step = -(-len(tree.above) * len(forest.trees) // most)
+        above = tree.above[::step]
+        upto = tree.upto[::step]
         beyond = np.where(np.isfinite(above), first_right(above, torch.float32), 0.0)
         corners.append(np.where(np.isfinite(upto), upto, beyond))
     return torch.from_numpy(np.concatenate(corners)).float()
@@ -168,10 +173,11 @@ def _single(threshold: float) -> float:
 
 
 def _boosted(estimator: Any, features: int) -> Forest:
-    """Raw scores of gradient boosting; a binary decision value d is the two scores (-d/2, d/2), as of the target."""
+    """Raw scores of gradient boosting; a binary decision value d becomes the scores (-d/2, d/2), as in the target."""
     if estimator.init_ != "zero" and type(estimator.init_).__name__ != "DummyClassifier":
         raise Unsupported("gradient boosting that starts from a model is not a sum of trees; fit it with init=None")
-    classes, stages = len(estimator.classes_), estimator.estimators_
+    classes = len(estimator.classes_)
+    stages = estimator.estimators_
     first = np.asarray(estimator._raw_predict_init(np.zeros((1, features), np.float32)), np.float64)[0]
     rate = float(estimator.learning_rate)
     if classes > 2:

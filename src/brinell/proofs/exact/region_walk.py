@@ -1,7 +1,7 @@
-"""The nearest decision boundary of a small network, exactly: its regions are walked from x0 until the next is farther.
+"""The nearest decision boundary of a small network, exactly, by walking its linear regions outward from x0.
 
-Sources: Jordan et al. 2019 (GeoCert), arXiv:1903.08778; the distances are those of `threat.polytope`, whose bounds rest
-on no solver.
+Sources: Jordan et al. 2019 (GeoCert), arXiv:1903.08778; the distances are those of `threat.polytope`, whose bounds
+trust no solver.
 """
 
 import math
@@ -26,27 +26,27 @@ from brinell.threat.goal import met
 from brinell.types import Inputs, Labels, Logits
 
 Leads = Float64[np.ndarray, "leads classes"]
-"""Rows of scores, all of which the adversary needs to be at least zero."""
+"""Functionals of the scores, all of which have to be >= 0 at an adversarial input."""
 
 BELOW = 1 - 2.0**-30
-"""A certificate stops this share short of the distance that was found: tolerances of the walk are smaller."""
+"""Factor of a certified radius: the tolerances of the walk are smaller than the difference."""
 
 BEYOND = (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
-"""How far beyond the boundary, where it is a tie, a witness is sought: as shares of its distance."""
+"""How far beyond the boundary, where scores tie, candidates lie, as shares of its distance."""
 
 AHEAD = (1e-7, 1e-6, 1e-5, 1e-4)
-"""By how much all that leads has to lead there, where farther along the same line nothing does."""
+"""Leads that candidates are sought with, where none along the line to the boundary is adversarial."""
 
 
 @final
 @dataclass(frozen=True)
 class RegionWalk(Exact[Graph]):
-    """Walks from region to region (Jordan et al. 2019). For networks of ReLUs with few inputs.
+    """GeoCert (Jordan et al. 2019), for ReLU networks of few inputs.
 
-    regions: how many may be looked at for an example. Where they do not suffice, the certificate reaches as far as the
-    walk came. inputs: networks with more are left alone: each neuron can divide each region. A certificate leaves room
-    for the rounding of the network in float32; it is `REAL` all the same: the walk itself has tolerances, and a region
-    narrower than they are may be passed by.
+    regions: visited for an example, at most; where they do not suffice, the certificate reaches as far as the walk.
+    inputs: the most inputs of a network, as each neuron may divide each region. Both >= 1. A certificate allows for the
+    rounding of the network in float32, and yet is `REAL`: the walk has tolerances, and may miss a region narrower than
+    those.
     """
 
     reads: ClassVar[type] = Graph
@@ -75,53 +75,61 @@ class RegionWalk(Exact[Graph]):
         model: Graph,
         x0: Inputs,
         y: Labels,
-        set: PerturbationSet,
+        perturbation: PerturbationSet,
         aims: Labels | None = None,
         ask: Callable[[Inputs], Logits] | None = None,
         checkpoint: Checkpoint = nothing,
     ) -> Nearest:
-        self.check(set)
+        self.check(perturbation)
         if (reason := self.unfit(model)) is not None:
             raise UsageError(reason)
         if x0.shape[1:] != model.nodes[0].shape:
             raise UsageError(f"an example has shape {tuple(x0.shape[1:])}; the graph has {model.nodes[0].shape}")
         operators = [model.operator(i) for i in range(1, len(model.nodes))]
         finite = all(bool(v.isfinite().all()) for operator in operators for v in _constants(operator))
-        x, asked = x0.clone(), torch.zeros(len(x0), dtype=torch.int64)
+
+        x = x0.clone()
+        asked = torch.zeros(len(x0), dtype=torch.int64)
         distance, certified = torch.full((2, len(x0)), torch.inf, dtype=torch.float64)
         for row in range(len(x0)):
-            one, label = x0[row : row + 1], y[row : row + 1]
+            one = x0[row : row + 1]
+            label = y[row : row + 1]
             aim = None if aims is None else aims[row : row + 1]
             if not finite or not bool(one.isfinite().all()):
                 certified[row] = -torch.inf
                 continue
+
             ways = _ways(model.classes, int(label), None if aim is None else int(aim))
-            walked = self._walked(model, one, set, ways, checkpoint)
-            for point in _candidates(one, walked.found, set):
+            walked = self._walked(model, one, perturbation, ways, checkpoint)
+            for point in _candidates(one, walked.found, perturbation):
                 asked[row] += 1
                 if met((ask or model)(point).to(point.device), label, aim):
-                    x[row], distance[row] = point[0], float(set.distance(one, point))
+                    x[row] = point[0]
+                    distance[row] = float(perturbation.distance(one, point))
                     break
-            reached = _allowing(model, one, set, ways, walked)
-            certified[row] = min(reached * BELOW, set.radius) if reached > 0 else -torch.inf
+
+            reached = _with_rounding(model, one, perturbation, ways, walked)
+            certified[row] = min(reached * BELOW, perturbation.radius) if reached > 0 else -torch.inf
         margin = torch.where(certified > -torch.inf, 0.0, -torch.inf)
         distance, certified, margin = (v.to(x.device) for v in (distance, certified, margin))
         return Nearest(x, distance, certified, margin, asked.to(x.device), (Soundness.REAL,) * len(x))
 
     def _walked(
-        self, graph: Graph, x0: Inputs, set: PerturbationSet, ways: list[Leads], checkpoint: Checkpoint
+        self, graph: Graph, x0: Inputs, perturbation: PerturbationSet, ways: list[Leads], checkpoint: Checkpoint
     ) -> "_Walked":
         found: list[_Found] = []
         regions: list[Region] = []
-        nearest, end, widest = math.inf, math.inf, set.box.width * x0[0].numel()
-        for distance, region in walk(graph, x0, set, checkpoint):
-            if distance >= min(nearest, set.radius * (1 + 1e-9)) or len(regions) == self.regions:
+        nearest = math.inf
+        end = math.inf
+        widest = perturbation.box.width * x0[0].numel()
+        for distance, region in walk(graph, x0, perturbation, checkpoint):
+            if distance >= min(nearest, perturbation.radius * (1 + 1e-9)) or len(regions) == self.regions:
                 end = distance
                 break
             regions.append(region)
             for leads in ways:
-                if _plane(region, leads, 0.0, x0, set) < nearest:
-                    x, bound = set.nearest_in(x0, *region.within(leads))
+                if _plane(region, leads, 0.0, x0, perturbation) < nearest:
+                    x, bound = perturbation.nearest_in(x0, *region.within(leads))
                     if bound <= widest and x is not None:
                         found.append(_Found(bound, x, region, leads))
                         nearest = min(nearest, bound)
@@ -132,7 +140,7 @@ class RegionWalk(Exact[Graph]):
 @final
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """The point of a region that is nearest among those where all of `leads` are at least zero."""
+    """The nearest point of a region at which all of `leads` are >= 0."""
 
     bound: float
     x: np.ndarray
@@ -143,9 +151,11 @@ class _Found:
 @final
 @dataclass(frozen=True, eq=False)
 class _Walked:
-    """The regions that were looked at, points of them where the adversary is served, the nearest first, and how far
-    away there may be others: bounded by what was found, and by the region that would have been next. widest: no
-    distance in the box is larger, so what is farther does not exist."""
+    """What a walk has seen. regions: visited. found: the nearest adversarial points of regions, the nearest first.
+
+    nearest: a lower bound on the distance of any adversarial point. end: the distance of the next region, not visited.
+    widest: no distance in the box is larger, so a point that is farther does not exist.
+    """
 
     regions: list[Region]
     found: list[_Found]
@@ -154,20 +164,19 @@ class _Walked:
     widest: float
 
 
-def _allowing(graph: Graph, x0: Inputs, set: PerturbationSet, ways: list[Leads], walked: _Walked) -> float:
-    """How far no input serves the adversary, even one that rounding in float32 favours.
-
-    Near the boundary the network as it runs may see things otherwise than the network in exact arithmetic.
-    """
-    near = set.resized(min(set.radius, walked.nearest))
+def _with_rounding(
+    graph: Graph, x0: Inputs, perturbation: PerturbationSet, ways: list[Leads], walked: _Walked
+) -> float:
+    """The radius within which no input is adversarial, even by the rounding of the network in float32."""
+    near = perturbation.resized(min(perturbation.radius, walked.nearest))
     reached = walked.end
     for leads in ways:
         rows = torch.from_numpy(leads).unsqueeze(0)
         slack = rounding_error(graph, x0, near, rows, Soundness.FLOAT32, "interval")[0]
         allowed = slack.where(slack.isfinite(), 0.0).cpu().numpy()
         for region in walked.regions:
-            if _plane(region, leads, allowed, x0, set) < reached:
-                bound = set.nearest_in(x0, *region.within(leads, allowed))[1]
+            if _plane(region, leads, allowed, x0, perturbation) < reached:
+                bound = perturbation.nearest_in(x0, *region.within(leads, allowed))[1]
                 reached = min(reached, bound) if bound <= walked.widest else reached
     return reached
 
@@ -181,30 +190,33 @@ def _ways(classes: int, y: int, aim: int | None) -> list[Leads]:
     return [np.stack([eye[ahead] - eye[behind] for ahead, behind in way]) for way in alternatives(classes, y, aim)]
 
 
-def _plane(region: Region, leads: Leads, slack: np.ndarray | float, x0: Inputs, set: PerturbationSet) -> float:
-    """A lower bound on the distance of where all lead, but for the slack: that of the farthest of their planes."""
-    slopes, constants = leads @ region.weights, leads @ region.constant + slack
+def _plane(region: Region, leads: Leads, slack: np.ndarray | float, x0: Inputs, perturbation: PerturbationSet) -> float:
+    """A lower bound on the distance of {leads @ scores >= -slack}: that of the farthest of its hyperplanes."""
+    slopes = leads @ region.weights
+    constants = leads @ region.constant + slack
     short = -(slopes @ x0.flatten().double().cpu().numpy() + constants)
-    far = [set.to_plane(torch.from_numpy(w), float(by)) for w, by in zip(slopes, short, strict=True) if by > 0]
+    far = [perturbation.to_plane(torch.from_numpy(w), float(by)) for w, by in zip(slopes, short, strict=True) if by > 0]
     return max(far, default=0.0) * (1 - 1e-9)
 
 
-def _candidates(x0: Inputs, found: list[_Found], set: PerturbationSet) -> Iterator[Inputs]:
-    """Points to show to the model: each that was found, farther along its line, and where its region leads by more.
+def _candidates(x0: Inputs, found: list[_Found], perturbation: PerturbationSet) -> Iterator[Inputs]:
+    """Candidates for the model: each point found, points farther along its line, and points deeper in its region.
 
-    The line to a corner of a region may leave the region there at once.
+    The latter because the line to a corner of a region may leave it there at once.
     """
     for one in found:
-        yield from _beyond(x0, one.x, set)
+        yield from _beyond(x0, one.x, perturbation)
         for ahead in AHEAD:
-            x, _ = set.nearest_in(x0, *one.region.within(one.leads, -ahead))
+            x, _ = perturbation.nearest_in(x0, *one.region.within(one.leads, -ahead))
             if x is not None:
-                yield from _beyond(x0, x, set, (0.0,))
+                yield from _beyond(x0, x, perturbation, (0.0,))
 
 
-def _beyond(x0: Inputs, point: np.ndarray, set: PerturbationSet, shares: tuple[float, ...] = BEYOND) -> list[Inputs]:
-    """The point and others a little farther, as inputs of the set."""
+def _beyond(
+    x0: Inputs, point: np.ndarray, perturbation: PerturbationSet, shares: tuple[float, ...] = BEYOND
+) -> list[Inputs]:
+    """The point, and points a little farther along its line, that lie in the perturbation set."""
     move = torch.from_numpy(point).reshape(x0.shape) - x0.double()
-    low, high = set.box.limits(x0)
+    low, high = perturbation.box.limits(x0)
     points = [torch.clamp((x0.double() + (1 + more) * move).to(x0.dtype), low, high) for more in shares]
-    return [x for x in points if bool(set.contains(x0, x))]
+    return [x for x in points if bool(perturbation.contains(x0, x))]

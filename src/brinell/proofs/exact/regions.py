@@ -1,13 +1,13 @@
-"""The regions of a network of ReLUs: polytopes on which the same neurons are on, so that the network is affine.
+"""The linear regions of a ReLU network: polytopes with one activation pattern, on which the network is affine.
 
-They are walked from one to the next through the faces they share, the nearest first (GeoCert, Jordan et al. 2019,
-arXiv:1903.08778, algorithm 1; Fromherz et al. 2021, arXiv:2002.04742, bound distances by projections onto planes
-first; DISCO, Girard-Satabin et al. 2021, arXiv:2105.07776, lists them all). What lies behind a face is found by the
-signs of the neurons just behind it: a neuron whose plane holds the face is on where its slope across the face says so.
-So planes that coincide, or a neuron that is constant, need no care of their own.
+They are walked through the faces they share, the nearest first (GeoCert, Jordan et al. 2019, arXiv:1903.08778,
+algorithm 1; Fromherz et al. 2021, arXiv:2002.04742, bound distances by projections onto hyperplanes first; DISCO,
+Girard-Satabin et al. 2021, arXiv:2105.07776, enumerates all regions). The pattern behind a face is that of a point just
+behind it: a neuron that is zero on the face is active where its slope across the face is positive. So neurons with the
+same hyperplane, or constant neurons, are no special cases.
 
-Numbers are float64, and tolerances two: a neuron within TIE of zero is taken to be zero, and a face narrower than
-THIN is not crossed.
+Numbers are float64, with two tolerances: a pre-activation within TIE of zero is taken for zero, and a face narrower
+than THIN is not crossed.
 """
 
 import heapq
@@ -32,24 +32,25 @@ from brinell.types import Inputs
 Floats = Float64[np.ndarray, "..."]
 
 TIE = 1e-11
-"""Of the size of what a neuron sums."""
+"""As a share of the absolute values that a neuron sums."""
 
 THIN = 1e-9
 """In the units of the input."""
 
 FAR = 1e8
-"""Nothing is as far: what has no point is bounded by more."""
+"""No distance is as large: that of an empty polytope is bounded by more."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Region:
-    """{x : normals x <= offsets}, a face a row, normals of length one; the scores are weights x + constant there.
+    """{x : normals x <= offsets}, one row a face, normals of length one; the scores are weights x + constant there.
 
-    on: which neurons are, packed. neurons: the place of each face's neuron in `on`, -1 for a side of the box.
+    pattern: which neurons are active, as packed bits. neurons: the place of each face's neuron in the pattern, -1 for a
+    side of the box.
     """
 
-    on: bytes
+    pattern: bytes
     normals: Float64[np.ndarray, "faces inputs"]
     offsets: Float64[np.ndarray, " faces"]
     neurons: np.ndarray
@@ -57,14 +58,15 @@ class Region:
     constant: Float64[np.ndarray, " classes"]
 
     def least(self, row: Floats) -> float:
-        """The least value of <row, scores> in the region, which must be bounded that way."""
+        """The least value of <row, scores> in the region; -inf where it is unbounded."""
         bounds = [(None, None)] * self.normals.shape[1]
         solved = linprog(row @ self.weights, self.normals, self.offsets, bounds=bounds, method="highs")
         return float(solved.fun + row @ self.constant) if solved.status == 0 else -np.inf
 
     def within(self, leads: Floats, slack: Floats | float = 0.0) -> tuple[Floats, Floats]:
-        """(normals, offsets) of the part where each of these rows of scores, (rows, classes), is at least -slack."""
-        slopes, constants = leads @ self.weights, leads @ self.constant + slack
+        """(normals, offsets) of the part of the region where leads @ scores >= -slack; leads: (rows, classes)."""
+        slopes = leads @ self.weights
+        constants = leads @ self.constant + slack
         length = np.linalg.norm(slopes, axis=1)
         length = np.where(length > 0, length, 1.0)
         normals = np.vstack([self.normals, -slopes / length[:, None]])
@@ -72,15 +74,19 @@ class Region:
 
 
 def region(graph: Graph, point: Inputs, toward: Inputs, low: Floats, high: Floats) -> Region:
-    """The region just behind `point`, (1, *shape), in the direction `toward`, with the sides of a box as faces.
+    """The linear region just behind `point`, (1, *shape), in the direction `toward`, within a box.
 
     Raises Unsupported where the network has a nonlinearity that is no ReLU.
     """
     inputs = point[0].numel()
     x = point.double()
     basis = torch.eye(inputs, dtype=torch.float64).reshape(1, inputs, *point.shape[1:])
-    values, slopes, sizes = [x], [basis], [x.abs()]
-    on, normals, offsets = [], [], []
+    values = [x]
+    slopes = [basis]  # [1, inputs, *shape]: by each input
+    sizes = [x.abs()]
+    patterns = []
+    normals = []
+    offsets = []
     flat = x.flatten().numpy()
     for i, node in enumerate(graph.nodes[1:], 1):
         operator = graph.operator(i)
@@ -92,25 +98,30 @@ def region(graph: Graph, point: Inputs, toward: Inputs, low: Floats, high: Float
             continue
         if not isinstance(operator, ReLU):
             raise Unsupported(f"{type(operator).__name__} has no linear pieces to walk; RegionWalk reads ReLUs alone")
+
         (j,) = node.inputs
-        value, slope = values[j].flatten(), slopes[j].flatten(2)[0].T
-        ahead = slope @ toward.double().flatten()
+        value = values[j].flatten()
+        slope = slopes[j].flatten(2)[0].T  # [neurons, inputs]
+        across = slope @ toward.double().flatten()
         zero = value.abs() <= TIE * (1 + sizes[j].flatten())
-        active = torch.where(zero, ahead > 0, value > 0)
+        active = torch.where(zero, across > 0, value > 0)
+
+        # Each neuron bounds the region by the halfspace in which it keeps its sign.
         sign = torch.where(active, -1.0, 1.0).double()
         normals.append((sign.unsqueeze(1) * slope).numpy())
         offsets.append((sign * ((slope @ x.flatten()) - value.where(~zero, 0.0))).numpy())
-        on.append(active.numpy())
+        patterns.append(active.numpy())
         mask = active.reshape(values[j].shape)
         values.append(values[j] * mask)
         slopes.append(slopes[j] * mask.unsqueeze(1))
         sizes.append(sizes[j])
     weights = slopes[-1].flatten(2)[0].T.numpy()
-    return _region(on, normals, offsets, weights, values[-1].flatten().numpy() - weights @ flat, low, high)
+    constant = values[-1].flatten().numpy() - weights @ flat
+    return _region(patterns, normals, offsets, weights, constant, low, high)
 
 
 def _region(
-    on: list[np.ndarray],
+    patterns: list[np.ndarray],
     normals: list[Floats],
     offsets: list[Floats],
     weights: Floats,
@@ -118,13 +129,14 @@ def _region(
     low: Floats,
     high: Floats,
 ) -> Region:
-    """Faces of length one, without those of constant neurons, and with the sides of the box."""
-    pattern = np.concatenate([*on, np.zeros(0, bool)])
+    """The region with normals of length one, without faces of constant neurons, with the finite sides of the box."""
+    pattern = np.concatenate([*patterns, np.zeros(0, bool)])
     rows = np.concatenate([*normals, np.zeros((0, len(low)))])
     ends = np.concatenate([*offsets, np.zeros(0)])
     length = np.linalg.norm(rows, axis=1)
     known = np.flatnonzero(length > 1e-12)
-    sides, limits = np.vstack([-np.eye(len(low)), np.eye(len(low))]), np.concatenate([-low, high])
+    sides = np.vstack([-np.eye(len(low)), np.eye(len(low))])
+    limits = np.concatenate([-low, high])
     bounded = np.isfinite(limits)
     return Region(
         np.packbits(pattern).tobytes(),
@@ -139,28 +151,33 @@ def _region(
 @final
 @dataclass(frozen=True, eq=False)
 class _Face:
-    """A face of a region that was given."""
+    """A face of a region that was yielded."""
 
     region: Region
     index: int
 
 
 def walk(
-    graph: Graph, x0: Inputs, set: PerturbationSet, checkpoint: Callable[[], None] = lambda: None
+    graph: Graph, x0: Inputs, perturbation: PerturbationSet, checkpoint: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[float, Region]]:
-    """(a lower bound on its distance from x0, a region), for all that meet the box of the set, the nearest first.
+    """(a lower bound on the distance from x0, the region), for all linear regions in the box, the nearest first.
 
-    Bounds never fall, and no region that is not yet given is nearer than the last. x0: one example. The radius of the
-    set plays no part.
+    The bounds do not decrease, and no region still to come is nearer than the last. x0: one example. The radius of the
+    perturbation set plays no part.
     """
-    low, high = (limit.double().flatten().expand(x0[0].numel()).numpy() for limit in set.box.limits(x0))
+    low, high = (limit.double().flatten().expand(x0[0].numel()).numpy() for limit in perturbation.box.limits(x0))
     at = x0.flatten().double().numpy()
-    bounded, inward = np.isfinite(low) & np.isfinite(high), np.zeros(len(low))
+
+    # The first region: just behind x0, toward the middle of the box and a little aside.
+    bounded = np.isfinite(low) & np.isfinite(high)
+    inward = np.zeros(len(low))
     inward[bounded] = (low[bounded] + high[bounded]) / 2 - at[bounded]
     sideways = np.random.default_rng(0).normal(size=len(low))  # any direction will do
     toward = torch.from_numpy(inward + 1e-3 * sideways).reshape(x0.shape)
     first = region(graph, x0, toward, low, high)
-    seen, order = {first.on}, count()
+
+    seen = {first.pattern}
+    order = count()
     queue: list[tuple[float, int, _Face | Region]] = [(0.0, next(order), first)]
     while queue:
         checkpoint()
@@ -169,18 +186,18 @@ def walk(
             yield distance, item
             for index in np.flatnonzero(item.neurons >= 0):
                 gap = item.offsets[index] - item.normals[index] @ at
-                plane = set.to_plane(torch.from_numpy(item.normals[index]), float(gap)) * (1 - 1e-12)
+                plane = perturbation.to_plane(torch.from_numpy(item.normals[index]), float(gap)) * (1 - 1e-12)
                 heapq.heappush(queue, (max(distance, plane), next(order), _Face(item, int(index))))
         elif _flipped(item) not in seen:
             behind = _behind(graph, item, x0, low, high)
-            if behind is not None and behind.on not in seen:
-                seen.add(behind.on)
-                _, bound = set.nearest_in(x0, behind.normals, behind.offsets)
+            if behind is not None and behind.pattern not in seen:
+                seen.add(behind.pattern)
+                _, bound = perturbation.nearest_in(x0, behind.normals, behind.offsets)
                 heapq.heappush(queue, (max(distance, bound), next(order), behind))
 
 
 def linear_regions(graph: Graph, box: Box, most: int = 100_000) -> list[Region]:
-    """All regions that meet the inside of a box, both ends of which are known; at most so many, those in the middle."""
+    """All linear regions that meet the interior of a bounded box; at most so many, those nearest to its centre."""
     low, high = box.limits(torch.zeros(1, *graph.nodes[0].shape, dtype=torch.float64))
     middle = ((low + high) / 2).expand(1, *graph.nodes[0].shape)
     found = []
@@ -192,21 +209,24 @@ def linear_regions(graph: Graph, box: Box, most: int = 100_000) -> list[Region]:
 
 
 def _flipped(face: _Face) -> bytes:
-    """The pattern behind it, if no other plane holds it too."""
-    bits = np.frombuffer(face.region.on, np.uint8).copy()
+    """The pattern behind a face, if no other neuron is zero on it."""
+    bits = np.frombuffer(face.region.pattern, np.uint8).copy()
     place = int(face.region.neurons[face.index])
     bits[place // 8] ^= np.uint8(128 >> (place % 8))
     return bits.tobytes()
 
 
 def _behind(graph: Graph, face: _Face, x0: Inputs, low: Floats, high: Floats) -> Region | None:
-    """The region on the other side; None where the face is thin, or none."""
-    normal, offset = face.region.normals[face.index], face.region.offsets[face.index]
+    """The region behind a face; None where the face is empty or narrower than THIN."""
+    normal = face.region.normals[face.index]
+    offset = face.region.offsets[face.index]
     along = face.region.normals @ normal
-    on_face = np.vstack([face.region.normals, -normal]), np.append(face.region.offsets, -offset)
-    if nearest_l2(x0.flatten().double().numpy(), *on_face)[1] > FAR:
+    normals = np.vstack([face.region.normals, -normal])
+    offsets = np.append(face.region.offsets, -offset)
+    if nearest_l2(x0.flatten().double().numpy(), normals, offsets)[1] > FAR:
         return None
-    others = np.abs(along) < 1 - 1e-12  # of the rest, all on this plane either hold or do not
+
+    others = np.abs(along) < 1 - 1e-12  # the rest are parallel: they hold on the whole hyperplane, or nowhere
     if (np.sign(along[~others]) * offset > face.region.offsets[~others] + THIN).any():
         return None
     point, radius = centre(face.region.normals[others], face.region.offsets[others], (normal, float(offset)))

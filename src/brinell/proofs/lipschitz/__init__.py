@@ -1,1 +1,1 @@
-"""Proofs from Lipschitz constants: how fast a margin can fall, everywhere or near an example."""
+"""Proofs from Lipschitz constants: how fast a margin can decrease, globally or near an example."""

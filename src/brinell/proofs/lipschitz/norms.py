@@ -1,6 +1,6 @@
-"""Upper bounds on operator norms that are never below the truth, as they are computed in float64.
+"""Upper bounds on operator norms, sound as computed in float64.
 
-Power iteration approaches a norm from below, and so certifies too much. Gram iteration comes from above
+Power iteration approaches a norm from below, and would certify too much. Gram iteration approaches it from above
 (Delattre et al. 2023, arXiv:2305.16173): with G_0 = W and G_{t+1} = G_t* G_t, the norm is at most |G_t|_F^(1 / 2^t).
 """
 
@@ -13,14 +13,14 @@ from torch import Tensor
 from brinell.proofs.network.operators import Convolution
 
 UNIT = torch.finfo(torch.float64).eps / 2
-"""What one rounding takes or adds, as a share."""
+"""The relative error of one rounding."""
 
 
 def spectral(matrices: Tensor, steps: int) -> Float64[Tensor, "*batch"]:
-    """No less than the largest singular value of each matrix (the last two axes), real or complex.
+    """An upper bound on the largest singular value of each matrix (the last two axes), real or complex.
 
-    After t steps a matrix of rank r is bounded within a factor r^(1 / 2^(t + 1)). Rounding is carried along: a product
-    of n terms is off by n units of the factors' Frobenius norms at most (Higham 2002, section 3.5).
+    After t steps it is within a factor r^(1 / 2^(t + 1)) for rank r. Rounding is added in every step: a matrix product
+    over n terms errs by at most n units times the Frobenius norms of its factors (Higham 2002, section 3.5).
     """
     rows, columns = matrices.shape[-2:]
     a = matrices.mT if rows < columns else matrices
@@ -38,16 +38,22 @@ def spectral(matrices: Tensor, steps: int) -> Float64[Tensor, "*batch"]:
 
 
 def convolution(operator: Convolution, outputs: tuple[int, int], steps: int) -> float:
-    """No less than the norm of a convolution with its own stride, padding, dilation and groups. outputs: their size.
+    """An upper bound on the norm of a convolution with its stride, padding, dilation and groups.
 
-    A stride of s is a stride of one over s x s times the channels, each a phase of the input; and a convolution of
-    an image within zeros is part of one that wraps around a torus on which nothing meets. That one is a matrix for
-    each frequency, as in the paper, where images wrap.
+    outputs: the size of its output, (rows, columns).
+
+    1. A convolution of stride s is one of stride 1 over s x s times as many channels, the phases of the input.
+    2. A zero-padded convolution is a restriction of one that wraps around a torus, if the torus is so large that no
+       window wraps onto another part of the image; its norm is at most that one's.
+    3. On a torus the Fourier transform turns it into one matrix for each frequency, as in the paper.
     """
-    taps, sides = _phases(operator), []
+    taps = _phases(operator)
+    sides = []
     for axis in (0, 1):
-        stride, before = operator.stride[axis], operator.padding[axis]
-        first, last = before // stride, (before + operator.size[axis] - 1) // stride
+        stride = operator.stride[axis]
+        before = operator.padding[axis]
+        first = before // stride
+        last = (before + operator.size[axis] - 1) // stride
         sides.append(max(taps.shape[axis - 2] + outputs[axis] - 1 - first, last + 1, taps.shape[axis - 2]))
     waves = [_waves(sides[0], taps.shape[-2], sides[0]), _waves(sides[1], taps.shape[-1], sides[1] // 2 + 1)]
     symbols = torch.einsum("goiyx,hy,wx->hwgoi", taps.to(torch.complex128), *waves)
@@ -56,11 +62,15 @@ def convolution(operator: Convolution, outputs: tuple[int, int], steps: int) -> 
 
 
 def _phases(operator: Convolution) -> Float64[Tensor, "groups outputs inputs rows columns"]:
-    """The kernel as one of stride one, of an image of which each phase is a channel."""
+    """The kernel as one of stride 1 over the phases of the image, which are channels."""
     weight = operator.weight
-    groups, (tall, wide) = operator.groups, operator.weight.shape[-2:]
-    (down, right), (down_by, right_by) = operator.dilation, operator.stride
-    rows, columns = (math.ceil((d * (k - 1) + 1) / s) for k, d, s in ((tall, down, down_by), (wide, right, right_by)))
+    groups = operator.groups
+    tall, wide = operator.weight.shape[-2:]
+    down, right = operator.dilation
+    down_by, right_by = operator.stride
+    rows = math.ceil((down * (tall - 1) + 1) / down_by)
+    columns = math.ceil((right * (wide - 1) + 1) / right_by)
+
     dilated = weight.new_zeros(*weight.shape[:2], rows * down_by, columns * right_by)
     dilated[..., : down * (tall - 1) + 1 : down, : right * (wide - 1) + 1 : right] = weight
     phases = dilated.reshape(groups, -1, weight.shape[1], rows, down_by, columns, right_by)
@@ -74,7 +84,7 @@ def _waves(side: int, taps: int, frequencies: int) -> Tensor:
 
 
 def _frobenius(a: Tensor) -> Float64[Tensor, "*batch"]:
-    """No less than the Frobenius norm of the last two axes."""
+    """An upper bound on the Frobenius norm of the last two axes."""
     values = torch.view_as_real(a).flatten(-3) if a.is_complex() else a.flatten(-2)
     length: Tensor = torch.linalg.vector_norm(values, dim=-1)
     return length * (1 + (values.shape[-1] + 8) * UNIT)

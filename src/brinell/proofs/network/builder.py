@@ -1,4 +1,4 @@
-"""What importers share: the list of nodes as it grows, and what is made of several operators."""
+"""The network under construction, for importers, and functions composed of several operators."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -58,7 +58,8 @@ class Builder:
 
     def scale(self, x: Value, factor: Tensor | float = 1.0, shift: Tensor | float = 0.0) -> Value:
         """factor * x + shift, to as many values as the constants have; the bias of a matrix that had none."""
-        by, plus = constant(factor), constant(shift)
+        by = constant(factor)
+        plus = constant(shift)
         shape = torch.broadcast_shapes(x.shape, by.shape, plus.shape)
         made = self.nodes[x.place]
         if isinstance(made.operator, Linear) and shape == x.shape and (by == 1).all() and not made.operator.bias.any():
@@ -99,7 +100,7 @@ class Builder:
         return self.total((1, self.relu(x)), (1, self.relu(self.scale(x, -1.0))))
 
     def product(self, x: Value, y: Value) -> Value:
-        """x y; a square is one function of one value, and closer bounded as that."""
+        """x y; a square is bounded more tightly, as a function of one value."""
         if x == y:
             return self.add(Power(2), x)
         x, y = self.alike(x, y)
@@ -108,7 +109,8 @@ class Builder:
 
     def contraction(self, x: Value, y: Value) -> Value:
         """The matrix product of the last two axes of x and y."""
-        (*first, rows, inner), (*second, again, columns) = x.shape, y.shape
+        *first, rows, inner = x.shape
+        *second, again, columns = y.shape
         if inner != again or first != second:
             raise Unsupported(f"a product of values of shapes {x.shape} and {y.shape}")
         left = self.reshape(x, (*first, rows, 1, inner))
@@ -119,7 +121,8 @@ class Builder:
     def transpose(self, x: Value, first: int, second: int) -> Value:
         """Two axes of one example exchanged."""
         order = list(range(len(x.shape)))
-        order[first], order[second] = order[second], order[first]
+        order[first] = second
+        order[second] = first
         return self.add(Permute(tuple(order)), x)
 
     def softmax(self, x: Value, axis: int, logarithm: bool = False, allowed: Tensor | None = None) -> Value:
@@ -170,7 +173,7 @@ class Builder:
 
 
 def constant(value: object) -> Tensor:
-    """A constant in float64, on the CPU, where proofs are made. There are none of a network with weights of NaN."""
+    """A constant in float64 on the CPU. Raises Unsupported for NaN or infinity: such a network has no proofs."""
     if not isinstance(value, (Tensor, int, float)):
         raise Unsupported(f"a {type(value).__name__} where a constant was expected")
     held = value if isinstance(value, Tensor) else torch.tensor(float(value), dtype=torch.float64)
@@ -181,7 +184,7 @@ def constant(value: object) -> Tensor:
 
 
 def number(value: object) -> float:
-    """A setting of an operator, which no rule holds for unless it is finite."""
+    """A finite setting of an operator. Raises Unsupported for another."""
     held = constant(value)
     if held.numel() != 1:
         raise Unsupported(f"a setting of shape {tuple(held.shape)} where one number was expected")

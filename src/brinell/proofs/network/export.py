@@ -21,10 +21,10 @@ _BATCH = 2
 
 
 def trace(module: nn.Module, example: Inputs, box: Box | None = None) -> Graph:
-    """The module in eval mode, as a graph that agrees with it on `example` and on random inputs.
+    """The module in eval mode as a graph, compared with it on `example` and on random inputs.
 
-    example: at least one input with its batch axis. box: the valid inputs, from all of which some are compared; without
-    it, inputs like the example and larger ones. The module is read, never changed. Raises Unsupported where an operator
+    example: at least one input, with its batch axis. box: the valid inputs; without it the random inputs are like the
+    example, and larger. The module is not changed. Raises Unsupported where an operator
     has no rule, naming it and the module that calls it, and for whatever else keeps the module from being read.
     """
     if example.dim() < 2 or len(example) == 0:
@@ -39,7 +39,7 @@ def trace(module: nn.Module, example: Inputs, box: Box | None = None) -> Graph:
 
 @contextmanager
 def _refusing(what: str) -> Iterator[None]:
-    """Whatever foreign operators raise means that there is no graph; but for what is not about them."""
+    """Turn what foreign operators raise into Unsupported; but not our own errors, nor a lack of memory."""
     try:
         yield
     except (CannotRun, UsageError):
@@ -147,7 +147,8 @@ def _headline(error: Exception) -> str:
 
 def _check(found: Graph, module: nn.Module, example: Inputs, box: Box) -> None:
     """Run both, and compare them output by output: on the example, and wherever else the module runs at all."""
-    name, tolerance = type(module).__name__, 1e4 * torch.finfo(example.dtype).eps
+    name = type(module).__name__
+    tolerance = 1e4 * torch.finfo(example.dtype).eps
     with _refusing(f"{name} cannot be run"):
         agreed = _compared(found, module, example, tolerance)
     for x in _others(example, box):
@@ -171,14 +172,17 @@ def _compared(found: Graph, module: nn.Module, x: Inputs, tolerance: float) -> A
 
 
 def _others(example: Inputs, box: Box) -> Iterator[Inputs]:
-    """Noise of the example's mean and spread, and of ten and a hundred times that, in the box; and anywhere in it."""
+    """Gaussian noise of the example's mean and deviation, and of ten and a hundred times that; uniform in the box."""
     rng = torch.Generator(example.device).manual_seed(0)
-    shape, wide, low, high = example.shape[1:], example.double(), *(end.double() for end in box.limits(example[:1]))
+    shape = example.shape[1:]
+    wide = example.double()
+    low, high = (end.double() for end in box.limits(example[:1]))
+
     mean = wide.mean().nan_to_num()
-    spread = (wide - mean).square().mean().sqrt().nan_to_num().clamp(min=0.1)
+    deviation = (wide - mean).square().mean().sqrt().nan_to_num().clamp(min=0.1)
     for count, times in ((4, 1.0), (2, 10.0), (2, 100.0)):
         noise = torch.randn(count, *shape, generator=rng, dtype=example.dtype, device=example.device)
-        yield torch.minimum(torch.maximum(mean + times * spread * noise, low), high).to(example.dtype)
+        yield torch.minimum(torch.maximum(mean + times * deviation * noise, low), high).to(example.dtype)
     if bool((high - low).isfinite().all()):
         share = torch.rand(4, *shape, generator=rng, dtype=torch.float64, device=example.device)
         share[2:] = share[2:].round()

@@ -1,4 +1,4 @@
-"""A network as a list of operators in the order they run: what every verifier reads, and no more."""
+"""A network as a list of operators in the order they run: what verifiers read."""
 
 import math
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from brinell.types import Inputs
 
 
 class Unsupported(CannotRun):
-    """An operator that no rule can bound. It is never skipped, and never taken for the identity."""
+    """An operator without a rule that bounds it. It is never skipped, nor taken for the identity."""
 
 
 @final
@@ -55,14 +55,14 @@ class Graph:
         return self.values(x)[-1]
 
     def values(self, x: Inputs) -> list[Values]:
-        """What each node holds, in float64 on the CPU."""
+        """The value of each node, in float64 on the CPU."""
         values = [x.to("cpu", torch.float64)]
         for i in range(1, len(self.nodes)):
             values.append(self.operator(i).forward(*(values[j] for j in self.nodes[i].inputs)))
         return values
 
     def rough(self, x: Inputs) -> Values:
-        """The output as float32 computes it, in float64: how far it is from `self(x)` says what rounding does there."""
+        """The output computed in float32, as float64: its difference from `self(x)` shows the effect of rounding."""
         network = self.cast(torch.float32)
         values = [x.to("cpu", torch.float32)]
         for i in range(1, len(network.nodes)):
@@ -96,7 +96,7 @@ class Graph:
         return operator
 
     def unknown(self, i: int, interval: Interval) -> Neurons:
-        """The neurons of node i whose bounds some nonlinearity needs better than `interval`."""
+        """The neurons of node i that are unstable over `interval` in some nonlinearity that reads them."""
         readers = (self.nodes[j].operator for j in self.nonlinearities if i in self.nodes[j].inputs)
         return torch.stack([reader.unknown(*interval) for reader in readers if isinstance(reader, Nonlinearity)]).any(0)
 
@@ -125,7 +125,7 @@ class Graph:
 
     @cached_property
     def done(self) -> tuple[tuple[int, ...], ...]:
-        """For each node, those that it reads and none after it, but for `last`."""
+        """For each node, those that it is the last to read, but for `last`: their values can be released."""
         final = {j: i for i, node in enumerate(self.nodes) for j in node.inputs if j not in self.last}
         return tuple(tuple(j for j, at in final.items() if at == i) for i in range(len(self.nodes)))
 
@@ -141,17 +141,17 @@ class Graph:
 
     @cached_property
     def pre_activations(self) -> frozenset[int]:
-        """The nodes whose bounds a nonlinearity asks for."""
+        """The nodes that nonlinearities read."""
         return frozenset(self.nodes[i].inputs[0] for i in self.nonlinearities)
 
     @property
     def neurons(self) -> int:
-        """How many values a nonlinearity asks for."""
+        """How many values nonlinearities read."""
         return sum(math.prod(self.nodes[i].shape) for i in self.pre_activations)
 
     @cached_property
     def last_box_node(self) -> int:
-        """The last node up to which all that is done to the input is done value by value: a box is a box there."""
+        """The last node before which every operator acts value by value, so that a box of inputs is a box there."""
         last = 0
         while [i for i, node in enumerate(self.nodes) if last in node.inputs] == [last + 1]:
             if not isinstance(self.nodes[last + 1].operator, Scale | Reshape | Permute):
@@ -169,8 +169,8 @@ class Graph:
         return frozenset(found)
 
     @cached_property
-    def single(self) -> frozenset[int]:
-        """Those of them whose interval is exact over a box: at most one operator on the way mixes values."""
+    def exact_interval_nodes(self) -> frozenset[int]:
+        """The affine prefix where intervals over a box are exact: at most one operator up to there mixes values."""
         mixed = {0: 0}
         for i in sorted(self.affine_prefix - {0}):
             operator = self.nodes[i].operator
@@ -189,7 +189,7 @@ def _cast(operator: Affine | Nonlinearity | None, dtype: torch.dtype) -> Affine 
 def graph(nodes: Sequence[Node]) -> Graph:
     """A graph of the nodes that the last one depends on, in their order. For importers.
 
-    Raises Unsupported where one of them holds nothing: a slice that left no values has no bounds to take.
+    Raises Unsupported where one of them has no values, such as an empty slice.
     """
     needed = {len(nodes) - 1}
     for i in range(len(nodes) - 1, 0, -1):

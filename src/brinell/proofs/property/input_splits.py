@@ -1,10 +1,10 @@
-"""Branch and bound for few inputs: a region that one relaxation cannot prove is cut in two.
+"""Branch and bound by input splitting, for networks of few inputs.
 
-A region is a box, of which only the part matters where some forms are not positive: linear bounds of the property's
-rows, and of neurons that are held on a side. Linear programmes bound the neurons inside over that part, show that it is
-empty, and clip the box to it (Zhou et al. 2025, arXiv:2512.11087). How a region is cut is ours: the input is halved
-while many neurons are undecided, and where few are left they are held, in the order of the layers. So a region is a
-star set in the end (Tran et al. 2019, doi:10.1007/978-3-030-30942-8_39), of which one linear programme is exact.
+A region is a polytope: a box cut by affine constraints, which are lower linear bounds of the property's rows and of
+split neurons. Linear programmes bound the intermediate layers over it, show that it is empty, and clip its box (Zhou et
+al. 2025, arXiv:2512.11087). How a region is cut is ours: the input is halved while many neurons are unstable, and where
+few are left they are split, in the order of the layers. In the end a region is a star set (Tran et al. 2019,
+doi:10.1007/978-3-030-30942-8_39), over which one linear programme is exact.
 """
 
 from dataclasses import dataclass, replace
@@ -14,87 +14,97 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from brinell.proofs.branching.cutting import choose, sides
+from brinell.proofs.branching.cutting import branch, choose
 from brinell.proofs.branching.queue import Queue
-from brinell.proofs.branching.splits import Noted
+from brinell.proofs.branching.splits import Recorded
 from brinell.proofs.network.graph import Graph
 from brinell.proofs.network.operators import Interval
 from brinell.proofs.numerics.polytopes import Regions, clip, trimmed
 from brinell.proofs.numerics.rounding import at_nodes
-from brinell.proofs.numerics.simplex import Forms, excess, least
-from brinell.proofs.property.witness import Search, Witness
+from brinell.proofs.numerics.simplex import AffineFunctions, excess, least
+from brinell.proofs.property.witness import Counterexample, Search
 from brinell.proofs.query.problem import Problem
+from brinell.proofs.query.progress import SearchProgress
 from brinell.proofs.query.substitution import substitute, written
 from brinell.proofs.query.verifier import Checkpoint
-from brinell.proofs.query.watch import Watch
 from brinell.proofs.relaxation.network import Relaxation, relax
 from brinell.threat import Linf
 from brinell.types import Mask
 
 _POLISHED = 16
-"""Points of each batch that a descent starts from."""
+"""Points of each batch that a descent of the worst margin starts from."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class InputSplit:
-    """Cuts regions until each is proved, or a witness is met. batch: regions bounded at once."""
+    """Cuts regions until each is proved or a witness is found.
+
+    batch: regions bounded at once. memory: bytes that functionals may take, about.
+    """
 
     batch: int = 256
     memory: int = 2**25
 
     def __call__(
-        self, search: Search, regions: Regions, checkpoint: Checkpoint, watch: Watch | None = None
-    ) -> tuple[bool, Witness | None]:
-        """(whether every region is proved, a witness). Neither where what is left is too thin to be cut."""
+        self, search: Search, regions: Regions, checkpoint: Checkpoint, progress: SearchProgress | None = None
+    ) -> tuple[bool, Counterexample | None]:
+        """(whether every region is proved, a witness); (False, None) where an open region is too thin to be cut."""
         queue: Queue[Regions] = Queue(self.batch)
         queue.put(regions)
-        watch = watch or Watch()
+        progress = progress or SearchProgress()
         while (asked := queue.take()) is not None:
-            watch.bound = min(queue.least, float(asked.bound.min()))
+            progress.bound = min(queue.least, float(asked.bound.min()))
             checkpoint()
+
+            # Bound: a region is proved where one row is positive throughout, or where its constraints are infeasible.
             problem = self._problem(search, asked, checkpoint)
             relaxed = relax(problem, "adaptive", substituted=True, known=asked.known)
-            rows, noted, sane = _rows(problem, relaxed)
+            rows, recorded, sane = _rows(problem, relaxed)
             bound = least(rows, rows.part(slice(0)), asked.low, asked.high).amax(1).where(sane, -torch.inf)
-            never = rows.plus(asked.never)
-            empty, prices, point = excess(never, asked.low, asked.high)
-            left = (~((bound > 0) | (empty > 0))).nonzero().squeeze(1)
+            constraints = rows.plus(asked.constraints)
+            infeasible, multipliers, point = excess(constraints, asked.low, asked.high)
+            left = (~((bound > 0) | (infeasible > 0))).nonzero().squeeze(1)
             if not len(left):
                 continue
-            found = _met(search, asked.only(left), point[left])
+
+            # Search for a witness.
+            found = _witness(search, asked.only(left), point[left])
             if found is not None:
                 return False, found
+
+            # Clip the open regions, and branch.
             intervals = [(low[left], high[left]) for low, high in relaxed.intervals]
-            known = _lasting(search.graph, intervals)
+            known = _inherited(search.graph, intervals)
             bound = torch.maximum(asked.bound, bound)[left]
-            open_ = clip(replace(asked.only(left), bound=bound, known=known), never.only(left))
+            open_ = clip(replace(asked.only(left), bound=bound, known=known), constraints.only(left))
             open_ = trimmed(replace(open_, rows=rows.only(left)))
             problem = self._problem(search, open_, checkpoint)
-            weight = _weighed(prices[left, : len(rows)])
-            cut = choose(problem, intervals, {i: note.only(left) for i, note in noted.items()}, weight)
+            weight = _weights(multipliers[left, : len(rows)])
+            cut = choose(problem, intervals, {i: one.only(left) for i, one in recorded.items()}, weight)
             if not cut.possible.all():
                 return False, None
-            queue.put(sides(problem, intervals, open_, cut))
+            queue.put(branch(problem, intervals, open_, cut))
         return True, None
 
     def _problem(self, search: Search, asked: Regions, checkpoint: Checkpoint) -> Problem:
-        """Every row of each region's case."""
+        """The rows of each region's case, over its box and under its constraints."""
         graph = search.graph
         low, high = (end.reshape(-1, *graph.nodes[0].shape) for end in (asked.low, asked.high))
         spec = torch.eye(graph.classes, dtype=torch.float64)[search.rows[asked.case]]
-        never = asked.never if len(asked.never) else None
-        return Problem(graph, (low + high) / 2, Linf(1.0), spec, self.memory, checkpoint, (low, high), never)
+        constraints = asked.constraints if len(asked.constraints) else None
+        return Problem(graph, (low + high) / 2, Linf(1.0), spec, self.memory, checkpoint, (low, high), constraints)
 
 
-def _rows(problem: Problem, relaxed: Relaxation) -> tuple[Forms, dict[int, Noted], Mask]:
-    """(a form below each row, rounding allowed for; what each nonlinearity was given on the way; whether they mean it).
+def _rows(problem: Problem, relaxed: Relaxation) -> tuple[AffineFunctions, dict[int, Recorded], Mask]:
+    """(a lower linear bound of each row, less its rounding; the relaxations, with their coefficients; validity).
 
-    They do not where an interval is crossed or something is not a number: there they are zeros, which clip nothing.
+    A region is not valid where an interval is crossed, or a number NaN or infinite: its bounds are zeros, which cut
+    nothing off.
     """
     graph = problem.graph
-    noted = {i: Noted(relaxed.pieces[i]) for i in graph.nonlinearities}
-    held, constant = substitute(graph, graph.output, problem.spec, {**relaxed.pieces, **noted})
+    recorded = {i: Recorded(relaxed.relaxations[i]) for i in graph.nonlinearities}
+    held, constant = substitute(graph, graph.output, problem.spec, {**relaxed.relaxations, **recorded})
     weights = written(held[0]) if 0 in held else torch.zeros_like(problem.x0).unsqueeze(1)
     error = at_nodes(graph, relaxed.intervals)[graph.output].unsqueeze(1)
     offset = constant - (problem.spec.abs() * error).sum(2)
@@ -102,35 +112,38 @@ def _rows(problem: Problem, relaxed: Relaxation) -> tuple[Forms, dict[int, Noted
     sane = torch.stack([(low <= high).flatten(1).all(1) for low, high in relaxed.intervals]).all(0)
     sane &= offset.isfinite().all(1) & weights.isfinite().flatten(1).all(1)
     kept = sane.unsqueeze(1)
-    return Forms(weights.where(kept.unsqueeze(2), 0.0), offset.where(kept, 0.0)), noted, sane
+    return AffineFunctions(weights.where(kept.unsqueeze(2), 0.0), offset.where(kept, 0.0)), recorded, sane
 
 
-def _lasting(graph: Graph, intervals: list[Interval]) -> dict[int, Interval]:
-    """What the sides of each region keep of its intervals: all, and nothing where no neuron is undecided.
+def _inherited(graph: Graph, intervals: list[Interval]) -> dict[int, Interval]:
+    """The intervals that the children of each region inherit: all, but none where every neuron is stable.
 
-    Neurons may be decided by rows that were forgotten since, and are not where the box reaches beyond them: there the
-    region's own rows are not exact, and it would never be proved.
+    Neurons may be stable under constraints that were dropped since, and unstable where the box reaches beyond them:
+    there the region's own rows would not be exact, and it would never be proved.
     """
-    undecided = torch.zeros(len(intervals[0][0]), dtype=torch.bool)
+    unstable = torch.zeros(len(intervals[0][0]), dtype=torch.bool)
     for i in graph.pre_activations:
-        undecided |= graph.unknown(i, intervals[i]).flatten(1).any(1)
+        unstable |= graph.unknown(i, intervals[i]).flatten(1).any(1)
+
     known = {}
     for i in graph.pre_activations:
         low, high = intervals[i]
-        kept = undecided.reshape(-1, *(1 for _ in low.shape[1:]))
+        kept = unstable.reshape(-1, *(1 for _ in low.shape[1:]))
         known[i] = low.where(kept, -torch.inf), high.where(kept, torch.inf)
     return known
 
 
-def _weighed(prices: Float64[Tensor, "regions rows"]) -> Float64[Tensor, "regions rows"]:
-    """What each row counts for: its share in the sum that comes nearest to a proof; all the same where no row does."""
-    total = prices.sum(1, keepdim=True)
-    return (prices / total).where(total > 0, 1.0)
+def _weights(multipliers: Float64[Tensor, "regions rows"]) -> Float64[Tensor, "regions rows"]:
+    """The weight of each row in the choice of a cut: its share of the multipliers; 1 where all of them are zero."""
+    total = multipliers.sum(1, keepdim=True)
+    return (multipliers / total).where(total > 0, 1.0)
 
 
-def _met(search: Search, asked: Regions, points: Float64[Tensor, "regions inputs"]) -> Witness | None:
-    """A witness among points where the linear bounds are least, the centres, and what a short descent finds."""
-    points, case = torch.cat((points, (asked.low + asked.high) / 2)), asked.case.repeat(2)
+def _witness(search: Search, asked: Regions, points: Float64[Tensor, "regions inputs"]) -> Counterexample | None:
+    """A witness among the minimisers of the linear bounds, the centres, and what a short descent from them finds."""
+    points = torch.cat((points, (asked.low + asked.high) / 2))
+    case = asked.case.repeat(2)
     best = search.worst(points, case).argsort()[:_POLISHED]
-    points, case = points[best], case[best]
-    return search.look(torch.cat((points, search.solve(points, case, 3, 0.05))), case.repeat(2))
+    points = points[best]
+    case = case[best]
+    return search.query(torch.cat((points, search.solve(points, case, 3, 0.05))), case.repeat(2))

@@ -1,4 +1,4 @@
-"""What is to be shown of a network: that no input of some boxes gives outputs that are unsafe."""
+"""A property of a network: no input of some boxes has unsafe outputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ from brinell.proofs.network.operators import Interval, Linear
 
 @final
 @dataclass(frozen=True)
-class Row:
-    """sum of coefficient * output <= limit, or < where it is strict; outputs by their index."""
+class Inequality:
+    """sum of coefficient * output <= limit, or < where it is strict, in exact numbers; outputs by their index."""
 
     coefficients: tuple[tuple[int, Fraction], ...]
     limit: Fraction
     strict: bool
 
     def holds(self, y: Float64[Tensor, " outputs"]) -> bool:
-        """Of finite outputs, without any rounding."""
+        """Whether finite outputs satisfy it, computed without rounding."""
         total = sum((a * Fraction(float(y[i])) for i, a in self.coefficients), Fraction(0))
         return total < self.limit if self.strict else total <= self.limit
 
@@ -35,9 +35,9 @@ class Row:
 class Case:
     """Inputs in [low, high] are unsafe if every row of weights @ outputs + offsets is <= 0.
 
-    Inputs and outputs in flat order. With no row every input is unsafe. A proof is about this closed set. What a
-    witness must keep to may be stated more closely. inner: boxes of float64s, one tighter than the next, the first of
-    which counts for an input if it holds a number of the model's precision. rows: what outputs must satisfy, exactly.
+    Inputs and outputs in flat order. With no row every input is unsafe. A proof covers this closed set; a witness may
+    have to satisfy a stricter statement. inner: boxes for witnesses, float64, the tightest first; for each input the
+    first one counts that holds a number of the model's precision. inequalities: of the outputs, in exact numbers.
     """
 
     low: Float64[Tensor, " inputs"]
@@ -45,28 +45,28 @@ class Case:
     weights: Float64[Tensor, "rows outputs"]
     offsets: Float64[Tensor, " rows"]
     inner: tuple[Interval, ...] = ()
-    rows: tuple[Row, ...] = ()
+    inequalities: tuple[Inequality, ...] = ()
 
     def inputs(
         self, precision: torch.dtype
     ) -> tuple[Float64[Tensor, " inputs"], Float64[Tensor, " inputs"], Bool[Tensor, " inputs"]]:
-        """(the least and the largest number of a precision that a witness may have, whether there is one).
+        """(the least and the largest value of a witness in a precision, whether there is one), for each input.
 
-        Where there is none, the number nearest to the middle, at which a search may begin and no witness is.
+        Where there is none, both are the number nearest to the middle: a search may start there, but finds no witness.
         """
         return within(self.inner or ((self.low, self.high),), precision)
 
     def violated(self, y: Float64[Tensor, " outputs"]) -> bool:
-        """Whether the outputs satisfy every row, as it is computed and as it is stated. NaN and infinity do not."""
+        """Whether outputs are unsafe: they satisfy every row, in float64 and in exact numbers. NaN does not."""
         if not (y.isfinite().all() and (self.weights @ y + self.offsets <= 0).all()):
             return False
-        return all(row.holds(y) for row in self.rows or self._own_rows)
+        return all(row.holds(y) for row in self.inequalities or self._own_inequalities)
 
     @property
-    def _own_rows(self) -> tuple[Row, ...]:
-        """The numbers of the rows taken for what they are."""
+    def _own_inequalities(self) -> tuple[Inequality, ...]:
+        """The rows with their float64 numbers taken as exact."""
         return tuple(
-            Row(tuple((i, Fraction(a)) for i, a in enumerate(row) if a), -Fraction(offset), False)
+            Inequality(tuple((i, Fraction(a)) for i, a in enumerate(row) if a), -Fraction(offset), False)
             for row, offset in zip(self.weights.tolist(), self.offsets.tolist(), strict=True)
         )
 
@@ -79,7 +79,7 @@ class Case:
 @final
 @dataclass(frozen=True, eq=False)
 class Property:
-    """Safe if no case holds an unsafe input."""
+    """Safe if no case has an unsafe input. Raises UsageError for no case, or cases of different sizes."""
 
     cases: tuple[Case, ...]
 
@@ -95,11 +95,13 @@ class Property:
             )
 
     def margins(self, network: Graph) -> tuple[Graph, tuple[Int64[Tensor, " rows"], ...]]:
-        """(the network followed by every row of every case once, the outputs each case looks at).
+        """(the network followed by the distinct rows of all cases, the outputs of it that are each case's rows).
 
-        A case is excluded over a region where one of its outputs is positive throughout.
+        A case is excluded over a region where one of its rows is positive throughout. Raises UsageError where the
+        network has another number of inputs or outputs.
         """
-        inputs, outputs = torch.Size(network.nodes[0].shape).numel(), network.classes
+        inputs = torch.Size(network.nodes[0].shape).numel()
+        outputs = network.classes
         rows = torch.cat([_rows(case) for case in self.cases])
         if len(self.cases[0].low) != inputs or rows.shape[1] - 1 != outputs:
             raise UsageError(
@@ -115,7 +117,7 @@ class Property:
 
 
 def _check(case: Case, place: int) -> None:
-    """Refuse a case that asks about nothing, or about what is no number."""
+    """Raise UsageError for a case that is empty, or has numbers that are not finite."""
     numbers = (case.low, case.high, case.weights, case.offsets)
     if not all(bool(part.isfinite().all()) for part in numbers):
         raise UsageError(f"case {place} holds NaN or infinite numbers; every input needs a lowest and a highest value")
@@ -133,7 +135,7 @@ def _check(case: Case, place: int) -> None:
 
 
 def _rows(case: Case) -> Float64[Tensor, "rows affine"]:
-    """The weights and the offset of each row; one of zeros, which is never positive, where there is none."""
+    """The weights and the offset of each row; without any, one row of zeros, which is never positive."""
     rows = torch.cat((case.weights, case.offsets.unsqueeze(1)), 1)
     return rows if len(rows) else rows.new_zeros(1, rows.shape[1])
 
@@ -141,23 +143,26 @@ def _rows(case: Case) -> Float64[Tensor, "rows affine"]:
 def within(
     boxes: Sequence[Interval], precision: torch.dtype
 ) -> tuple[Float64[Tensor, "..."], Float64[Tensor, "..."], Bool[Tensor, "..."]]:
-    """(the least and the largest number of a precision in the first box that holds one, whether any does).
+    """(the least and the largest number of a precision in the first box that has one, whether any has one).
 
-    Where none does, the number nearest to the middle of the last.
+    Where none has, the number nearest to the middle of the last box.
     """
     low = high = ((boxes[-1][0] + boxes[-1][1]) / 2).to(precision).double()
     there = torch.zeros_like(low, dtype=torch.bool)
     for box in boxes:
         least, most = rounded_inward(*box, precision)
         chosen = (least <= most) & ~there
-        low, high, there = torch.where(chosen, least, low), torch.where(chosen, most, high), there | chosen
+        low = torch.where(chosen, least, low)
+        high = torch.where(chosen, most, high)
+        there |= chosen
     return low, high, there
 
 
 def rounded_inward(low: Tensor, high: Tensor, precision: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The least number of a precision from `low` on, and the largest up to `high`: crossed where none is between."""
-    least, most = low.to(precision), high.to(precision)
-    up, down = torch.full_like(least, torch.inf), torch.full_like(most, -torch.inf)
-    least = torch.where(least.double() < low, least.nextafter(up), least)
-    most = torch.where(most.double() > high, most.nextafter(down), most)
+    """The interval rounded inward to a precision, in float64; crossed where it holds no such number."""
+    least = low.to(precision)
+    least = torch.where(least.double() < low, least.nextafter(torch.full_like(least, torch.inf)), least)
+
+    most = high.to(precision)
+    most = torch.where(most.double() > high, most.nextafter(torch.full_like(most, -torch.inf)), most)
     return least.double(), most.double()

@@ -1,4 +1,4 @@
-"""The search for an input that violates a property: what is found on the graph is shown to the model as it runs."""
+"""The search for a witness: candidates come from the graph, and the model as it runs decides."""
 
 import copy
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from brinell.proofs.network.graph import Graph
-from brinell.proofs.numerics.simplex import Forms, excess
+from brinell.proofs.numerics.simplex import AffineFunctions, excess
 from brinell.proofs.property.property import Property
 
 Run = Callable[[Float64[Tensor, "rows inputs"]], Float64[Tensor, "rows outputs"]]
@@ -20,13 +20,13 @@ _AT_ONCE = 256
 """Points that the model is run on at once."""
 
 _SHOWN = 4
-"""Points replayed of those that violate the property on the graph: the worst ones."""
+"""Points that the model is run on, of those that violate the property on the graph: the worst ones."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Witness:
-    """An input in the box of a case, and the outputs of the model there, which satisfy all rows of the case."""
+class Counterexample:
+    """An unsafe input, in the box of a case, and the model's outputs there, which satisfy all rows of the case."""
 
     x: Float64[Tensor, " inputs"]
     y: Float64[Tensor, " outputs"]
@@ -34,7 +34,7 @@ class Witness:
 
 @final
 class Search:
-    """margins: the graph of `property.margins`, with the outputs that each case looks at. precision: of the inputs."""
+    """margins, places: of `Property.margins`. run: the model as deployed. precision: of its inputs."""
 
     def __init__(
         self,
@@ -46,32 +46,32 @@ class Search:
     ) -> None:
         self.property = goal
         self._run = run
-        self._ask(margins, places)
+        self._set_margins(margins, places)
         limits = [case.inputs(precision) for case in goal.cases]
         self.low, self.high, there = (torch.stack(ends) for ends in zip(*limits, strict=True))
         self.possible = there.all(1)
         self.precision = precision
 
     def proving(self, margins: Graph, places: tuple[Int64[Tensor, " rows"], ...]) -> "Search":
-        """The same search, by the margins of a property that demands more."""
+        """The same search with the margins of a stricter property."""
         other = copy.copy(self)
-        other._ask(margins, places)
+        other._set_margins(margins, places)
         return other
 
-    def _ask(self, margins: Graph, places: tuple[Int64[Tensor, " rows"], ...]) -> None:
+    def _set_margins(self, margins: Graph, places: tuple[Int64[Tensor, " rows"], ...]) -> None:
         self.graph = margins
         most = max(map(len, places))
-        # A case with fewer rows names its first again.
+        # Cases with fewer rows repeat their first one.
         self.rows = torch.stack([torch.cat((p, p[:1].expand(most - len(p)))) for p in places])
 
     def worst(self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"]) -> Float64[Tensor, " points"]:
-        """The largest margin among a case's rows: not positive where the point violates the property."""
+        """The largest of a case's margins at each point: <= 0 where the point violates the property."""
         margins = self.graph(x.reshape(len(x), *self.graph.nodes[0].shape))
         return margins.gather(1, self.rows[case]).amax(1)
 
-    def look(self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"]) -> Witness | None:
-        """A witness among points near the case's box, moved into it, if the model itself agrees."""
-        x = self._held(x, case)
+    def query(self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"]) -> Counterexample | None:
+        """A witness among points, moved into their case's box, that violate the property on graph and model."""
+        x = self._in_boxes(x, case)
         margin = self.worst(x, case)
         for i in margin.argsort()[:_SHOWN].tolist():
             if not margin[i] <= 1e-4 * (1 + margin[i].abs()):
@@ -80,34 +80,41 @@ class Search:
                 return found
         return None
 
-    def show(self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"]) -> Witness | None:
-        """A witness among the points, whatever the graph says of them: rounding may part the model from it."""
-        x = self._held(x, case)
-        for part in torch.arange(len(x)).split(_AT_ONCE):
-            y = self._run(x[part])
-            for place in case[part].unique().tolist():
-                own, said = (case[part] == place).nonzero().squeeze(1), self.property.cases[place]
-                met = y[own].isfinite().all(1) & (y[own] @ said.weights.T + said.offsets <= 0).all(1)
-                for i in part[own[met]].tolist():
+    def show(self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"]) -> Counterexample | None:
+        """A witness among all points by the model alone: rounding may make it differ from the graph."""
+        x = self._in_boxes(x, case)
+        for some in torch.arange(len(x)).split(_AT_ONCE):
+            y = self._run(x[some])
+            for place in case[some].unique().tolist():
+                own = (case[some] == place).nonzero().squeeze(1)
+                stated = self.property.cases[place]
+                unsafe = y[own].isfinite().all(1) & (y[own] @ stated.weights.T + stated.offsets <= 0).all(1)
+                for i in some[own[unsafe]].tolist():
                     found = self._witness(x[i : i + 1], place)
                     if found is not None:
                         return found
         return None
 
-    def _witness(self, x: Float64[Tensor, "1 inputs"], case: int) -> Witness | None:
-        """The point, if the model violates the property there when it is asked about it alone."""
-        low, high = self.low[case], self.high[case]
+    def _witness(self, x: Float64[Tensor, "1 inputs"], case: int) -> Counterexample | None:
+        """The point, if the model violates the property there in a batch of one."""
+        low = self.low[case]
+        high = self.high[case]
         if not (self.possible[case] and (x >= low).all() and (x <= high).all()):
             return None
         y = self._run(x)[0]
-        return Witness(x[0], y) if self.property.cases[case].violated(y) else None
+        return Counterexample(x[0], y) if self.property.cases[case].violated(y) else None
 
     def descend(
         self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"], steps: int, first: float = 0.25
     ) -> Float64[Tensor, "points inputs"]:
-        """The best points of a descent on the worst margin, by signs; steps of `first` widths, down to a hundredth."""
-        low, high = self.low[case], self.high[case]
-        best, least = x, torch.full((len(x),), torch.inf, dtype=torch.float64)
+        """The best points of a sign-gradient descent of the worst margin (PGD).
+
+        first: the first step's length, in widths of the box; the last is a hundredth of it.
+        """
+        low = self.low[case]
+        high = self.high[case]
+        best = x
+        least = torch.full((len(x),), torch.inf, dtype=torch.float64)
         for taken in range(steps + 1):
             x = x.detach().requires_grad_()
             with torch.enable_grad():
@@ -123,41 +130,45 @@ class Search:
     def solve(
         self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"], steps: int, first: float = 0.25
     ) -> Float64[Tensor, "points inputs"]:
-        """Where steps by linear programmes lead that lower the worst margin: rows are taken to be linear nearby.
+        """A descent of the worst margin by sequential linear programming in a trust region.
 
-        So it goes down also between rows that pull in different directions, where signs of a slope go to and fro.
-        first: how far nearby is at first, in widths of the box; then half as far after a step that lowers nothing, and
-        half as far again after one that does.
+        Each step minimises the largest of the rows, linearised around the point: it descends also where rows pull in
+        different directions and sign gradients oscillate. first: the trust region at first, in widths of the box; it is
+        halved after a step that does not lower the margin, and grows by half after one that does.
         """
-        low, high = self.low[case], self.high[case]
-        reach, now = (high - low) * first, self.worst(x, case)
+        low = self.low[case]
+        high = self.high[case]
+        reach = (high - low) * first
+        now = self.worst(x, case)
         for _ in range(steps):
             rows = self._linear(x, case)
             _, _, tried = excess(rows, torch.maximum(low, x - reach), torch.minimum(high, x + reach))
             margin = self.worst(tried, case)
             lower = margin < now
-            x, now = torch.where(lower.unsqueeze(1), tried, x), torch.where(lower, margin, now)
+            x = torch.where(lower.unsqueeze(1), tried, x)
+            now = torch.where(lower, margin, now)
             reach = torch.where(lower.unsqueeze(1), 1.5 * reach, reach / 2)
         return x
 
-    def _linear(self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"]) -> Forms:
-        """The rows of each point's case, as they are around the point."""
+    def _linear(self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"]) -> AffineFunctions:
+        """The rows of each point's case, linearised around the point."""
         x = x.detach().requires_grad_()
         with torch.enable_grad():
             rows = self.graph(x.reshape(len(x), *self.graph.nodes[0].shape)).gather(1, self.rows[case])
             slopes = [torch.autograd.grad(row.sum(), x, retain_graph=True)[0] for row in rows.unbind(1)]
         slope = torch.stack(slopes, 1)
-        return Forms(slope, rows.detach() - (slope @ x.detach().unsqueeze(2)).squeeze(2))
+        return AffineFunctions(slope, rows.detach() - (slope @ x.detach().unsqueeze(2)).squeeze(2))
 
     def diversify(
         self, x: Float64[Tensor, "points inputs"], case: Int64[Tensor, " points"], steps: int, rng: torch.Generator
     ) -> Float64[Tensor, "points inputs"]:
-        """Points whose margins have moved far, each in a random direction of all margins: starts in other valleys.
+        """Starts far apart in the margins: each moves along a random direction of all margins.
 
-        Output diversified initialisation (Tashiro et al. 2020, arXiv:2003.06878, section 3), by signs, a quarter of
-        the box a step.
+        Output diversified initialisation (Tashiro et al. 2020, arXiv:2003.06878, section 3), with sign gradients and
+        steps of a quarter of the box.
         """
-        low, high = self.low[case], self.high[case]
+        low = self.low[case]
+        high = self.high[case]
         direction = torch.randn(len(x), self.graph.classes, generator=rng, dtype=torch.float64)
         for _ in range(steps):
             x = x.detach().requires_grad_()
@@ -170,7 +181,7 @@ class Search:
     def scatter(
         self, points: int, rng: torch.Generator, edges: bool = False
     ) -> tuple[Float64[Tensor, "points inputs"], Int64[Tensor, " points"]]:
-        """As many random points of each case's box, the first its centre. edges: half of all values are limits."""
+        """`points` random points of each case's box, the first its centre. edges: half of the values are at limits."""
         case = torch.arange(len(self.low)).repeat_interleave(points)
         share = torch.rand(len(case), self.low.shape[1], generator=rng, dtype=torch.float64)
         if edges:
@@ -178,6 +189,6 @@ class Search:
         share[::points] = 0.5
         return self.low[case] + share * (self.high[case] - self.low[case]), case
 
-    def _held(self, x: Tensor, case: Tensor) -> Tensor:
-        """As the model holds them; those of a box with a number of that precision stay inside."""
+    def _in_boxes(self, x: Tensor, case: Tensor) -> Tensor:
+        """The points rounded to the model's precision, and moved into their boxes."""
         return x.to(self.precision).double().clamp(self.low[case], self.high[case])

@@ -1,1 +1,1 @@
-"""What a verifier is asked, and linear forms carried backward."""
+"""What a verifier is asked, and the backward substitution of linear functionals."""

@@ -1,19 +1,20 @@
-"""A question's time: how much is spent, and the end of it."""
+"""The time limit of a search, as a checkpoint."""
 
 import time
 from typing import final
 
 
 class OutOfTime(Exception):
-    """The time that was given is over."""
+    """The timeout has passed."""
 
 
 @final
 class Deadline:
-    """A checkpoint that raises OutOfTime once `timeout` seconds have gone by since it was made."""
+    """A checkpoint that raises OutOfTime once `timeout` seconds have passed since it was made."""
 
     def __init__(self, timeout: float) -> None:
-        self.seconds, self._start = timeout, time.monotonic()
+        self.seconds = timeout
+        self._start = time.monotonic()
 
     def __call__(self) -> None:
         if self.spent > self.seconds:

@@ -1,4 +1,4 @@
-"""A question put to a verifier, made ready: float64, on the CPU, in chunks that fit the memory."""
+"""What a verifier is asked, prepared: float64, on the CPU, in chunks that fit the memory."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from torch import Tensor
 from brinell.errors import UsageError
 from brinell.proofs.network.graph import Graph
 from brinell.proofs.network.operators import Constants, Interval, Windows
-from brinell.proofs.numerics.simplex import Forms, least
+from brinell.proofs.numerics.simplex import AffineFunctions, least
 from brinell.proofs.query.substitution import Functional, written
 from brinell.proofs.query.verifier import Checkpoint, Margins, Spec
 from brinell.threat import Box, PerturbationSet
@@ -26,41 +26,46 @@ _COPIES = 6
 @final
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """The examples of one chunk. memory: bytes that functionals may take at one time, about.
+    """The examples of one chunk, and the rows <spec row, scores(x)> to bound from below for each.
 
-    part: a box within the set, one an example, that alone is asked about; None is the whole set. never: of that box,
-    only where none of these forms of its inputs, in flat order, is positive.
+    memory: bytes that functionals may take at one time, about. domain: a box within the perturbation set, one an
+    example, that restricts the inputs; None is the whole set. constraints: affine functions of the inputs, in flat
+    order, that restrict the domain further, to where all are <= 0.
     """
 
     graph: Graph
     x0: Float[Tensor, " batch *shape"]
-    set: PerturbationSet
+    perturbation: PerturbationSet
     spec: Float[Tensor, " batch rows classes"]
     memory: int
     checkpoint: Checkpoint
-    part: Interval | None = None
-    never: Forms | None = None
+    domain: Interval | None = None
+    constraints: AffineFunctions | None = None
 
     def least(self, a: Functional) -> Constants:
-        """A lower bound on <a, x> over the inputs allowed, or over their hull where that is as good and cheaper."""
-        if self.never is not None:
+        """A lower bound on <a, x> over the inputs allowed, or over their hull where that is as good and costs less."""
+        if self.constraints is not None:
             slopes = written(a).flatten(2)
-            asked = Forms(slopes, slopes.new_zeros(slopes.shape[:2]))
-            return least(asked, self.never, *(end.flatten(1) for end in self.hull))
-        return least_over_box(*self.hull, written(a)) if self.is_box else self.set.minimum(self.x0, written(a))
+            functions = AffineFunctions(slopes, slopes.new_zeros(slopes.shape[:2]))
+            return least(functions, self.constraints, *(end.flatten(1) for end in self.hull))
+        if self.is_box:
+            return least_over_box(*self.hull, written(a))
+        return self.perturbation.minimum(self.x0, written(a))
 
     def least_ahead(self, a: Functional) -> Constants:
-        """The same of the last box node, up to rounding."""
-        return _least(self.last_box_node[1], a) if self.is_box and self.never is None else self.least(a)
+        """A lower bound on <a, last box node>, up to rounding."""
+        if self.is_box and self.constraints is None:
+            return _least(self.last_box_node[1], a)
+        return self.least(a)
 
     @cached_property
     def last_box_node(self) -> tuple[int, Interval]:
-        """(the last node where what is allowed is a box still, that box): bounds need go no further back.
+        """(the last node whose reachable set is a box, that box): substitution need go no further back.
 
-        The input and its hull where it is no box there.
+        It is the input, with its hull, where the allowed inputs are no box.
         """
         box = self.hull
-        if not self.is_box or self.never is not None:
+        if not self.is_box or self.constraints is not None:
             return 0, box
         for i in range(1, self.graph.last_box_node + 1):
             box = self.graph.operator(i).interval(box)
@@ -69,49 +74,54 @@ class Problem:
     @cached_property
     def hull(self) -> Interval:
         """The lowest and the highest value of each input."""
-        return self.set.hull(self.x0) if self.part is None else self.part
+        return self.perturbation.hull(self.x0) if self.domain is None else self.domain
 
     @cached_property
     def is_box(self) -> bool:
-        """Whether the set is its own hull, or looks like it: then intervals lose nothing at the first layer."""
-        if self.part is not None or self.set.rectangular:
+        """Whether the allowed inputs are their own hull, or seem to be: then intervals are exact at the first layer."""
+        if self.domain is not None or self.perturbation.rectangular:
             return True
         ones = torch.ones_like(self.x0).unsqueeze(1)
-        body = self.set.minimum(self.x0, ones)
+        body = self.perturbation.minimum(self.x0, ones)
         return bool(torch.allclose(body, least_over_box(*self.hull, ones), rtol=1e-9, equal_nan=True))
 
     def rows(self, width: int) -> int:
-        """How many functionals of `width` values an example may be carried at one time."""
+        """How many functionals of `width` values an example fit the memory at one time."""
         return max(1, self.memory // (self.x0.element_size() * _COPIES * width * max(1, len(self.x0))))
 
     def asking(self, spec: Float[Tensor, " batch rows classes"]) -> "Problem":
-        """Another question of the same examples."""
+        """The same examples with another specification."""
         return replace(self, spec=spec)
 
     def cast(self, dtype: torch.dtype) -> "Problem":
-        """The same question in this precision: `rounding` says what that is worth."""
+        """The same problem in this precision; `numerics.rounding` bounds what that rounds."""
         if dtype is self.x0.dtype:
             return self
-        part = None if self.part is None else (self.part[0].to(dtype), self.part[1].to(dtype))
-        return replace(self, graph=self.graph.cast(dtype), x0=self.x0.to(dtype), spec=self.spec.to(dtype), part=part)
+        domain = None if self.domain is None else (self.domain[0].to(dtype), self.domain[1].to(dtype))
+        return replace(
+            self, graph=self.graph.cast(dtype), x0=self.x0.to(dtype), spec=self.spec.to(dtype), domain=domain
+        )
 
     def only(self, chosen: Tensor) -> "Problem":
-        """The same question of some of the examples."""
-        part = (self.hull[0][chosen], self.hull[1][chosen]) if self.is_box else None
-        never = None if self.never is None else self.never.only(chosen)
-        return replace(self, x0=self.x0[chosen], spec=self.spec[chosen], part=part, never=never)
+        """The same problem of some of the examples."""
+        domain = (self.hull[0][chosen], self.hull[1][chosen]) if self.is_box else None
+        constraints = None if self.constraints is None else self.constraints.only(chosen)
+        return replace(self, x0=self.x0[chosen], spec=self.spec[chosen], domain=domain, constraints=constraints)
 
 
 def solve(
     solver: Callable[[Problem], Margins],
     graph: Graph,
     x0: Inputs,
-    set: PerturbationSet,
+    perturbation: PerturbationSet,
     spec: Spec,
     memory: int,
     checkpoint: Checkpoint,
 ) -> Margins:
-    """The solver's bounds, chunk after chunk; -inf wherever they are not finite."""
+    """The solver's bounds, chunk after chunk; -inf wherever they are not finite.
+
+    Raises UsageError where x0 or spec has another shape than the graph asks for.
+    """
     if x0.shape[1:] != graph.nodes[0].shape:
         raise UsageError(f"an example has shape {tuple(x0.shape[1:])}; the graph was traced for {graph.nodes[0].shape}")
     if spec.shape[0] != len(x0) or spec.shape[2] != graph.classes:
@@ -119,17 +129,19 @@ def solve(
             f"spec has shape {tuple(spec.shape)}; it must be (examples, rows, classes): "
             f"({len(x0)}, rows, {graph.classes})"
         )
-    region = set.within(_as_held(set.box, x0))
-    x0_cpu, spec_cpu = x0.to("cpu", torch.float64), spec.to("cpu", torch.float64)
+    perturbation = perturbation.within(_as_held(perturbation.box, x0))
+    x0_cpu = x0.to("cpu", torch.float64)
+    spec_cpu = spec.to("cpu", torch.float64)
+
     bounds = torch.full(spec.shape[:2], -torch.inf, dtype=torch.float64)
-    for part in _chunks(len(x0), max(1, memory // (8 * _COPIES * graph.width * spec.shape[1]))):
+    for chunk in _chunks(len(x0), max(1, memory // (8 * _COPIES * graph.width * spec.shape[1]))):
         checkpoint()
-        bounds[part] = solver(Problem(graph, x0_cpu[part], region, spec_cpu[part], memory, checkpoint))
+        bounds[chunk] = solver(Problem(graph, x0_cpu[chunk], perturbation, spec_cpu[chunk], memory, checkpoint))
     return bounds.where(bounds.isfinite(), -torch.inf).to(x0.device)
 
 
 def sound(intervals: list[Interval], bounds: Margins) -> Margins:
-    """-inf for an example with an interval that is crossed or not a number: it proves nothing."""
+    """The bounds, -inf for an example with a crossed or NaN interval: it proves nothing."""
     kept = torch.ones(len(bounds), dtype=torch.bool)
     for low, high in intervals:
         kept &= (low <= high).flatten(1).all(1)
@@ -137,7 +149,7 @@ def sound(intervals: list[Interval], bounds: Margins) -> Margins:
 
 
 def _least(box: Interval, a: Functional) -> Constants:
-    """min <a, x> over the box: at its centre, less the half-widths. It takes half the time of its two ends."""
+    """min <a, x> over the box, <a, centre> - <|a|, half-width>: half the time of choosing an end for each value."""
     centre, half = ((box[1] + sign * box[0]).unsqueeze(1) / 2 for sign in (1, -1))
     if isinstance(a, Windows):
         return a.on(centre) - a.of(a.values.abs()).on(half)
@@ -146,7 +158,7 @@ def _least(box: Interval, a: Functional) -> Constants:
 
 
 def _as_held(box: Box, x0: Inputs) -> Box:
-    """The box in the numbers that inputs of x0's precision can hold, which is what its limits mean."""
+    """The box with its limits rounded to the precision of x0, which is what they mean."""
     low, high = (limit.double().flatten().tolist() for limit in box.limits(x0))
     return Box.of((low if len(low) > 1 else low[0], high if len(high) > 1 else high[0]))
 

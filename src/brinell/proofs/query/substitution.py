@@ -1,4 +1,4 @@
-"""Backward substitution: a linear functional of one node, rewritten as one of the nodes it depends on."""
+"""Backward substitution (CROWN): a linear functional of a node, rewritten as one of the nodes it depends on."""
 
 import math
 from collections.abc import Mapping
@@ -10,50 +10,52 @@ Functional = Coefficients | Windows
 
 
 def substitute(
-    graph: Graph, node: int, a: Functional, pieces: Mapping[int, Linearised], last_box_node: int = 0
+    graph: Graph, node: int, a: Functional, relaxations: Mapping[int, Linearised], last_box_node: int = 0
 ) -> tuple[dict[int, Functional], Constants]:
-    """(a_i for each node i that has no piece, c) with <a, node> >= the sum of <a_i, node i> + c.
+    """(a_i for each node i without a relaxation, c) such that <a, node> >= sum of <a_i, node i> + c.
 
-    last_box_node: nodes up to there are not looked through.
+    relaxations: the linear relaxation of each node by its inputs. last_box_node: nodes up to there are not substituted.
 
-    Each node is rewritten once, after all that depend on it: what its readers send is added up first
+    A node is substituted once, after all its readers, whose coefficients are added up first
     (Xu et al. 2020, arXiv:2002.12920, algorithm 1).
     """
     held: dict[int, Functional] = {node: a}
     constant: Constants = (a.values if isinstance(a, Windows) else a).new_zeros(1, 1)
     for i in range(node, last_box_node, -1):
-        if i not in held or i not in pieces:
+        if i not in held or i not in relaxations:
             continue
-        parts, offset = _step(pieces[i], held.pop(i))
+        parts, offset = _step(relaxations[i], held.pop(i))
         constant = constant + offset
         for parent, part in zip(graph.nodes[i].inputs, parts, strict=True):
             held[parent] = _sum(held[parent], part) if parent in held else part
     return held, constant
 
 
-def widest(graph: Graph, node: int, pieces: Mapping[int, Linearised]) -> int:
-    """How many values a functional of one neuron of `node` grows to, at most, on its way back to the input."""
+def widest(graph: Graph, node: int, relaxations: Mapping[int, Linearised]) -> int:
+    """The most values that a functional of one neuron of `node` has at any node, on its way back to the input."""
     shape = graph.nodes[node].shape
-    sizes: dict[int, tuple[int, int] | None] = {node: (1, 1) if len(shape) == 3 else None}  # None: written out
+    sizes: dict[int, tuple[int, int] | None] = {node: (1, 1) if len(shape) == 3 else None}  # None: dense
     most = 0
     for i in range(node, -1, -1):
         if i not in sizes:
             continue
-        size, shape, piece = sizes[i], graph.nodes[i].shape, pieces.get(i)
+        size = sizes[i]
+        shape = graph.nodes[i].shape
+        relaxation = relaxations.get(i)
         most = max(most, math.prod(shape if size is None else (shape[0], *size)))
         back = None
-        if size is not None and isinstance(piece, Local) and is_small(size, shape[1:]):
-            back = piece.reach(size)
+        if size is not None and isinstance(relaxation, Local) and is_small(size, shape[1:]):
+            back = relaxation.reach(size)
         for parent in graph.nodes[i].inputs:
             known = sizes.get(parent, back)
             sizes[parent] = (max(known[0], back[0]), max(known[1], back[1])) if known and back else None
     return most
 
 
-def _step(piece: Linearised, a: Functional) -> tuple[tuple[Functional, ...], Constants]:
-    if isinstance(a, Windows) and isinstance(piece, Local) and a.small():
-        return piece.backward_windows(a)
-    return piece.backward(written(a))
+def _step(relaxation: Linearised, a: Functional) -> tuple[tuple[Functional, ...], Constants]:
+    if isinstance(a, Windows) and isinstance(relaxation, Local) and a.small():
+        return relaxation.backward_windows(a)
+    return relaxation.backward(written(a))
 
 
 def _sum(a: Functional, b: Functional) -> Functional:
@@ -61,5 +63,5 @@ def _sum(a: Functional, b: Functional) -> Functional:
 
 
 def written(a: Functional) -> Coefficients:
-    """Every coefficient."""
+    """The functional with every coefficient written out."""
     return a.dense() if isinstance(a, Windows) else a

@@ -1,8 +1,18 @@
 """Intermediate (pre-activation) bounds: each layer is bounded with slopes of its own before the next rests on it.
 
-Sources: Xu et al. 2021 (alpha-CROWN), arXiv:2011.13824, section 3.2: there all slopes climb together toward the last
-bounds, here each layer is bounded as well as its own slopes can, before the next. Where only those inputs matter whose
-outputs are unsafe, the outputs bound what is inside too: Kotha et al. 2023 (INVPROP), arXiv:2302.01404.
+Sources: Xu et al. 2021 (alpha-CROWN), arXiv:2011.13824, section 3.2. There all slopes are optimised jointly for the
+last layer's bounds; here the bounds of each layer are optimised on their own, before those of the next.
+
+Under an output constraint (INVPROP, Kotha et al. 2023, arXiv:2302.01404) a bound holds over the inputs that leave a row
+r of the specification open, which are all that a proof has to exclude. For a pre-activation z (or -z) to be bounded:
+
+1. Any counterexample x has r(x) <= 0. So z(x) >= z(x) + gamma r(x) for every gamma >= 0: a Lagrange multiplier.
+2. The right side is a functional of two nodes, z and r. Backward substitution bounds it from below over all inputs
+   (weak duality), and with it z over every counterexample.
+3. r <= 0 is written as a split: r becomes the pre-activation of one more ReLU, known to lie in [least, 0] and split to
+   its inactive phase. Its gamma is then a multiplier beta of `SplitRelaxation`, optimised with all others.
+4. A bound on r that rests on such intervals holds for counterexamples alone. Where it is positive there are none, since
+   they have r <= 0; so r > 0 over all inputs, but the number itself is no lower bound on r.
 """
 
 import math
@@ -20,116 +30,124 @@ from brinell.proofs.network.operators import Interval, Linear, ReLU, Values
 from brinell.proofs.network.operators.shape import Concatenate, Reshape
 from brinell.proofs.numerics.rounding import at_input, at_node
 from brinell.proofs.query.problem import Problem
-from brinell.proofs.relaxation.network import met
-from brinell.proofs.relaxation.optimised import Climb, Hold, State, ascend, first
+from brinell.proofs.relaxation.network import intersected
+from brinell.proofs.relaxation.optimised import Optimisation, Splits, State, first, optimise
 
 _SHARE = 4
-"""What a gradient keeps of each bound, in the copies that a bound without one takes."""
+"""Copies of each functional that a gradient keeps, in units of those that a bound without a gradient takes."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Given:
-    """What is known of the one example asked about. side: of the ReLUs that are held on one.
+class Assumptions:
+    """What is assumed of the inputs of a single example: phases of ReLUs, and an output constraint.
 
-    row: of the scores, of which only values in [least, 0] matter.
+    phases: by nonlinearity, 1 where a pre-activation is >= 0, -1 where <= 0, 0 where nothing is assumed. row: a
+    functional of the scores that is assumed to be <= 0; it is >= least over all inputs.
     """
 
-    side: Mapping[int, Tensor]
+    phases: Mapping[int, Tensor]
     row: Float64[Tensor, " classes"]
     least: float
 
 
-Further = Callable[[Problem, int, list[Interval], Climb, Values], Interval]
-"""(problem, node, intervals, climb, what rounding takes) to the interval of the node, no wider than it is."""
+Further = Callable[[Problem, int, list[Interval], Optimisation, Values], Interval]
+"""(problem, node, intervals, optimisation, rounding error of the node) to a tighter interval of the node."""
 
 
 def refined(
     problem: Problem,
     known: list[Interval],
-    climb: Climb,
-    given: Given | None = None,
+    optimisation: Optimisation,
+    assumed: Assumptions | None = None,
     further: Further | None = None,
 ) -> list[Interval]:
-    """Intervals of all nodes, none wider than those that are known. given: of a single example, what else is.
+    """Intervals of all nodes, none wider than the known ones, layer by layer with optimised slopes.
 
-    further: narrows a layer once its slopes have climbed; None for nothing more.
+    assumed: of a problem of a single example. further: tightens a layer once its slopes are optimised; None leaves it.
     """
     graph = problem.graph
-    exact = graph.single if problem.is_box and given is None else frozenset({0})
-    intervals, errors = list(known), [at_input(graph, problem.hull, torch.float64)]
+    exact = graph.exact_interval_nodes if problem.is_box and assumed is None else frozenset({0})
+    intervals = list(known)
+    errors = [at_input(graph, problem.hull, torch.float64)]
     for i, node in enumerate(graph.nodes[1:], 1):
         inputs = [intervals[j] for j in node.inputs]
         errors.append(at_node(graph, i, inputs, [errors[j] for j in node.inputs], torch.float64))
         low, high = graph.operator(i).interval(*inputs)
-        intervals[i] = met(intervals[i], (low - errors[i], high + errors[i]))
+        intervals[i] = intersected(intervals[i], (low - errors[i], high + errors[i]))
+
         if i in graph.pre_activations - exact:
-            intervals[i] = _climbed(problem, i, intervals, climb, given, errors[i])
+            intervals[i] = _optimised(problem, i, intervals, optimisation, assumed, errors[i])
             if further is not None:
-                intervals[i] = further(problem, i, intervals, climb, errors[i])
+                intervals[i] = further(problem, i, intervals, optimisation, errors[i])
     return intervals
 
 
-def effort(graph: Graph, intervals: list[Interval], climb: Climb) -> int:
-    """How many functionals climb a step when all examples are refined, about."""
-    return 2 * (climb.steps + 1) * sum(int(graph.unknown(i, intervals[i]).sum()) for i in graph.pre_activations)
-
-
-def _climbed(
-    problem: Problem, node: int, intervals: list[Interval], climb: Climb, given: Given | None, error: Values
+def _optimised(
+    problem: Problem,
+    node: int,
+    intervals: list[Interval],
+    optimisation: Optimisation,
+    assumed: Assumptions | None,
+    error: Values,
 ) -> Interval:
-    """The interval of a node met with what its unknown neurons, and their negatives, are bounded by from below.
+    """The interval of a node intersected with optimised lower bounds of its unstable neurons and of their negatives.
 
-    error: what is taken off such a bound for its rounding; prices round too, and that is left in.
+    error: subtracted from each bound for its rounding. The rounding of multipliers is not accounted for.
     """
     wanted = problem.graph.unknown(node, intervals[node]).flatten(1)
-    asked, ends = up_to(problem, node, given)
+    asked, added = up_to(problem, node, assumed)
     low, high = (end.flatten(1) for end in intervals[node])
+
     most = max(1, problem.rows(problem.graph.width) // (2 * _SHARE))
     count = int(wanted.sum(1).max())
     chosen = wanted.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :count]
     for neurons in torch.split(chosen, most, 1) if count else ():
         unit = functional.one_hot(neurons, asked.graph.classes).to(problem.x0.dtype)
-        spec = torch.cat((unit, -unit), 1)
-        state = _held(first(asked.graph, [*intervals[: len(problem.graph.nodes)], *ends], spec.shape[1]), given)
-        bounds, _, _ = ascend(asked.asking(spec), state, climb)
+        spec = torch.cat((unit, -unit), 1)  # [batch, 2 * neurons, outputs]
+        before = [*intervals[: len(problem.graph.nodes)], *added]
+        state = _with_phases(first(asked.graph, before, spec.shape[1]), assumed)
+        bounds, _, _ = optimise(asked.asking(spec), state, optimisation)
+
         slack = error.flatten(1).gather(1, neurons)
-        lower, higher = (part - slack for part in bounds.where(bounds.isfinite(), -torch.inf).chunk(2, 1))
-        new = met((low.gather(1, neurons), high.gather(1, neurons)), (lower, -higher))
-        low, high = low.scatter(1, neurons, new[0]), high.scatter(1, neurons, new[1])
+        lower, higher = (half - slack for half in bounds.where(bounds.isfinite(), -torch.inf).chunk(2, 1))
+        new = intersected((low.gather(1, neurons), high.gather(1, neurons)), (lower, -higher))
+        low = low.scatter(1, neurons, new[0])
+        high = high.scatter(1, neurons, new[1])
     return low.reshape(intervals[node][0].shape), high.reshape(intervals[node][1].shape)
 
 
-def up_to(problem: Problem, node: int, given: Given | None) -> tuple[Problem, list[Interval]]:
-    """(the network up to a node, whose values are then the output, in flat order; the intervals of nodes it adds).
+def up_to(problem: Problem, node: int, assumed: Assumptions | None) -> tuple[Problem, list[Interval]]:
+    """(the problem of a network whose output is this node, in flat order; intervals of the nodes it adds).
 
-    With a row the network is whole. The row is one more neuron, held at or below zero, and joins the output: it takes
-    part in every bound at a price that climbs, as a neuron does that a branch holds on a side.
+    Under an output constraint the whole network is kept, and the constraint's row is appended as a ReLU neuron: step 3
+    of the module's derivation. The output is then the node followed by that neuron.
     """
     graph = problem.graph
     shape = graph.nodes[node].shape
     flat = Node(Reshape(shape, (math.prod(shape),)), (node,), (math.prod(shape),))
-    if given is None:
+    if assumed is None:
         return replace(problem, graph=Graph((*graph.nodes[: node + 1], flat))), []
-    row, end = Linear(given.row.unsqueeze(0), given.row.new_zeros(1)), graph.output
+
+    end = graph.output
     nodes = (
         *graph.nodes,
-        Node(row, (end,), (1,)),
+        Node(Linear(assumed.row.unsqueeze(0), assumed.row.new_zeros(1)), (end,), (1,)),
         Node(ReLU(), (end + 1,), (1,)),
         flat,
         Node(Concatenate(0, (*flat.shape, 1)), (end + 3, end + 2), (flat.shape[0] + 1,)),
     )
-    least = given.row.new_full((1, 1), given.least)
+    least = assumed.row.new_full((1, 1), assumed.least)
     return replace(problem, graph=Graph(nodes)), [(least, torch.zeros_like(least))]
 
 
-def _held(state: State, given: Given | None) -> State:
-    """The same, with the sides that are given, at no price yet."""
-    if given is None:
+def _with_phases(state: State, assumed: Assumptions | None) -> State:
+    """The state with the assumed phases as splits, their multipliers at zero."""
+    if assumed is None:
         return state
-    last = max(state)
-    sides = {**given.side, last: -torch.ones_like(state[last].low)}
+    last = max(state)  # the neuron of the output constraint
+    phases = {**assumed.phases, last: -torch.ones_like(state[last].low)}
     return {
-        i: replace(layer, hold=Hold(sides[i], torch.zeros_like(layer.slopes))) if i in sides else layer
+        i: replace(layer, splits=Splits(phases[i], torch.zeros_like(layer.slopes))) if i in phases else layer
         for i, layer in state.items()
     }

@@ -1,4 +1,4 @@
-"""alpha-CROWN: CROWN with the slopes of its lower bounds improved by gradient ascent.
+"""alpha-CROWN: CROWN with the slopes of its lower relaxations optimised by gradient ascent.
 
 Source: Xu et al. 2021, arXiv:2011.13824, section 3.
 """
@@ -18,7 +18,7 @@ from brinell.proofs.query.problem import Problem, solve, sound
 from brinell.proofs.query.verifier import Checkpoint, Margins, Spec, Verifier, nothing
 from brinell.proofs.relaxation.intermediate import refined
 from brinell.proofs.relaxation.network import Relaxation, best, relax
-from brinell.proofs.relaxation.optimised import Climb, ascend, first
+from brinell.proofs.relaxation.optimised import Optimisation, first, optimise
 from brinell.threat import PerturbationSet
 from brinell.types import Inputs, Mask
 
@@ -26,16 +26,17 @@ from brinell.types import Inputs, Mask
 @final
 @dataclass(frozen=True, kw_only=True)
 class AlphaCROWN(Verifier):
-    """Each row that is not positive climbs, with slopes of its own, and keeps its best bound.
+    """Each row that CROWN leaves open is optimised with slopes of its own, and keeps its best bound.
 
-    inside: the climb of the neurons inside, layer by layer, where a row climbs; None leaves them as CROWN bounds them,
-    which the paper does not, at a fraction of the time. reach: how far below zero the worst bound of an example may lie
-    for it to climb, as a share of the mean deviation of its bounds from their mean; None lets all climb. precision: of
-    the substitution inside, whose rounding widens what it shows. memory: bytes, about, that it may take.
+    optimisation: of the rows. intermediate: of the intermediate layers, one after another, for examples with an open
+    row; None leaves CROWN's intermediate bounds, which the paper does not, at a fraction of the time. reach: how far
+    below zero the lowest bound of an example may lie for it to be optimised, in units of the mean absolute deviation of
+    its bounds; None optimises all. precision: of the substitution for intermediate bounds, whose rounding error widens
+    them. memory: bytes, about, that it may take. Raises UsageError for reach < 0, or an unknown precision.
     """
 
-    climb: Climb = Climb(steps=10, patience=2)
-    inside: Climb | None = None
+    optimisation: Optimisation = Optimisation(steps=10, patience=2)
+    intermediate: Optimisation | None = None
     reach: float | None = None
     precision: Precision = "float64"
     memory: int = 2**24
@@ -43,36 +44,37 @@ class AlphaCROWN(Verifier):
 
     def __post_init__(self) -> None:
         if self.reach is not None and not self.reach >= 0:
-            raise UsageError(f"reach is {self.reach}; it must be at least 0, or None to let all climb")
+            raise UsageError(f"reach is {self.reach}; it must be at least 0, or None to optimise all")
         check_precision(self.precision)
 
     def __call__(
-        self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
+        self, graph: Graph, x0: Inputs, perturbation: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
     ) -> Margins:
-        return solve(self._bound, graph, x0, set, spec, self.memory, checkpoint)
+        return solve(self._bound, graph, x0, perturbation, spec, self.memory, checkpoint)
 
     def _bound(self, problem: Problem) -> Margins:
-        relaxed = relax(problem, "adaptive", substituted=True, inside=trusted(self.precision))
+        relaxed = relax(problem, "adaptive", substituted=True, dtype=trusted(self.precision))
         bounds = best(problem, relaxed)
-        example, row = (~(bounds > 0) & self._hopeful(bounds).unsqueeze(1)).nonzero(as_tuple=True)
+        example, row = (~(bounds > 0) & self._within_reach(bounds).unsqueeze(1)).nonzero(as_tuple=True)
         intervals = self._refined(problem, relaxed, example)
         alone = problem.only(example).asking(problem.spec[example, row].unsqueeze(1))
-        improved, _, _ = ascend(alone, first(problem.graph, intervals, 1), self.climb)
-        improved, before = improved.squeeze(1), bounds[example, row]
+        improved, _, _ = optimise(alone, first(problem.graph, intervals, 1), self.optimisation)  # [open rows, 1]
+        improved = improved.squeeze(1)
+        before = bounds[example, row]
         bounds[example, row] = torch.where(improved > before, improved, before)
         return sound(relaxed.intervals, bounds)
 
     def _refined(self, problem: Problem, relaxed: Relaxation, example: Tensor) -> list[Interval]:
-        """The intervals of these examples, each named once a row; climbed inside where that is asked for."""
-        if self.inside is None or not len(example):
+        """The intervals of these examples, each named once an open row; optimised where `intermediate` says so."""
+        if self.intermediate is None or not len(example):
             return [(low[example], high[example]) for low, high in relaxed.intervals]
         alone, row = example.unique(return_inverse=True)
         known = [(low[alone], high[alone]) for low, high in relaxed.intervals]
-        return [(low[row], high[row]) for low, high in refined(problem.only(alone), known, self.inside)]
+        return [(low[row], high[row]) for low, high in refined(problem.only(alone), known, self.intermediate)]
 
-    def _hopeful(self, bounds: Margins) -> Mask:
-        """Whether zero is in reach. A single row deviates from nothing, and always climbs."""
+    def _within_reach(self, bounds: Margins) -> Mask:
+        """Whether zero is within `reach`. A single row has no deviation, and is always optimised."""
         if self.reach is None or bounds.shape[1] == 1:
             return torch.ones(len(bounds), dtype=torch.bool)
-        spread = (bounds - bounds.mean(1, keepdim=True)).abs().mean(1)
-        return bounds.amin(1) >= -self.reach * spread
+        deviation = (bounds - bounds.mean(1, keepdim=True)).abs().mean(1)
+        return bounds.amin(1) >= -self.reach * deviation

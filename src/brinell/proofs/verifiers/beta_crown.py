@@ -1,10 +1,16 @@
-"""Branch and bound: what one relaxation cannot show is split at a neuron into two cases, each easier.
+"""Branch and bound with beta-CROWN: the phases of unstable ReLUs are split until every subproblem is proved.
 
-Sources: Bunel et al. 2020, arXiv:1909.06588, algorithm 1; the cases are bounded by beta-CROWN (Wang et al. 2021,
-arXiv:2103.06624). A network is searched in rounds. In each, the neurons inside are bounded, from the second on by
-branching of their own, layer by layer, as long as that narrows them. Then come many cheap cases, which rest on what was
-found inside. For a row that they leave open, the search begins anew with few dear ones: the neurons inside are bounded
-again in each, over the inputs alone that leave the row open (Kotha et al. 2023, arXiv:2302.01404).
+Sources: Bunel et al. 2020, arXiv:1909.06588, algorithm 1; subproblems are bounded by beta-CROWN (Wang et al. 2021,
+arXiv:2103.06624).
+
+The search runs in rounds:
+
+1. The intermediate (pre-activation) bounds are tightened; from the second round on by branch and bound of their own,
+   layer by layer, for as long as that narrows them.
+2. Each open row is searched with many inexpensive subproblems, which share the intermediate bounds of the root.
+3. A row that is still open is searched anew with few expensive subproblems: each has its intermediate bounds tightened
+   over the inputs alone that leave the row open, by its output constraint (INVPROP, Kotha et al. 2023,
+   arXiv:2302.01404).
 """
 
 from dataclasses import dataclass, replace
@@ -20,153 +26,177 @@ from brinell.proofs.branching.encoding import encode
 from brinell.proofs.branching.intermediate import Branching, effort
 from brinell.proofs.branching.leaves import Least, least
 from brinell.proofs.branching.subproblems import Subproblems
-from brinell.proofs.branching.tree import Tree
+from brinell.proofs.branching.tree import SearchTree
 from brinell.proofs.network.graph import Graph, Unsupported
 from brinell.proofs.network.operators import Interval
 from brinell.proofs.query.problem import Problem, solve, sound
+from brinell.proofs.query.progress import SearchProgress
 from brinell.proofs.query.verifier import Checkpoint, Margins, Spec, Verifier, nothing
-from brinell.proofs.query.watch import Watch
-from brinell.proofs.relaxation.intermediate import Given, refined
+from brinell.proofs.relaxation.intermediate import Assumptions, refined
 from brinell.proofs.relaxation.network import best, relax
-from brinell.proofs.relaxation.optimised import Climb, State, ascend
+from brinell.proofs.relaxation.optimised import Optimisation, State, optimise
 from brinell.threat import PerturbationSet
 from brinell.types import Inputs
 
-_CHEAP = 10
-"""Work done on cheap cases before dear ones in the last round, in bounds of all neurons inside."""
+_INEXPENSIVE = 10
+"""In the last round: work on inexpensive subproblems before expensive ones, in units of one expensive subproblem."""
 
-_FEW = 8
-"""Cases of a neuron inside in the first round that branches them; four times as many in each that follows."""
+_FIRST_NODES = 8
+"""Subproblems of each pre-activation bound in the first round that branches them; four times as many each round."""
 
 _SHARE = 4
-"""What part of the work inside is done on cheap cases, and what part on dear ones, before the next round."""
+"""One part in so many of a round's work on intermediate bounds is spent on each kind of subproblem before the next."""
 
 _BARELY = 1e-300
-"""What is known of a row that is positive because no input of its region leaves it open."""
+"""The bound reported for a row that is positive because no input of its subproblem can leave it open."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class BranchAndBound(Verifier):
-    """Splits ReLUs until every case of a row is positive, one is not, or the row has had its cases.
+    """Splits ReLUs until all subproblems of a row are positive, one is shown not to be, or its nodes are spent.
 
-    A case without a neuron left to split is a linear programme, and settled exactly (`leaves`).
+    A subproblem without an unstable neuron left is a linear programme, solved exactly (`branching.leaves`). A row that
+    is given up keeps the lowest bound of its subproblems, no worse than the root's. Nonlinearities other than ReLUs are
+    not split. A row proved by output constraints or by a linear programme holds in exact arithmetic alone: its bound
+    leaves no room for rounding.
 
-    nodes: cases bounded a row, at most, about. inner: the climb of each neuron inside, at the root; None leaves them as
-    CROWN bounds them. neurons: cases that each end of a neuron inside is split into, at most, once it has climbed.
-    root: the climb of the whole; leaf: that of a case, which starts where its parent's ended. within: the climb of each
-    neuron inside, case by case, for rows that cheap cases leave open, which are then shown to be positive and no more;
-    None leaves these rows open. A row that is given up keeps the least bound of its cases, no worse than the root's.
-    Other nonlinearities than ReLUs are not split. memory: bytes, about, that it may take, beside those of the cases
-    that wait. A row shown to be positive and no more, or by a linear programme, holds in exact arithmetic: nothing is
-    left of it for rounding.
+    nodes: subproblems bounded for each row, at most, about. intermediate: how the slopes of each intermediate layer are
+    optimised at the root; None leaves CROWN's bounds. neuron_nodes: subproblems for each lower or upper bound of a
+    pre-activation, at most, once its slopes are optimised. root: how the bound of a row is optimised. leaf: the same of
+    a subproblem, which starts from its parent's slopes and multipliers. leaf_intermediate: how intermediate layers are
+    optimised in each expensive subproblem; None does without those. memory: bytes, about, besides those of subproblems
+    that wait.
     """
 
     nodes: int = 500
-    inner: Climb | None = None
-    neurons: int = 0
-    root: Climb = Climb(steps=30)
-    leaf: Climb = Climb(steps=3, precision="float32")
-    within: Climb | None = None
+    intermediate: Optimisation | None = None
+    neuron_nodes: int = 0
+    root: Optimisation = Optimisation(steps=30)
+    leaf: Optimisation = Optimisation(steps=3, precision="float32")
+    leaf_intermediate: Optimisation | None = None
     memory: int = 2**24
     soundness: ClassVar[Soundness] = Soundness.FLOAT32
 
     def __call__(
-        self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
+        self, graph: Graph, x0: Inputs, perturbation: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
     ) -> Margins:
-        return solve(self.bound, graph, x0, set, spec, self.memory, checkpoint)
+        return solve(self.bound, graph, x0, perturbation, spec, self.memory, checkpoint)
 
-    def bound(self, problem: Problem, watch: Watch | None = None) -> Margins:
+    def bound(self, problem: Problem, progress: SearchProgress | None = None) -> Margins:
         """The bounds of one chunk."""
-        graph, watch = problem.graph, watch or Watch()
+        graph = problem.graph
+        progress = progress or SearchProgress()
         relaxed = relax(problem, "adaptive", substituted=True)
-        inside, bounds = relaxed.intervals, best(problem, relaxed)
-        owner, left = torch.arange(len(bounds)).repeat_interleave(bounds.shape[1]), (~(bounds > 0)).flatten()
-        asked, found = problem.only(owner).asking(problem.spec.flatten(0, 1).unsqueeze(1)), bounds.flatten()
-        left, layers = left.nonzero().squeeze(1), set(graph.pre_activations - graph.affine_prefix)
-        branching = Branching(layers if self.neurons and self.inner is not None else set())
+        intervals = relaxed.intervals
+        bounds = best(problem, relaxed)  # [batch, rows]
+
+        # From here on a problem has one row an example: [batch * rows].
+        owner = torch.arange(len(bounds)).repeat_interleave(bounds.shape[1])
+        rows = problem.only(owner).asking(problem.spec.flatten(0, 1).unsqueeze(1))
+        found = bounds.flatten()
+        left = (~(bounds > 0)).flatten().nonzero().squeeze(1)
+
+        can_branch = self.neuron_nodes and self.intermediate is not None
+        branching = Branching(set(graph.pre_activations - graph.affine_prefix) if can_branch else set())
         while len(left):
             done = branching.work
-            if self.inner is not None:
-                inside = _narrowed(problem, inside, owner[left].unique(), self.inner, branching)
-            last = not branching.layers or branching.nodes >= self.neurons
-            limits = [(low[owner[left]], high[owner[left]]) for low, high in inside]
-            new, open_ = self._searched(asked.only(left), limits, None if last else branching.work - done, watch)
+            if self.intermediate is not None:
+                intervals = _tightened(problem, intervals, owner[left].unique(), self.intermediate, branching)
+            is_last = not branching.layers or branching.nodes >= self.neuron_nodes
+
+            known = [(low[owner[left]], high[owner[left]]) for low, high in intervals]
+            work = None if is_last else branching.work - done
+            new, open_ = self._searched(rows.only(left), known, work, progress)
             found[left] = torch.maximum(found[left], new)
-            left = left[:0] if last else left[open_]
-            branching.nodes = max(_FEW, 4 * branching.nodes)
-        return sound(inside, found.reshape(bounds.shape))
+            left = left[:0] if is_last else left[open_]
+            branching.nodes = max(_FIRST_NODES, 4 * branching.nodes)
+        return sound(intervals, found.reshape(bounds.shape))
 
     def _searched(
-        self, problem: Problem, limits: list[Interval], work: int | None, watch: Watch
+        self, problem: Problem, intervals: list[Interval], work: int | None, progress: SearchProgress
     ) -> tuple[Float[Tensor, " rows"], Int64[Tensor, " open"]]:
-        """(the bounds of the rows, those still open). work: what there was inside; None is the last search."""
-        tree = Tree(problem, limits, self.root, self.leaf)
-        roots = tree.plant()
-        cheap = dear = torch.inf if work is None else work / _SHARE
-        once = 0.0 if self.within is None else effort(problem.graph, limits, self.within) / len(problem.x0)
-        if work is None and self.within is not None:
-            cheap = _CHEAP * once
-        rest = tree.grow(roots, self.nodes, partial(_settled, watch), enough=cheap, watch=watch)
-        if self.within is not None and dear > once:
+        """(the bounds of the rows, those still open).
+
+        work: spent on intermediate bounds in this round, in functionals times steps; None in the last round.
+        """
+        tree = SearchTree(problem, intervals, self.root, self.leaf)
+        roots = tree.roots()
+
+        inexpensive = expensive = torch.inf if work is None else work / _SHARE
+        once = 0.0  # the work of one expensive subproblem
+        if self.leaf_intermediate is not None:
+            once = effort(problem.graph, intervals, self.leaf_intermediate) / len(problem.x0)
+            if work is None:
+                inexpensive = _INEXPENSIVE * once
+
+        rest = tree.search(roots, self.nodes, partial(_solve_leaves, progress), enough=inexpensive, progress=progress)
+        if self.leaf_intermediate is not None and expensive > once:
             tree.most = _BARELY
             again = roots.only(torch.isin(roots.owner, rest).nonzero().squeeze(1))
-            rest = tree.grow(again, self.nodes, partial(self._confined, watch), size=1, enough=dear, watch=watch)
+            to_split = partial(self._constrained, progress)
+            rest = tree.search(again, self.nodes, to_split, size=1, enough=expensive, progress=progress)
+
         open_ = torch.isin(roots.owner, rest)
         tree.least[roots.owner[open_]] = roots.bound[open_]
-        return tree.least, (~(tree.least > 0) & ~tree.hopeless).nonzero().squeeze(1)
+        return tree.least, (~(tree.least > 0) & ~tree.exhausted).nonzero().squeeze(1)
 
-    def _confined(self, watch: Watch, tree: Tree, case: Subproblems) -> Subproblems:
-        """The same case, if it is still open with the neurons inside bounded over the inputs that leave it so."""
-        if not len(case.owner) or self.within is None:
-            return case
-        (problem, state), graph = tree.state(case), tree.problem.graph
-        side = {i: layer.hold.side for i, layer in state.items() if layer.hold is not None}
-        known = tree.store.intervals(case.owner, state)
-        tree.work += effort(graph, known, self.within)
-        inside = refined(problem, known, self.within, Given(side, problem.spec[0, 0], float(case.bound)))
-        ends = {i: inside[graph.nodes[i].inputs[0]] for i in state}
-        state = {i: replace(layer, low=ends[i][0], high=ends[i][1]) for i, layer in state.items()}
-        found, left, state = ascend(problem, state, self.root, tree.store.errors(case.owner))
-        bound = torch.maximum(found[:, 0], case.bound)
+    def _constrained(self, progress: SearchProgress, tree: SearchTree, subproblem: Subproblems) -> Subproblems:
+        """One subproblem, if it is still open with intermediate bounds under its output constraint."""
+        if not len(subproblem.owner) or self.leaf_intermediate is None:
+            return subproblem
+        graph = tree.problem.graph
+        problem, state = tree.state(subproblem)
+
+        phases = {i: layer.splits.phase for i, layer in state.items() if layer.splits is not None}
+        known = tree.store.intervals(subproblem.owner, state)
+        tree.work += effort(graph, known, self.leaf_intermediate)
+        assumed = Assumptions(phases, problem.spec[0, 0], float(subproblem.bound))
+        intervals = refined(problem, known, self.leaf_intermediate, assumed)
+
+        pre_activations = {i: intervals[graph.nodes[i].inputs[0]] for i in state}
+        state = {i: replace(layer, low=pre_activations[i][0], high=pre_activations[i][1]) for i, layer in state.items()}
+        found, left, state = optimise(problem, state, self.root, tree.store.errors(subproblem.owner))
+        bound = torch.maximum(found[:, 0], subproblem.bound)
         if not len(left):
-            tree.close(case.owner, bound)
-        return _settled(watch, tree, tree.store.put(case.owner[left], bound[left], state))
+            tree.close(subproblem.owner, bound)
+        return _solve_leaves(progress, tree, tree.store.put(subproblem.owner[left], bound[left], state))
 
 
-def _narrowed(
-    problem: Problem, inside: list[Interval], examples: Tensor, climb: Climb, branching: Branching
+def _tightened(
+    problem: Problem, intervals: list[Interval], examples: Tensor, optimisation: Optimisation, branching: Branching
 ) -> list[Interval]:
-    """The intervals with those of some examples refined."""
-    known = [(low[examples], high[examples]) for low, high in inside]
-    finer = branching.refined(problem.only(examples), known, climb)
+    """The intervals, tightened for some examples."""
+    known = [(low[examples], high[examples]) for low, high in intervals]
+    finer = branching.refined(problem.only(examples), known, optimisation)
     return [
         (low.index_copy(0, examples, new_low), high.index_copy(0, examples, new_high))
-        for (low, high), (new_low, new_high) in zip(inside, finer, strict=True)
+        for (low, high), (new_low, new_high) in zip(intervals, finer, strict=True)
     ]
 
 
-def _settled(watch: Watch, tree: Tree, cases: Subproblems) -> Subproblems:
-    """The cases that have a neuron left to split; the others are linear programmes, and settled."""
-    whole = tree.store.whole(cases)
-    for case in whole.nonzero():
-        one = cases.only(case)
-        lowest = _lowest(*tree.state(one))
-        bound = one.bound.clamp(min=min(lowest.bound, _BARELY))  # how HiGHS's prices round is not accounted for
-        tree.close(one.owner, bound)
+def _solve_leaves(progress: SearchProgress, tree: SearchTree, subproblems: Subproblems) -> Subproblems:
+    """The subproblems with a neuron left to split; the others are leaves, whose linear programmes are solved here."""
+    fully_split = tree.store.fully_split(subproblems)
+    for place in fully_split.nonzero():
+        leaf = subproblems.only(place)
+        minimum = _minimum(*tree.state(leaf))
+        # The rounding of HiGHS's multipliers in the network is not accounted for: such a bound is barely positive.
+        bound = leaf.bound.clamp(min=min(minimum.bound, _BARELY))
+        tree.close(leaf.owner, bound)
         if not bound > 0:
-            tree.give_up(one.owner, shown=lowest.x is not None and tree.problem.is_box)
-            if lowest.x is not None:
-                watch.look(lowest.x.unsqueeze(0))
-    return cases.only((~whole).nonzero().squeeze(1))
+            tree.give_up(leaf.owner, shown=minimum.x is not None and tree.problem.is_box)
+            if minimum.x is not None:
+                progress.query(minimum.x.unsqueeze(0))
+    return subproblems.only((~fully_split).nonzero().squeeze(1))
 
 
-def _lowest(problem: Problem, state: State) -> Least:
-    """The exact minimum of one case whose neurons are all on a known side, over the hull of its inputs."""
-    limits = {i: (layer.low, layer.high) for i, layer in state.items()}
-    side = {i: layer.hold.side for i, layer in state.items() if layer.hold is not None}
+def _minimum(problem: Problem, state: State) -> Least:
+    """The exact minimum of one subproblem whose neurons are all stable or split, over the hull of its inputs."""
+    pre_activations = {i: (layer.low, layer.high) for i, layer in state.items()}
+    phases = {i: layer.splits.phase for i, layer in state.items() if layer.splits is not None}
     try:
-        encoding = encode(problem.graph, problem.hull, limits, side)
-    except Unsupported:  # another nonlinearity, or too large: the case keeps the bound it has
+        encoding = encode(problem.graph, problem.hull, pre_activations, phases)
+    except Unsupported:  # another nonlinearity, or too large: the subproblem keeps the bound it has
         return Least(-torch.inf, None)
     return least(encoding, problem.spec[0, 0])

@@ -1,4 +1,4 @@
-"""CROWN: linear bounds of the whole network, by backward substitution.
+"""CROWN: linear bounds of the whole network by backward substitution.
 
 Source: Zhang et al. 2018, arXiv:1811.00866; for general graphs Xu et al. 2020, arXiv:2002.12920.
 """
@@ -20,11 +20,10 @@ from brinell.types import Inputs
 @final
 @dataclass(frozen=True, kw_only=True)
 class CROWN(Verifier):
-    """slope: "adaptive" is CROWN-Ada, and DeepPoly; "same" is Fast-Lin, and the dual of Wong and Kolter.
-
-    intermediate: whether the neurons inside are bounded by substitution too ("crown"), or by intervals alone
-    ("interval": CROWN-IBP, Zhang et al. 2020, arXiv:1906.06316). precision: of that substitution, whose rounding widens
-    what it shows. memory: bytes, about, that it may take.
+    """slope: of the lower relaxations; "adaptive" is CROWN-Ada and DeepPoly, "same" is Fast-Lin and the dual of Wong
+    and Kolter. intermediate: whether intermediate layers are bounded by substitution too ("crown"), or by intervals
+    alone ("interval": CROWN-IBP, Zhang et al. 2020, arXiv:1906.06316). precision: of that substitution, whose rounding
+    error widens the bounds. memory: bytes, about, that it may take. Raises UsageError for an unknown precision.
     """
 
     slope: Slope = "adaptive"
@@ -37,9 +36,9 @@ class CROWN(Verifier):
         check_precision(self.precision)
 
     def __call__(
-        self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
+        self, graph: Graph, x0: Inputs, perturbation: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
     ) -> Margins:
-        return solve(self._bound, graph, x0, set, spec, self.memory, checkpoint)
+        return solve(self._bound, graph, x0, perturbation, spec, self.memory, checkpoint)
 
     def _bound(self, problem: Problem) -> Margins:
         relaxed = relax(problem, self.slope, self.intermediate == "crown", trusted(self.precision))

@@ -1,4 +1,4 @@
-"""GloRo: a margin that is larger than the network can take back over the whole radius.
+"""GloRo: a margin larger than a global Lipschitz constant lets it decrease over the radius.
 
 Source: Leino et al. 2021, arXiv:2102.08452.
 """
@@ -13,8 +13,8 @@ from torch import Tensor
 from brinell.errors import UsageError
 from brinell.evidence import Soundness
 from brinell.proofs.lipschitz import norms
+from brinell.proofs.lipschitz.bounds import clean_margins, decrease
 from brinell.proofs.lipschitz.constants import constants
-from brinell.proofs.lipschitz.near import fall, held
 from brinell.proofs.network.graph import Graph
 from brinell.proofs.query.problem import Problem, solve
 from brinell.proofs.query.verifier import Checkpoint, Margins, Spec, Verifier, nothing
@@ -25,11 +25,11 @@ from brinell.types import Inputs, Logits, Scores
 @final
 @dataclass(frozen=True, kw_only=True)
 class GloRo(Verifier):
-    """The margin of each example less a constant of the network times how far the set reaches.
+    """The margin of each example less a Lipschitz constant of it times the extent of the perturbation set.
 
-    The constants are found once, so that each example costs its scores and no more. They tell something of networks
-    that were trained for it. Any set serves: its l2 length and its linf length are each tried, and the better taken.
-    steps: of Gram iteration. memory: bytes, about, that it may take.
+    The constants are computed once for a network, so that an example costs one forward pass. They are of use for
+    networks that were trained for it. For any set: the extents in l2 and linf are both tried, and the better taken.
+    steps: of Gram iteration, >= 1. memory: bytes, about, that it may take.
     """
 
     steps: int = 10
@@ -41,31 +41,30 @@ class GloRo(Verifier):
             raise UsageError(f"GloRo: steps is {self.steps}; it must be at least 1")
 
     def __call__(
-        self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
+        self, graph: Graph, x0: Inputs, perturbation: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
     ) -> Margins:
-        return solve(self._bound, graph, x0, set, spec, self.memory, checkpoint)
+        return solve(self._bound, graph, x0, perturbation, spec, self.memory, checkpoint)
 
     def _bound(self, problem: Problem) -> Margins:
-        return held(problem) - fall(problem, constants(problem.graph, self.steps))
+        return clean_margins(problem) - decrease(problem, constants(problem.graph, self.steps))
 
 
 def certified_radius(scores: Logits, pairs: Float64[Tensor, "classes classes"]) -> Scores:
-    """The least distance at which any class may catch up with the leading one; 0 where two classes lead.
+    """The radius within which the decision is certified: min over i of (y_j - y_i) / K_ij for the leading class j.
 
-    pairs: `Constants.pairs` of the norm in which distances are measured. The decision of the example keeps within any
-    smaller distance: it is min over i of (y_j - y_i) / K_ij for the leading class j. Scores of float32 are
-    off by their own rounding, and so is the radius.
+    pairs: K, `Constants.pairs` of the norm in which distances are measured. 0 where two classes lead. Scores in float32
+    have their own rounding error, which the radius does not allow for.
     """
-    ahead, rivals = _ahead(scores, pairs)
-    reach = (ahead / rivals).masked_fill(rivals == 0, torch.inf)  # what cannot move never catches up ...
-    reach = reach.masked_fill(~(ahead > 0), 0.0)  # ... unless it has
+    lead, constant = _leads(scores, pairs)
+    reach = (lead / constant).masked_fill(constant == 0, torch.inf)  # a lead that cannot change is kept ...
+    reach = reach.masked_fill(~(lead > 0), 0.0)  # ... if there is one
     return (reach * (1 - 4 * norms.UNIT)).nan_to_num(0.0, posinf=torch.inf).amin(1)
 
 
 def with_bottom(scores: Logits, pairs: Float64[Tensor, "classes classes"], radius: float) -> Logits:
-    """The scores and, as the class "bottom", the most that any other class may come to within the radius.
+    """The scores with the class "bottom" appended: the largest score of any other class within the radius.
 
-    Where the last of them leads, or ties, the example is not certified.
+    The example is certified where bottom neither leads nor ties.
     """
     leader = scores.argmax(1, keepdim=True)
     others = scores.double() + radius * pairs[leader.squeeze(1)]
@@ -73,10 +72,10 @@ def with_bottom(scores: Logits, pairs: Float64[Tensor, "classes classes"], radiu
     return torch.cat((scores.double(), bottom), 1)
 
 
-def _ahead(
+def _leads(
     scores: Logits, pairs: Float64[Tensor, "classes classes"]
 ) -> tuple[Float[Tensor, "batch others"], Float[Tensor, "batch others"]]:
-    """(how far the leading class leads each other one, the constant of that lead)."""
+    """(the lead of the leading class over each other class, the Lipschitz constant of that lead)."""
     scores = scores.double()
     leader = scores.argmax(1, keepdim=True)
     others = torch.ones_like(scores, dtype=torch.bool).scatter(1, leader, False)  # by its place, not by its value

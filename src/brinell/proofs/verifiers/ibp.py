@@ -23,11 +23,12 @@ from brinell.types import Inputs
 @final
 @dataclass(frozen=True, kw_only=True)
 class IBP(Verifier):
-    """Intervals forward; the affine layers after the last nonlinearity are taken together with the specification.
+    """Intervals, propagated forward; the affine layers after the last nonlinearity are merged into the specification.
 
-    The cheapest proof: about two forward passes. precision: of the intervals. In float32 they are wider by what it
-    rounds, some 1e-4 of the values, and take a third of the time; float64 takes over where the set is no box, or the
-    network does more than move, add, and take the larger of values. memory: bytes, about, that it may take.
+    The least expensive proof: about two forward passes. precision: of the intervals. In float32 they are wider by its
+    rounding, some 1e-4 of the values, and take a third of the time; float64 takes over where the set is no box, or the
+    network has operators other than affine ones, ReLU and maxima. memory: bytes, about, that it may take. Raises
+    UsageError for an unknown precision.
     """
 
     precision: Precision = "float64"
@@ -38,11 +39,11 @@ class IBP(Verifier):
         check_precision(self.precision)
 
     def __call__(
-        self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
+        self, graph: Graph, x0: Inputs, perturbation: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
     ) -> Margins:
-        held = trusted(self.precision) if x0.dtype.itemsize <= torch.float32.itemsize else torch.float64
+        dtype = trusted(self.precision) if x0.dtype.itemsize <= torch.float32.itemsize else torch.float64
         memory = self.memory * max(1, spec.shape[1])  # no functional is carried through the network
-        return solve(partial(_bound, dtype=held), graph, x0, set, spec, memory, checkpoint)
+        return solve(partial(_bound, dtype=dtype), graph, x0, perturbation, spec, memory, checkpoint)
 
 
 def _bound(problem: Problem, dtype: torch.dtype) -> Margins:
@@ -50,18 +51,19 @@ def _bound(problem: Problem, dtype: torch.dtype) -> Margins:
     if not problem.is_box or not all(is_kept(graph.operator(i)) for i in range(1, len(graph.nodes))):
         relaxed = relax(problem, None, substituted=False)
         return sound(relaxed.intervals, elided(problem, relaxed))
-    # None of these operators crosses what is not crossed, and all hand on what is no number.
+    # None of these operators makes a crossed interval of one that is not, and all pass a NaN on.
     return elided(problem, Relaxation(_intervals(problem.cast(dtype)), {**graph.affine}))
 
 
 def _intervals(problem: Problem) -> list[Interval]:
-    """Bounds on the last nonlinearities, in the precision of the problem, which hold in exact arithmetic.
+    """Intervals of the last nonlinearities, in the problem's precision, sound in exact arithmetic.
 
-    Those of other nodes are given up once they were read.
+    Those of other nodes are released once all their readers have been computed.
     """
-    graph, intervals = problem.graph, [problem.hull]
+    graph = problem.graph
+    intervals = [problem.hull]
     for i in range(1, max(graph.last, default=0) + 1):
         intervals.append(kept(graph.operator(i), [intervals[j] for j in graph.nodes[i].inputs]))
-        for j in graph.done[i]:  # memory that is used again at once is still near
+        for j in graph.done[i]:  # memory that is reused at once is still in the cache
             intervals[j] = intervals[i]
     return intervals

@@ -1,10 +1,10 @@
-"""Local Lipschitz constants: how fast a margin can fall near one example."""
+"""Local Lipschitz constants: how fast a margin can decrease near one example."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, final
 
 from brinell.evidence import Soundness
-from brinell.proofs.lipschitz.near import near
+from brinell.proofs.lipschitz.bounds import lipschitz_bounds
 from brinell.proofs.lipschitz.secants import by_secants
 from brinell.proofs.network.graph import Graph
 from brinell.proofs.query.problem import Problem, solve, sound
@@ -17,11 +17,11 @@ from brinell.types import Inputs
 @final
 @dataclass(frozen=True, kw_only=True)
 class LocalLipschitz(Verifier):
-    """The margin of an example less what secants from it, to anywhere in the set, can take away.
+    """The margin of an example less the most that secants from it, to anywhere in the set, let it decrease.
 
-    Never less than `GloRo` shows, where every operator has a rule for that. What the set can switch is bounded by
-    intervals and by the network's own constants, whichever say more. intermediate: how the neurons are bounded that may
-    switch. memory: bytes, about, that it may take.
+    Never looser than `GloRo`, where every operator has a Lipschitz rule. Pre-activations are bounded by intervals and
+    by Lipschitz constants, whichever is tighter. intermediate: "crown" bounds them by backward substitution as well.
+    memory: bytes, about, that it may take.
     """
 
     intermediate: Literal["interval", "crown"] = "interval"
@@ -29,13 +29,14 @@ class LocalLipschitz(Verifier):
     soundness: ClassVar[Soundness] = Soundness.FLOAT32
 
     def __call__(
-        self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
+        self, graph: Graph, x0: Inputs, perturbation: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
     ) -> Margins:
-        return solve(self._bound, graph, x0, set, spec, self.memory, checkpoint)
+        return solve(self._bound, graph, x0, perturbation, spec, self.memory, checkpoint)
 
     def _bound(self, problem: Problem) -> Margins:
-        crown, around = self.intermediate == "crown", near(problem)
-        # The constants hold the first layer as near as substitution would: the hull serves, and costs no functionals.
-        over = replace(problem, part=problem.hull) if around and not crown else problem
-        intervals = relax(over, "adaptive" if crown else None, crown, known=around).intervals
+        crown = self.intermediate == "crown"
+        known = lipschitz_bounds(problem)
+        # The constants bound the first layer as tightly as substitution would: intervals over the hull suffice.
+        over = replace(problem, domain=problem.hull) if known and not crown else problem
+        intervals = relax(over, "adaptive" if crown else None, crown, known=known).intervals
         return sound(intervals, by_secants(problem, intervals))

@@ -1,4 +1,4 @@
-"""The exact minimum by a mixed-integer programme: one integer for each ReLU whose side is open, solved by HiGHS.
+"""The exact minimum by a mixed-integer linear programme: a binary variable for each unstable ReLU, solved by HiGHS.
 
 Source: Tjeng et al. 2019, arXiv:1711.07356, section 4.
 """
@@ -13,38 +13,40 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from torch import Tensor
 
 from brinell.errors import UsageError
-from brinell.proofs.branching.encoding import Encoding, Forms, encode
+from brinell.proofs.branching.encoding import Encoding, LinearExpressions, encode
 from brinell.proofs.branching.leaves import Least
 from brinell.proofs.network.graph import Graph
 from brinell.proofs.query.problem import Problem, solve, sound
 from brinell.proofs.query.verifier import Checkpoint, Margins, Spec, Verifier, nothing
 from brinell.proofs.relaxation.intermediate import refined
 from brinell.proofs.relaxation.network import relax
-from brinell.proofs.relaxation.optimised import Climb
+from brinell.proofs.relaxation.optimised import Optimisation
 from brinell.threat import PerturbationSet
 from brinell.types import Inputs
 
 TOLERANCE = 1e-6
-"""How far from feasible HiGHS lets a solution be, and from an integer."""
+"""HiGHS's tolerance of infeasibility, and of integrality."""
 
 DUAL_TOLERANCE = 1e-7
-"""How far from feasible HiGHS lets the multipliers of a bound be, in each variable, where the largest cost is one."""
+"""HiGHS's tolerance of dual infeasibility, in each variable, where the largest cost is one."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class MILP(Verifier):
-    """Every row alone: the bound that HiGHS has proved in `seconds`, for small networks of ReLUs.
+    """The dual bound that HiGHS has proved for each row in `seconds`, for small networks of ReLUs.
 
-    HiGHS works within tolerances, so its bound may be too high by them: TOLERANCE times the width of every variable is
-    taken off, and DUAL_TOLERANCE times the largest cost for each of them. That is a margin, and no proof that HiGHS is
-    right; `BranchAndBound` takes nothing from a solver on trust. A set that is no box is asked about as its hull: the
-    bound holds, and may be less than the minimum. inner: the climb of each neuron inside, which leaves fewer integers;
-    None leaves them as CROWN bounds them. memory: bytes, about, that finding their limits may take.
+    HiGHS works within tolerances, by which its bound may be too high: TOLERANCE times the width of every variable is
+    subtracted, and DUAL_TOLERANCE times the largest cost for each of them. That is a safety margin, and no proof that
+    HiGHS is right; `BranchAndBound` trusts no solver. A set that is no box is replaced by its hull: the bound is sound,
+    and may lie below the minimum.
+
+    seconds: for each row, > 0. intermediate: how the slopes of intermediate layers are optimised, which leaves fewer
+    binary variables; None leaves CROWN's bounds. memory: bytes, about, that the intermediate bounds may take.
     """
 
     seconds: float = 60.0
-    inner: Climb | None = Climb(steps=20)
+    intermediate: Optimisation | None = Optimisation(steps=20)
     memory: int = 2**24
 
     def __post_init__(self) -> None:
@@ -52,32 +54,40 @@ class MILP(Verifier):
             raise UsageError(f"seconds is {self.seconds}; it must be a positive number of seconds a row")
 
     def __call__(
-        self, graph: Graph, x0: Inputs, set: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
+        self, graph: Graph, x0: Inputs, perturbation: PerturbationSet, spec: Spec, checkpoint: Checkpoint = nothing
     ) -> Margins:
-        return solve(self._bound, graph, x0, set, spec, self.memory, checkpoint)
+        return solve(self._bound, graph, x0, perturbation, spec, self.memory, checkpoint)
 
     def _bound(self, problem: Problem) -> Margins:
         relaxed = relax(problem, "adaptive", substituted=True)
-        inside = relaxed.intervals if self.inner is None else refined(problem, relaxed.intervals, self.inner)
+        intervals = relaxed.intervals
+        if self.intermediate is not None:
+            intervals = refined(problem, intervals, self.intermediate)
+
         bounds = torch.full(problem.spec.shape[:2], -torch.inf, dtype=torch.float64)
         for example in range(len(bounds)):
-            own = [(low[example : example + 1], high[example : example + 1]) for low, high in inside]
+            own = [(low[example : example + 1], high[example : example + 1]) for low, high in intervals]
             graph = problem.graph
             encoding = encode(graph, own[0], {i: own[graph.nodes[i].inputs[0]] for i in graph.nonlinearities})
             for row in range(bounds.shape[1]):
                 problem.checkpoint()
                 bounds[example, row] = minimum(encoding, problem.spec[example, row], self.seconds).bound
-        return sound(inside, bounds)
+        return sound(intervals, bounds)
 
 
 def minimum(encoding: Encoding, row: Float64[Tensor, " classes"], seconds: float) -> Least:
-    """The least value of <row, outputs>, each undecided neuron on one side or the other; nothing is held."""
-    integers, total = len(encoding.least), len(encoding.low)
+    """The least value of <row, outputs>, with a binary variable for each unstable neuron; without splits.
+
+    seconds: HiGHS's time limit.
+    """
+    integers = len(encoding.least)
+    total = len(encoding.low)
     widened = torch.zeros(integers, integers, dtype=torch.float64)
     eye = torch.eye(integers, dtype=torch.float64)
-    # output <= most * integer, and output <= input - least * (1 - integer).
+
+    # Big-M (Tjeng et al. 2019, eq. 4): a >= z, a <= u d and a <= z - l (1 - d), for a = relu(z), d in {0, 1}.
     off = encoding.variables
-    on = off.less(Forms(encoding.undecided.weights, encoding.undecided.offset - encoding.least))
+    on = off.less(LinearExpressions(encoding.unstable.weights, encoding.unstable.offset - encoding.least))
     below = encoding.below()
     rows = torch.cat(
         (
@@ -88,22 +98,27 @@ def minimum(encoding: Encoding, row: Float64[Tensor, " classes"], seconds: float
     )
     ends = -torch.cat((below.offset, off.offset, on.offset))
     cost = torch.cat((row @ encoding.outputs.weights, row.new_zeros(integers)))
-    low, high = torch.cat((encoding.low, row.new_zeros(integers))), torch.cat((encoding.high, row.new_ones(integers)))
-    # Tolerances are absolute. So a variable is measured by its own width, and a row by its largest coefficient then.
+    low = torch.cat((encoding.low, row.new_zeros(integers)))
+    high = torch.cat((encoding.high, row.new_ones(integers)))
+
+    # HiGHS's tolerances are absolute: variables are scaled to [0, 1], then rows and costs to largest coefficients of 1.
     width = (high - low).where(high > low, 1.0)
-    rows, ends, constant = rows * width, ends - rows @ low, float(cost @ low + row @ encoding.outputs.offset)
+    ends = ends - rows @ low
+    constant = float(cost @ low + row @ encoding.outputs.offset)
+    rows = rows * width
     size = rows.abs().amax(1).clamp(min=torch.finfo(rows.dtype).tiny)
-    price = float((cost * width).abs().amax()) or 1.0
+    largest_cost = float((cost * width).abs().amax()) or 1.0
     solved = milp(
-        (cost * width / price).numpy(),
+        (cost * width / largest_cost).numpy(),
         integrality=np.repeat([0, 1], [total, integers]),
         bounds=Bounds(np.zeros(len(width)), ((high - low) / width).numpy()),
         constraints=LinearConstraint((rows / size.unsqueeze(1)).numpy(), -np.inf, (ends / size).numpy()),
         options={"time_limit": seconds, "mip_rel_gap": 0.0},
     )
+
     proved = solved.mip_dual_bound if integers else (solved.fun if solved.status == 0 else None)
     x = None if solved.x is None else (low + width * torch.from_numpy(solved.x).double())[: total - integers]
     if proved is None:
         return Least(-torch.inf, x)
-    slack = TOLERANCE * float((high - low).sum()) + DUAL_TOLERANCE * len(width) * price
-    return Least(float(proved) * price + constant - slack, x)
+    slack = TOLERANCE * float((high - low).sum()) + DUAL_TOLERANCE * len(width) * largest_cost
+    return Least(float(proved) * largest_cost + constant - slack, x)

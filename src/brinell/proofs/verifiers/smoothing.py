@@ -1,7 +1,7 @@
-"""Randomized smoothing: statements about the vote of a classifier over noise, from a sample of the votes.
+"""Randomised smoothing: certificates for the majority vote of a classifier over noise, from a sample of votes.
 
-Source: Cohen et al. 2019, arXiv:1902.02918, the algorithms CERTIFY and PREDICT. Such a statement is wrong with a
-probability that is asked for, and so is a certificate of another type than a proof.
+Source: Cohen et al. 2019, arXiv:1902.02918, the algorithms CERTIFY and PREDICT. Such a certificate is
+wrong with a probability of at most alpha, which the caller chooses, and so has another type than a proof.
 """
 
 import math
@@ -22,20 +22,20 @@ from brinell.targets import Noise, Smoothed, Target, tally
 from brinell.types import Inputs, Labels, Mask, Scores
 
 ABSTAIN = -1
-"""The label of an example that nothing is said of."""
+"""The label of an example for which nothing is certified."""
 
 FUTILE = 1e-3
-"""The chance of giving up an example whose share would have sufficed. It costs certificates, never their truth."""
+"""The chance of giving up an example whose share would have sufficed: it costs certificates, not their validity."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Voted:
-    """What was shown of each example: within its radius the vote over all noise is for its label.
+    """Certificates: within the radius of an example, the vote over all noise is for its label.
 
-    labels: ABSTAIN where nothing was shown. share: at least this of the votes are for it. radius: in the norm that the
-    noise is for; 0 where nothing was shown. draws: that were counted. alpha: the probability that the statement about
-    one example is wrong, at most.
+    labels: ABSTAIN where nothing is certified. share: a lower confidence bound on the label's share of the vote.
+    radius: in the norm that the noise is for; 0 where nothing is certified. draws: of noise that were counted. alpha:
+    the probability, at most, that the certificate of one example is wrong.
     """
 
     labels: Labels
@@ -50,19 +50,19 @@ class Voted:
 
     @property
     def failure(self) -> float:
-        """The probability that any of these statements is wrong, at most: the union bound over all that were asked."""
+        """The probability, at most, that any of these certificates is wrong: a union bound over all examples asked."""
         return min(1.0, len(self.labels) * self.alpha)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Smoothing:
-    """CERTIFY and PREDICT, of targets made by `smoothed`.
+    """CERTIFY and PREDICT, for targets made by `smoothed`.
 
     draws: of noise an example, at most. select: draws that choose the class, apart from those that count for it.
-    alpha: the probability that a statement is wrong, at most, for each example; see `together`. looks: times that the
-    count is looked at, at a quarter of the draws of the next, so as to stop early. rows: asked of the base target at
-    one time, about.
+    alpha: the probability, at most, that a certificate is wrong, for each example; see `together`. looks: interim looks
+    at the count, each at a quarter of the draws of the next, so as to stop early. rows: queries of the base target at
+    one time, about. Raises UsageError for values out of range, or draws too few for any certificate at this alpha.
     """
 
     draws: int = 100_000
@@ -85,7 +85,7 @@ class Smoothing:
             )
 
     def together(self, examples: int) -> "Smoothing":
-        """The same where alpha is meant of all statements about so many examples at once: each gets an equal part."""
+        """The same with alpha for the certificates of so many examples together: each gets an equal part."""
         return replace(self, alpha=self.alpha / max(1, examples))
 
     def certify(
@@ -96,12 +96,12 @@ class Smoothing:
         need: Scores | None = None,
         checkpoint: Checkpoint = nothing,
     ) -> Voted:
-        """How far the vote over the noise is the same, for each example.
+        """The radius within which the vote over the noise is the same, for each example.
 
-        need: the radius each example is asked about, in the noise's norm, so that it is let go once that is shown.
-        Every look may then decide, and gets an equal part of alpha: the bounds of all looks hold at once. Without it
-        the last look alone decides, on all of the draws, and has all of alpha. An example that will hardly get there
-        is given up at any look, which needs no part.
+        need: the radius each example is asked about, in the noise's norm; it is done once that is certified. Every look
+        may then decide, and gets an equal part of alpha, so that the bounds of all looks hold together. Without it the
+        last look alone decides, on all draws, and has all of alpha. An example that will hardly reach its need is given
+        up at any look, which costs no part of alpha.
         """
         base, noise = _parts(target)
         last = self.looks - 1
@@ -113,7 +113,9 @@ class Smoothing:
         leader = (
             self._count(base, noise, x, self.select, rng, checkpoint).argmax(1) if len(x) else x.new_zeros(0).long()
         )
-        share, hits, asked = np.zeros(len(x)), np.zeros(len(x), np.int64), np.zeros(len(x), np.int64)
+        share = np.zeros(len(x))
+        hits = np.zeros(len(x), np.int64)
+        asked = np.zeros(len(x), np.int64)
         standing = np.flatnonzero(wanted < max(parts) ** (1 / self.draws))  # beyond what all draws together may show
         seen = 0
         for end, alpha in zip(ends, parts, strict=True):
@@ -124,20 +126,23 @@ class Smoothing:
             asked[standing] = seen = end
             if alpha:
                 share[standing] = np.maximum(share[standing], at_least(hits[standing], end, alpha))
+
+            # Keep the examples that may still reach their need and have not yet.
             most = 1 - at_least(end - hits[standing], end, FUTILE)
             shown = (share[standing] > wanted[standing]) & (need is not None)
             standing = standing[(most > wanted[standing]) & ~shown]
-        held = torch.from_numpy(share).to(x.device)
+
+        shares = torch.from_numpy(share).to(x.device)
         return Voted(
-            leader.masked_fill(held <= 0.5, ABSTAIN),
-            held,
+            leader.masked_fill(shares <= 0.5, ABSTAIN),
+            shares,
             torch.from_numpy(noise.radius(share)).to(x.device),
             torch.from_numpy(asked).to(x.device),
             self.alpha,
         )
 
     def predict(self, target: Target, x: Inputs, rng: torch.Generator) -> Labels:
-        """The class that the vote over all noise is for, or ABSTAIN: wrong with probability at most alpha each."""
+        """The class of the vote over all noise, or ABSTAIN; each is wrong with probability at most alpha."""
         base, noise = _parts(target)
         counts = self._count(base, noise, x, self.draws, rng, nothing)
         first, second = torch.nn.functional.pad(counts, (0, 1)).topk(2, 1).values.unbind(1)
@@ -147,7 +152,7 @@ class Smoothing:
     def _count(
         self, base: Target, noise: Noise, x: Inputs, draws: int, rng: torch.Generator, checkpoint: Checkpoint
     ) -> Int64[Tensor, "batch classes"]:
-        """Votes for each class, a block of draws at a time."""
+        """The votes for each class, in blocks of draws."""
         each = max(1, self.rows // max(1, len(x)))
 
         def blocks() -> Iterator[Tensor]:

@@ -1,7 +1,7 @@
-"""Relaxed robustness: not that one class leads, but that some few classes together stay ahead of all others.
+"""Relaxed robustness: a few classes together stay ahead of all others, whichever of them leads.
 
 Source: Leino and Fredrikson 2021, arXiv:2106.06624. There the margins are bounded by a Lipschitz constant; here by any
-verifier, so that CROWN certifies the same properties, and more examples.
+verifier, so that CROWN certifies the same properties for more examples.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ from brinell.types import Inputs, Mask
 @final
 @dataclass(frozen=True, eq=False)
 class Ahead:
-    """The leading classes of each example that no input of the set lets another overtake.
+    """The leading classes of each example that no other class overtakes anywhere in the perturbation set.
 
-    size: how many they are, 0 where nothing was shown. margin: by how much they stay ahead at least, the most over the
-    numbers of classes allowed. classes: which they are.
+    size: how many, 0 where nothing is certified. margin: a lower bound on their lead over all other classes, for the
+    best number of classes allowed. classes: which they are.
     """
 
     size: Int64[Tensor, " batch"]
@@ -38,28 +38,34 @@ class Ahead:
 
 
 def top_k(
-    verifier: Verifier, graph: Graph, x0: Inputs, set: PerturbationSet, k: int, checkpoint: Checkpoint = nothing
+    verifier: Verifier,
+    graph: Graph,
+    x0: Inputs,
+    perturbation: PerturbationSet,
+    k: int,
+    checkpoint: Checkpoint = nothing,
 ) -> Ahead:
-    """Relaxed top-K robustness: for some number of classes up to k, the leading ones stay the same.
+    """Relaxed top-K robustness: for some number of classes up to k, the set of leading classes stays the same.
 
-    With k = 1 it is ordinary robustness of the decision.
+    With k = 1 it is robustness of the decision. Raises UsageError for k < 1 or k >= classes.
     """
     if not 1 <= k < graph.classes:
         raise UsageError(f"k is {k}; it must be from 1 to one less than the {graph.classes} classes")
-    return _ahead(verifier, graph, x0, set, k, None, checkpoint)
+    return _ahead(verifier, graph, x0, perturbation, k, None, checkpoint)
 
 
 def affinity(
     verifier: Verifier,
     graph: Graph,
     x0: Inputs,
-    set: PerturbationSet,
+    perturbation: PerturbationSet,
     groups: Sequence[Sequence[int]],
     checkpoint: Checkpoint = nothing,
 ) -> Ahead:
-    """Affinity robustness: some leading classes, all of one group, stay the same.
+    """Affinity robustness: a set of leading classes, all of one group, stays the same.
 
-    groups: classes that may be taken for one another; they may overlap. A class alone is always a group.
+    groups: classes that may be taken for one another; groups may overlap, and each class alone is one. Raises
+    UsageError for a group that is empty or names no class.
     """
     members = torch.eye(graph.classes, dtype=torch.bool)
     for group in groups:
@@ -69,25 +75,25 @@ def affinity(
         row[0, list(group)] = True
         members = torch.cat((members, row))
     largest = min(int(members.sum(1).max()), graph.classes - 1)
-    return _ahead(verifier, graph, x0, set, largest, members, checkpoint)
+    return _ahead(verifier, graph, x0, perturbation, largest, members, checkpoint)
 
 
 def _ahead(
     verifier: Verifier,
     graph: Graph,
     x0: Inputs,
-    set: PerturbationSet,
+    perturbation: PerturbationSet,
     k: int,
     groups: Bool[Tensor, "groups classes"] | None,
     checkpoint: Checkpoint,
 ) -> Ahead:
-    """For each k, by how much the k leading classes stay ahead of all others; the best k counts."""
+    """The best over 1 to k of a lower bound on the lead of so many leading classes over all others."""
     classes = graph.classes
     order = graph(x0).argsort(dim=1, descending=True, stable=True)
     identity = torch.eye(classes, dtype=torch.float64)
-    ranked = identity[order]  # (batch, classes, classes): row r is the class of rank r
+    ranked = identity[order]  # [batch, classes, classes]: row r is the class of rank r
     spec = (ranked[:, :k, None] - ranked[:, None]).flatten(1, 2)
-    bounds = verifier(graph, x0, set, spec.to(x0.device), checkpoint).to("cpu").reshape(-1, k, classes)
+    bounds = verifier(graph, x0, perturbation, spec.to(x0.device), checkpoint).to("cpu").reshape(-1, k, classes)
     found = torch.full((len(x0), k), -torch.inf, dtype=torch.float64)
     for many in range(1, k + 1):
         found[:, many - 1] = bounds[:, :many, many:].flatten(1).amin(1)

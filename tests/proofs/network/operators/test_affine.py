@@ -112,14 +112,14 @@ def test_a_convolution_that_weighs_each_channel_alone_is_a_factor() -> None:
 def test_forms_are_carried_forward_as_values_are(operator: Affine, shapes: list[tuple[int, ...]]) -> None:
     """A form that is the same below and above stays so, and <a, its rows> is <a carried back, the inputs' rows>."""
     rows = [draw(2, 3, *shape, seed=i) for i, shape in enumerate(shapes)]
-    low, high = operator.ahead(*((part, part) for part in rows), offset=False)
+    low, high = operator.forward_bounds(*((part, part) for part in rows), offset=False)
     torch.testing.assert_close(low, high, rtol=0, atol=1e-12)
     torch.testing.assert_close(low, operator.linear(*rows), rtol=0, atol=1e-12)
     a = draw(2, 3, *low.shape[2:], seed=7)
     parts, _ = operator.backward(a)
     back = torch.stack([(part * row).flatten(2).sum(2) for part, row in zip(parts, rows, strict=True)]).sum(0)
     torch.testing.assert_close((a * low).flatten(2).sum(2), back, rtol=0, atol=1e-11)
-    constants = operator.ahead(*((part, part) for part in rows), offset=True)[0].flatten(0, 1)
+    constants = operator.forward_bounds(*((part, part) for part in rows), offset=True)[0].flatten(0, 1)
     torch.testing.assert_close(constants, operator.forward(*(part.flatten(0, 1) for part in rows)), rtol=0, atol=1e-12)
 
 

@@ -207,7 +207,7 @@ def test_the_profile_is_that_of_the_function(name) -> None:
     torch.testing.assert_close(curve.derivative(x), slope, rtol=1e-6, atol=1e-7)
     rising = curve.derivative(x + step) - curve.derivative(x - step)
     for above, sign in ((False, 1), (True, -1)):
-        for start, end in curve.profile.pieces(above):
+        for start, end in curve.profile.convex_intervals(above):
             assert (sign * rising[(x - step > start) & (x + step < end)] >= -1e-12).all()
     for turn in curve.profile.turns:
         assert abs(float(curve.derivative(torch.tensor(turn, dtype=torch.float64)))) <= 1e-12

@@ -22,8 +22,8 @@ def check(operator: Nonlinearity, shape: tuple[int, ...], seed: int, choice: str
     else:
         choices = operator.choices(low, high, choice).unsqueeze(1)
     a = draw(2, 3, *operator.forward(low).shape[1:], seed=seed + 3)
-    piece = operator.relax(low, high, choices)
-    (back,), constant = piece.backward(a)
+    relaxation = operator.relax(low, high, choices)
+    (back,), constant = relaxation.backward(a)
     # Forms of e in [-1, 1]: the input is centre + <slope, e>, known up to (1 + e_0) / 20.
     forms, centre, slope = (
         operator.relax(low, high, choices[:, :1]),
@@ -32,8 +32,8 @@ def check(operator: Nonlinearity, shape: tuple[int, ...], seed: int, choice: str
     )
     slope = slope / slope.abs().sum(1, keepdim=True) * ((high - low) / 2).unsqueeze(1)
     unsure = torch.tensor([0.05, 0, 0, 0], dtype=torch.float64).reshape(4, *(1,) * len(shape))
-    below, above = forms.ahead((slope - unsure, slope + unsure), offset=False)
-    base, top = forms.ahead(((centre - 0.05).unsqueeze(1), (centre + 0.05).unsqueeze(1)), offset=True)
+    below, above = forms.forward_bounds((slope - unsure, slope + unsure), offset=False)
+    base, top = forms.forward_bounds(((centre - 0.05).unsqueeze(1), (centre + 0.05).unsqueeze(1)), offset=True)
     for point in range(20):
         share = draw(2, *shape, seed=point).sigmoid() if point % 2 else (draw(2, *shape, seed=point) > 0).double()
         x = low + share * (high - low)
@@ -86,7 +86,7 @@ def test_stable_neurons_are_exact() -> None:
     low, high = torch.tensor([[1.0, -3.0, 0.0, -2.0]]).double(), torch.tensor([[2.0, -1.0, 1.0, 0.0]]).double()
     wedge = ReLU().relax(low, high, torch.full((1, 1, 4), 0.3).double())
     assert wedge.lower.tolist() == wedge.upper.tolist() == [[[1.0, 0.0, 1.0, 0.0]]]
-    assert not wedge.rise.any()
+    assert not wedge.intercept.any()
 
 
 def test_a_wedge_seen_through_windows() -> None:

@@ -46,7 +46,7 @@ def _clamp(build: Builder, x: Argument, low: float | None = None, high: float | 
 
 
 def _limit(limit: float | None, none: float) -> float | None:
-    """A limit, where it is one: it is no number that is left out, and none that nothing can pass."""
+    """The limit of a clamp; None where it is absent or infinite, and limits nothing."""
     return None if limit is None or limit == none else number(limit)
 
 
@@ -60,7 +60,8 @@ def _relu6(build: Builder, x: Argument) -> Value:
 
 def _leaky_relu(build: Builder, x: Argument, slope: float = 0.01) -> Value:
     """slope * x + (1 - slope) * relu(x), of any slope."""
-    x, slope = varying(x), number(slope)
+    x = varying(x)
+    slope = number(slope)
     return build.total((slope, x), (1 - slope, build.relu(x)))
 
 
@@ -70,7 +71,8 @@ def _absolute(build: Builder, x: Argument) -> Value:
 
 def _prelu(build: Builder, x: Argument, weight: Argument) -> Value:
     """weight * x + (1 - weight) * relu(x); a weight a channel."""
-    x, slope = varying(x), constant(weight)
+    x = varying(x)
+    slope = constant(weight)
     slope = slope.reshape(slope.numel(), *(1,) * (len(x.shape) - 1))
     return build.total((1, build.scale(x, slope)), (1, build.scale(build.relu(x), 1 - slope)))
 
@@ -96,7 +98,7 @@ def _selu(build: Builder, x: Argument) -> Value:
 
 
 def _celu(build: Builder, x: Argument, alpha: float = 1.0) -> Value:
-    """x above zero, alpha (exp(x / alpha) - 1) below. Of a negative alpha that grows beyond all below."""
+    """x above zero, alpha (exp(x / alpha) - 1) below; for alpha < 0 it is unbounded below zero."""
     if not number(alpha) > 0:
         raise Unsupported(f"CELU with {alpha=}; a positive one is supported")
     return build.scale(build.add(ELU(), build.scale(varying(x), number(1 / alpha))), alpha)
@@ -110,7 +112,7 @@ def _softplus(build: Builder, x: Argument, beta: float = 1.0, threshold: float =
 
 
 def _threshold(build: Builder, x: Argument, threshold: float, value: float) -> Value:
-    """x above the threshold and else the value: continuous only where both are the same."""
+    """x above the threshold, else the value; supported where it is continuous: where the two are equal."""
     if threshold != value:
         raise Unsupported(f"Threshold with {threshold=} and {value=}, between which it jumps")
     return build.clamp(varying(x), number(threshold), None)
@@ -126,7 +128,7 @@ def _soft_shrink(build: Builder, x: Argument, limit: float = 0.5) -> Value:
 
 
 def _hard_shrink(build: Builder, x: Argument, limit: float = 0.5) -> Value:
-    """x where it is larger than the limit in size, and else zero: it jumps, unless nothing is left out."""
+    """x where |x| is above the limit, else zero; supported where it is continuous: for a limit of zero."""
     if not number(limit) <= 0:
         raise Unsupported(f"Hardshrink with a limit of {limit}, at which it jumps")
     return varying(x)

@@ -33,7 +33,7 @@ def own_axis(axis: int, x: Value) -> int:
 
 
 def unbatched(shift: Argument, x: Value) -> Tensor:
-    """A constant as one example sees it."""
+    """A constant without its batch axis."""
     fixed = constant(shift)
     if fixed.dim() > len(x.shape):
         if fixed.dim() > len(x.shape) + 1 or fixed.shape[0] != 1:

@@ -1,4 +1,4 @@
-"""Shares of a whole, and what weighs values by them."""
+"""Softmax and attention."""
 
 from typing import Any
 
@@ -35,7 +35,9 @@ def _attention(
     enable_gqa: bool = False,
 ) -> Value:
     """softmax(q k' / sqrt(d) + mask) v."""
-    q, k, v = varying(query), varying(key), varying(value)
+    q = varying(query)
+    k = varying(key)
+    v = varying(value)
     if dropout or enable_gqa:
         raise Unsupported("attention with dropout or shared keys")
     last = len(k.shape) - 1
@@ -51,7 +53,7 @@ def _attention(
 
 
 def _mask(mask: Argument, likeness: Value) -> tuple[Tensor | None, Tensor]:
-    """(what it adds where it is finite, which keys it leaves), as one example sees it."""
+    """(what the mask adds where it is finite, which keys it keeps), for one example."""
     if not isinstance(mask, Tensor):
         raise Unsupported("attention with a mask that depends on the input")
     if mask.dtype == torch.bool:

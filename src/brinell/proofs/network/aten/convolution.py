@@ -24,17 +24,20 @@ def _convolution_2d(
     dilation: Sequence[int] = (1, 1),
     groups: int = 1,
 ) -> Value:
-    x, kernel = varying(x), constant(weight)
+    x = varying(x)
+    kernel = constant(weight)
     offset = kernel.new_zeros(len(kernel)) if bias is None else constant(bias)
     if isinstance(padding, str):
-        x, padding = _pad_same(build, x, kernel, pair(dilation)) if padding == "same" else x, (0, 0)
+        if padding == "same":
+            x = _pad_same(build, x, kernel, pair(dilation))
+        padding = (0, 0)
     size = (x.shape[1], x.shape[2])
     convolution = Convolution(kernel, offset, size, pair(stride), pair(padding), pair(dilation), groups)
     return build.add(convolution.simplest, x)
 
 
 def _pad_same(build: Builder, x: Value, kernel: Tensor, dilation: Pair) -> Value:
-    """As many zeros as keep the size; an odd one goes after."""
+    """Padding with zeros that keeps the size; an odd number has one more after than before."""
     extra = [dilation[i] * (kernel.shape[2 + i] - 1) for i in (1, 0)]
     return build.add(Pad(tuple((total // 2, total - total // 2) for total in extra)), x)
 

@@ -23,7 +23,9 @@ def _average_pool(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Value:
-    x, window, sides = varying(x), pair(kernel), pair(padding)
+    x = varying(x)
+    window = pair(kernel)
+    sides = pair(padding)
     if ceil_mode or (sides != (0, 0) and not count_include_pad):
         raise Unsupported(f"average pooling with {ceil_mode=}, {count_include_pad=} and padding {sides}")
     divisor = divisor_override or window[0] * window[1]

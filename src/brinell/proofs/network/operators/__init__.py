@@ -1,4 +1,4 @@
-"""One small file a family of operators: what each computes, and how it is bounded."""
+"""The operators, one small file a family: what each computes, and how it is bounded."""
 
 from brinell.proofs.network.operators.band import Band as Band
 from brinell.proofs.network.operators.base import Affine as Affine
@@ -9,10 +9,10 @@ from brinell.proofs.network.operators.base import Interval as Interval
 from brinell.proofs.network.operators.base import Linearised as Linearised
 from brinell.proofs.network.operators.base import Neurons as Neurons
 from brinell.proofs.network.operators.base import Nonlinearity as Nonlinearity
-from brinell.proofs.network.operators.base import Onward as Onward
 from brinell.proofs.network.operators.base import Operator as Operator
 from brinell.proofs.network.operators.base import RowChoices as RowChoices
 from brinell.proofs.network.operators.base import Slope as Slope
+from brinell.proofs.network.operators.base import TwoSided as TwoSided
 from brinell.proofs.network.operators.base import Values as Values
 from brinell.proofs.network.operators.base import inner as inner
 from brinell.proofs.network.operators.base import magnitude as magnitude

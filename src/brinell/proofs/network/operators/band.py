@@ -1,4 +1,4 @@
-"""Between two lines, value by value: the linear bound of every smooth function of one number."""
+"""The linear relaxation of smooth functions of one number: between two lines, value by value."""
 
 from dataclasses import dataclass
 from typing import final
@@ -6,13 +6,13 @@ from typing import final
 from jaxtyping import Float
 from torch import Tensor
 
-from brinell.proofs.network.operators.base import Coefficients, Constants, Interval, Onward, inner
+from brinell.proofs.network.operators.base import Coefficients, Constants, Interval, TwoSided, inner
 from brinell.proofs.network.operators.windows import Local, Windows
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Band(Local, Onward):
+class Band(Local, TwoSided):
     """lower * x + base <= f(x) <= upper * x + top, value by value; either line may differ from row to row."""
 
     lower: Float[Tensor, " batch #rows *shape"]
@@ -27,15 +27,16 @@ class Band(Local, Onward):
 
     def backward_windows(self, a: Windows) -> tuple[tuple[Windows, ...], Constants]:
         negative = a.values.clamp(max=0)
-        lower, excess = a.seen(self.lower), a.seen(self.upper - self.lower)
+        lower = a.seen(self.lower)
+        excess = a.seen(self.upper - self.lower)
         constant = a.on(self.base) + a.of(negative).on(self.top - self.base)
         return (a.of((a.values * lower).addcmul_(negative, excess)),), constant
 
     def reach(self, window: tuple[int, int]) -> tuple[int, int]:
         return window
 
-    def ahead(self, *forms: Interval, offset: bool) -> Interval:
-        ((low, high),) = forms
+    def forward_bounds(self, *bounds: Interval, offset: bool) -> Interval:
+        ((low, high),) = bounds
         below = self.lower.clamp(min=0) * low + self.lower.clamp(max=0) * high
         above = self.upper.clamp(min=0) * high + self.upper.clamp(max=0) * low
         return (below + self.base, above + self.top) if offset else (below, above)

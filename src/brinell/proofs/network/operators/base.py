@@ -1,7 +1,7 @@
-"""What an operator must know about itself, so that no algorithm has to know which operator it meets.
+"""What an operator tells about itself, so that no verifier needs to know which operator it meets.
 
 An affine operator is its own linear bound. A nonlinearity (a ReLU, a maximum, a sigmoid) has one only between two
-limits. A new operator is a new small file with one of the two; a new algorithm asks only these questions.
+bounds of its input. A new operator is a new small file with one of the two; a new verifier asks only these methods.
 """
 
 from abc import ABC, abstractmethod
@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 Values = Float[Tensor, "batch ..."]
-"""What a node holds, one row an example."""
+"""The value of a node, one row an example."""
 
 Interval = tuple[Values, Values]
 """(lowest, highest) value of a node."""
@@ -38,22 +38,22 @@ Slope = Literal["adaptive", "same"]
 
 @dataclass(frozen=True, eq=False)
 class Linearised(ABC):
-    """A function bounded from below, in every direction, by a linear one."""
+    """A linear relaxation for backward substitution: in every direction it bounds a function from below."""
 
     @abstractmethod
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         """((a_1, …), c) with <a, f(x_1, …)> >= <a_1, x_1> + … + c; one a_i an input. Differentiable."""
 
 
-class Onward(Linearised):
-    """A function bounded by linear ones on both sides, so that linear forms can be carried forward through it."""
+class TwoSided(Linearised):
+    """A linear relaxation from below and from above, through which linear bounds are propagated forward as well."""
 
     @abstractmethod
-    def ahead(self, *forms: Interval, offset: bool) -> Interval:
-        """Forms below and above the inputs, `rows` of them an example, as forms below and above the value.
+    def forward_bounds(self, *bounds: Interval, offset: bool) -> Interval:
+        """Lower and upper bounds of the inputs, `rows` of them an example, to those of the value.
 
-        offset: whether they are constants, which the function's own constants add to, or coefficients, which they
-        leave alone.
+        They are numbers of one kind: the constants of linear bounds (offset: the relaxation's own constants are added)
+        or the coefficients of one variable in them (no offset).
         """
 
 
@@ -71,35 +71,35 @@ class Operator(ABC):
 
     @property
     def terms(self) -> int:
-        """How many products are added up into one coefficient, at most, as functionals are carried back."""
+        """How many products add up to one coefficient, at most, in a backward substitution."""
         return 1
 
     @property
     def summands(self) -> int | None:
-        """How many products are added up into one value, at most: 0 where values are only moved, None if not known."""
+        """How many products add up to one value, at most: 0 where values are only moved, None if not known."""
         return None
 
 
-class Affine(Operator, Onward):
+class Affine(Operator, TwoSided):
     """An affine operator; `backward` is exact: the transpose of the linear part, and <a, offset>.
 
     mixes: whether an output depends on several input values, so that their bounds add up. Unless values are only moved
-    (`summands` is 0), `forward` and `spread` return tensors of their own.
+    (`summands` is 0), `forward` and `abs_forward` return tensors of their own.
     """
 
     mixes: ClassVar[bool]
 
     @abstractmethod
     def abs_forward(self, *sizes: Values, share: float = 0.0) -> Values:
-        """How far the value may move where the inputs move by up to these: the absolute values of the linear part.
+        """|W| sizes, of the linear part W: the most that the value changes where the inputs change by up to these.
 
-        share: by which all of them are taken larger; that of the offset's size is added.
+        share: by which all sizes are enlarged; the same share of the offset's size is added.
         """
 
     def interval(self, *inputs: Interval) -> Interval:
-        """What becomes of the middle and of the half-width (Gowal et al. 2018, arXiv:1810.12715, eq. 6).
+        """W middle + b plus or minus |W| half-width (Gowal et al. 2018, arXiv:1810.12715, eq. 6).
 
-        It is affine in the two ends together, W+ low + W- high + offset, whichever of them is larger.
+        The lower end is W+ low + W- high + b: affine in the two ends together, also where they are crossed.
         """
         if self.summands == 0:
             lows, highs = zip(*inputs, strict=True)
@@ -108,54 +108,55 @@ class Affine(Operator, Onward):
         half = self.abs_forward(*((high - low).mul_(0.5) for low, high in inputs))
         return middle - half, middle.add_(half)
 
-    def ahead(self, *forms: Interval, offset: bool) -> Interval:
-        low, high = self.interval(*((low.flatten(0, 1), high.flatten(0, 1)) for low, high in forms))
+    def forward_bounds(self, *bounds: Interval, offset: bool) -> Interval:
+        low, high = self.interval(*((low.flatten(0, 1), high.flatten(0, 1)) for low, high in bounds))
         if not offset:
-            still = self.forward(*(low.new_zeros(1, *low.shape[2:]) for low, _ in forms))
-            low, high = low - still, high - still
-        shape = (*forms[0][0].shape[:2], *low.shape[1:])
+            still = self.forward(*(low.new_zeros(1, *low.shape[2:]) for low, _ in bounds))
+            low = low - still
+            high = high - still
+        shape = (*bounds[0][0].shape[:2], *low.shape[1:])
         return low.reshape(shape), high.reshape(shape)
 
     def linear(self, *rows: Coefficients) -> Coefficients:
-        """What the value changes by where the inputs change by each of these rows."""
+        """W row, for each of these rows: the change of the value where the inputs change by the row."""
         still = self.forward(*(part.new_zeros(1, *part.shape[2:]) for part in rows))
         moved = self.forward(*(part.flatten(0, 1) for part in rows)) - still
         return moved.reshape(*rows[0].shape[:2], *moved.shape[1:])
 
 
 class Nonlinearity(Operator):
-    """An operator of one input that is not affine. One of two values, such as a product, reads them stacked.
+    """An operator of one input that is not affine. One of two inputs, such as a product, takes them stacked.
 
-    exact: whether floats compute it without any rounding, as they do a maximum.
+    exact: whether floats compute it without rounding, as they do a maximum.
     """
 
     exact: ClassVar[bool] = False
 
     @abstractmethod
     def unknown(self, low: Values, high: Values) -> Neurons:
-        """The inputs whose bounds are worth improving: where the operator is not known to be affine."""
+        """The inputs whose bounds are worth tightening: where the operator is not affine over them (unstable)."""
 
     @abstractmethod
     def choices(self, low: Values, high: Values, slope: Slope) -> Choices:
-        """A first choice of the lower bound; every choice is valid. Empty where there is none."""
+        """Initial slopes (alpha) of the relaxation; every choice in [0, 1] is sound. Empty where there is none."""
 
     @abstractmethod
-    def relax(self, low: Values, high: Values, choices: RowChoices) -> Onward:
-        """The linear bound valid for low <= x <= high. Differentiable by `choices`."""
+    def relax(self, low: Values, high: Values, choices: RowChoices) -> TwoSided:
+        """The linear relaxation for low <= x <= high. Differentiable by `choices`."""
 
     @abstractmethod
     def carried(self, low: Values, high: Values, error: Values, step: float, constant: float) -> Values:
-        """The error of the output's coefficients that stands for `error` of the input's: see `rounding.at_node`.
+        """The rounding error E of the output from the `error` of the input: see `rounding.at_node`.
 
-        Slopes pass it on; what they make of the input is rounded by a share `step` of itself, and the sum of the
-        constants by a share `constant`. With neither, how far the output moves where the input moves by `error`.
+        Slopes multiply the error; coefficients are rounded by the share `step` of themselves, sums of constants by the
+        share `constant`. With both zero: the most that the output changes where the input changes by `error`.
         """
 
 
 def more(sizes: Tensor, offset: Tensor, share: float) -> tuple[Tensor, Tensor | None]:
-    """These sizes of the linear part, larger by this share, and the share of the offset's; both as they are without.
+    """(the sizes of a linear part enlarged by this share, the same share of the offset's size); as is for share 0.
 
-    The share is of no less than 2^-60, which is more than underflow takes from any but a huge sum.
+    The offset counts for no less than 2^-60, which is more than underflow takes from any but a huge sum.
     """
     return (sizes * (1 + share), (offset.abs() + 2.0**-60) * share) if share else (sizes, None)
 

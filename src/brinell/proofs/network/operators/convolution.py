@@ -51,7 +51,7 @@ class Convolution(Affine, Local):
 
     @property
     def simplest(self) -> Affine:
-        """The same function: a factor a channel, where that is all there is to it."""
+        """The same function, as a scale of each channel where it is one."""
         alone = self.weight.shape[1:] == (1, 1, 1) and self.groups == len(self.weight)
         if not alone or (*self.stride, *self.padding) != (1, 1, 0, 0):
             return self
@@ -79,7 +79,7 @@ class Convolution(Affine, Local):
         return (back.reshape(*a.shape[:2], *back.shape[1:]),), a.sum((-2, -1)) @ self.bias
 
     def backward_windows(self, a: Windows) -> tuple[tuple[Windows, ...], Constants]:
-        """The transpose of a window is a larger one; the stride spreads its corner, the padding shifts it."""
+        """The transpose of a window is a larger window; the stride multiplies its corner, the padding shifts it."""
         height, width = a.values.shape[-2:]
         columns = a.values.flatten(3) @ self._unrolled(height, width)
         values = columns.reshape(*a.values.shape[:3], -1, *self.reach((height, width)))
@@ -94,7 +94,7 @@ class Convolution(Affine, Local):
         return height, width
 
     def _unrolled(self, height: int, width: int) -> Float[Tensor, " before after"]:
-        """The transposed convolution of a window without its surroundings, as a matrix; made once a size."""
+        """The transposed convolution of a window alone, as a matrix; cached for each size."""
         if (height, width) not in self._matrices:
             count = len(self.weight) * height * width
             units = torch.eye(count, dtype=self.weight.dtype).reshape(count, len(self.weight), height, width)
@@ -106,7 +106,7 @@ class Convolution(Affine, Local):
 
     @cached_property
     def _ahead(self) -> Tensor:
-        """The weight, laid out as torch is fastest with when it goes forward in float32."""
+        """The weight in the memory layout that torch is fastest with in float32."""
         coarse = self.weight.dtype is torch.float32 and self.weight.shape[1] > 1
         return self.weight.contiguous(memory_format=torch.channels_last) if coarse else self.weight
 
@@ -116,7 +116,7 @@ class Convolution(Affine, Local):
 
     @property
     def _turns(self) -> bool:
-        """Whether the transpose is a convolution too, which torch does faster."""
+        """Whether the transpose is a convolution, which torch computes faster."""
         reach = [self.dilation[i] * (self.weight.shape[2 + i] - 1) for i in (0, 1)]
         return (
             self.groups == 1 and self.stride == (1, 1) and all(p <= r for p, r in zip(self.padding, reach, strict=True))

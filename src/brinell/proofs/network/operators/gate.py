@@ -118,7 +118,8 @@ class TanhGELU(Curve):
 
     def derivative(self, x: Tensor) -> Tensor:
         x = x.clamp(-_FAR, _FAR)
-        inner, steep = _twice_u(x), 2 * math.sqrt(2 / math.pi) * (1 + 3 * _CUBIC * x.square())
+        inner = _twice_u(x)
+        steep = 2 * math.sqrt(2 / math.pi) * (1 + 3 * _CUBIC * x.square())
         return inner.sigmoid() * (1 + x * (-inner).sigmoid() * steep)
 
 

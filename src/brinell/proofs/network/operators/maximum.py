@@ -15,9 +15,9 @@ from brinell.proofs.network.operators.base import (
     Interval,
     Neurons,
     Nonlinearity,
-    Onward,
     RowChoices,
     Slope,
+    TwoSided,
     Values,
     magnitude,
 )
@@ -61,7 +61,8 @@ class MaxPool(Nonlinearity):
         bounded by the largest upper bound (Singh et al. 2019, DeepPoly, doi:10.1145/3290354, section 4.4).
         """
         members = self._members(low)
-        lows, highs = _gather(low, members), _gather(high, members)
+        lows = _gather(low, members)  # [batch, channels, windows, members]
+        highs = _gather(high, members)
         floor, leader = lows.max(-1)
         rival = highs.scatter(-1, leader.unsqueeze(-1), -torch.inf).amax(-1)
         wins = floor >= rival
@@ -71,7 +72,7 @@ class MaxPool(Nonlinearity):
         return Leader(source, wins, ceiling, tuple(low.shape[1:]), (height, width))
 
     def carried(self, low: Values, high: Values, error: Values, step: float, constant: float) -> Values:
-        """A window passes on what one of its members has."""
+        """A window's error is that of one of its members."""
         passed: Values = self.forward((1 + step) * error + (step + constant) * magnitude((low, high)))
         return passed
 
@@ -87,7 +88,7 @@ class MaxPool(Nonlinearity):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Leader(Onward):
+class Leader(TwoSided):
     """max >= x[source], and max <= x[source] where it wins, else max <= ceiling; windows in flat order."""
 
     source: Int64[Tensor, " batch channels windows"]
@@ -105,18 +106,19 @@ class Leader(Onward):
         back = back.scatter_add(3, self.source.unsqueeze(1).expand_as(a), followed)
         return (back.reshape(*a.shape[:2], *self.before),), constant
 
-    def ahead(self, *forms: Interval, offset: bool) -> Interval:
-        ((low, high),) = forms
-        below, above = self._led(low), self._led(high)
+    def forward_bounds(self, *bounds: Interval, offset: bool) -> Interval:
+        ((low, high),) = bounds
+        below = self._led(low)
+        above = self._led(high)
         other = self.ceiling.unsqueeze(1) if offset else torch.zeros_like(above)
         return self._shaped(below), self._shaped(torch.where(self.wins.unsqueeze(1), above, other))
 
-    def _led(self, form: Coefficients) -> Coefficients:
-        source = self.source.unsqueeze(1).expand(-1, form.shape[1], -1, -1)
-        return form.flatten(3).gather(3, source)
+    def _led(self, bound: Coefficients) -> Coefficients:
+        source = self.source.unsqueeze(1).expand(-1, bound.shape[1], -1, -1)
+        return bound.flatten(3).gather(3, source)
 
-    def _shaped(self, form: Coefficients) -> Coefficients:
-        return form.reshape(*form.shape[:3], *self.after)
+    def _shaped(self, bound: Coefficients) -> Coefficients:
+        return bound.reshape(*bound.shape[:3], *self.after)
 
 
 def _gather(x: Values, members: Tensor) -> Tensor:

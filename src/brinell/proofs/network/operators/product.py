@@ -14,9 +14,9 @@ from brinell.proofs.network.operators.base import (
     Interval,
     Neurons,
     Nonlinearity,
-    Onward,
     RowChoices,
     Slope,
+    TwoSided,
     Values,
     magnitude,
 )
@@ -42,7 +42,8 @@ class Product(Nonlinearity):
         """The least and the largest product of two ends, rounded outward."""
         ((low, high),) = inputs
         ends = torch.stack([x * y for x in (low[:, 0], high[:, 0]) for y in (low[:, 1], high[:, 1])])
-        least, most = ends.amin(0), ends.amax(0)
+        least = ends.amin(0)
+        most = ends.amax(0)
         below, above = (torch.full_like(least, sign * torch.inf) for sign in (-1, 1))
         return torch.nextafter(least, below), torch.nextafter(most, above)
 
@@ -55,8 +56,9 @@ class Product(Nonlinearity):
         return torch.full_like(low, {"adaptive": 0.0, "same": 0.5}[slope])
 
     def relax(self, low: Values, high: Values, choices: RowChoices) -> "Planes":
-        """(x - l)(y - l') >= 0 and three more, mixed two by two; where that is no number, the ends of the interval."""
-        dtype, (least, most) = low.dtype, self.interval((low, high))
+        """(x - l)(y - l') >= 0 and three more, interpolated in pairs; where that is NaN, the ends of the interval."""
+        dtype = low.dtype
+        least, most = self.interval((low, high))
         (low_x, low_y), (high_x, high_y) = (end.double().unsqueeze(1).unbind(2) for end in (low, high))
         below, above = choices.double().unbind(2)
         reach = magnitude((low, high)).double().unsqueeze(1)
@@ -78,7 +80,7 @@ class Product(Nonlinearity):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Planes(Onward):
+class Planes(TwoSided):
     """<lower, (x, y)> + base <= x y <= <upper, (x, y)> + top; either plane may differ from row to row."""
 
     lower: Float[Tensor, " batch #rows 2 *shape"]
@@ -87,12 +89,13 @@ class Planes(Onward):
     top: Float[Tensor, " batch #rows *shape"]
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
-        positive, negative = a.clamp(min=0), a.clamp(max=0)
+        positive = a.clamp(min=0)
+        negative = a.clamp(max=0)
         constant = (positive * self.base + negative * self.top).flatten(2).sum(2)
         return (positive.unsqueeze(2) * self.lower + negative.unsqueeze(2) * self.upper,), constant
 
-    def ahead(self, *forms: Interval, offset: bool) -> Interval:
-        ((low, high),) = forms
+    def forward_bounds(self, *bounds: Interval, offset: bool) -> Interval:
+        ((low, high),) = bounds
         below = (self.lower.clamp(min=0) * low + self.lower.clamp(max=0) * high).sum(2)
         above = (self.upper.clamp(min=0) * high + self.upper.clamp(max=0) * low).sum(2)
         return (below + self.base, above + self.top) if offset else (below, above)
@@ -103,7 +106,8 @@ def _rounded(
 ) -> tuple[Tensor, Tensor]:
     """The plane in this precision; flat, at the end of the interval, where it is no number."""
     known = slopes.isfinite().all(2) & constant.isfinite() & end.isfinite()
-    slopes, constant = slopes.where(known.unsqueeze(2), 0.0), constant.where(known, end)
+    slopes = slopes.where(known.unsqueeze(2), 0.0)
+    constant = constant.where(known, end)
     short = slopes.to(dtype)
     constant = constant + outward * ((slopes - short.double()).abs() * reach).sum(2)
     return short, torch.nextafter(constant.to(dtype), torch.full_like(constant, outward * torch.inf, dtype=dtype))

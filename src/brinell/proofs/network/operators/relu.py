@@ -1,4 +1,4 @@
-"""ReLU: between l < 0 < u it lies above any line through the origin of slope 0 to 1, and below one chord."""
+"""ReLU: between l < 0 < u it lies above every line through the origin of slope 0 to 1, and below its chord."""
 
 from dataclasses import dataclass
 from typing import ClassVar, final
@@ -14,9 +14,9 @@ from brinell.proofs.network.operators.base import (
     Interval,
     Neurons,
     Nonlinearity,
-    Onward,
     RowChoices,
     Slope,
+    TwoSided,
     Values,
     magnitude,
 )
@@ -47,21 +47,22 @@ class ReLU(Nonlinearity):
 
     def relax(self, low: Values, high: Values, choices: RowChoices) -> "Wedge":
         """Stable neurons are exact: slope 1 where l >= 0, slope 0 where u <= 0."""
-        low, high = low.unsqueeze(1), high.unsqueeze(1)
+        low = low.unsqueeze(1)
+        high = high.unsqueeze(1)
         chord = _chord(low, high)
         unstable = (low < 0) & (high > 0)
         lower = torch.where(unstable, choices, chord)
         return Wedge(lower, chord, torch.where(unstable, -chord * low, torch.zeros_like(low)))
 
     def carried(self, low: Values, high: Values, error: Values, step: float, constant: float) -> Values:
-        """Slopes are at most 1; a constant is at most the size of the input, and 0 where that is stable."""
+        """Slopes are at most 1; an intercept is at most |input|, and 0 where the neuron is stable."""
         return (1 + step) * error + (step + constant * self.unknown(low, high)) * magnitude((low, high))
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Wedge(Local, Onward):
-    """lower * x <= f(x) <= upper * x + rise, value by value.
+class Wedge(Local, TwoSided):
+    """lower * x <= f(x) <= upper * x + intercept, value by value.
 
     A coefficient takes the lower line if it is positive, the upper one if it is negative (Zhang et al. 2018,
     theorem 3.2).
@@ -69,27 +70,28 @@ class Wedge(Local, Onward):
 
     lower: Float[Tensor, " batch #rows *shape"]
     upper: Float[Tensor, " batch 1 *shape"]
-    rise: Float[Tensor, " batch 1 *shape"]
+    intercept: Float[Tensor, " batch 1 *shape"]
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
         negative = a.clamp(max=0)
-        constant = (negative.flatten(2) @ self.rise.flatten(2).mT).squeeze(2)
+        constant = (negative.flatten(2) @ self.intercept.flatten(2).mT).squeeze(2)
         return ((a * self.lower).addcmul_(negative, self.upper - self.lower),), constant
 
     def backward_windows(self, a: Windows) -> tuple[tuple[Windows, ...], Constants]:
-        """The same lines, of the neurons that each window shows."""
+        """The same, of the neurons in each window."""
         negative = a.values.clamp(max=0)
-        lower, excess = a.seen(self.lower), a.seen(self.upper - self.lower)
-        return (a.of((a.values * lower).addcmul_(negative, excess)),), a.of(negative).on(self.rise)
+        lower = a.seen(self.lower)
+        excess = a.seen(self.upper - self.lower)
+        return (a.of((a.values * lower).addcmul_(negative, excess)),), a.of(negative).on(self.intercept)
 
     def reach(self, window: tuple[int, int]) -> tuple[int, int]:
         return window
 
-    def ahead(self, *forms: Interval, offset: bool) -> Interval:
-        ((low, high),) = forms
+    def forward_bounds(self, *bounds: Interval, offset: bool) -> Interval:
+        ((low, high),) = bounds
         below = self.lower.clamp(min=0) * low + self.lower.clamp(max=0) * high
         above = self.upper.clamp(min=0) * high + self.upper.clamp(max=0) * low
-        return below, above + self.rise if offset else above
+        return below, above + self.intercept if offset else above
 
 
 def _chord(low: Tensor, high: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""One factor and one shift a value: normalisation of the input, batch normalisation, constants added."""
+"""A factor and a shift for each value: normalisation of the input, batch normalisation, added constants."""
 
 from dataclasses import dataclass
 from typing import ClassVar, final

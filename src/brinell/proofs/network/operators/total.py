@@ -30,7 +30,7 @@ class Total(Affine, Local):
         return _add(parts) + 2.0**-60 * share
 
     def backward(self, a: Coefficients) -> tuple[tuple[Coefficients, ...], Constants]:
-        """Every branch receives the functional: they are not a sequence."""
+        """Every branch receives the functional, times its weight."""
         return tuple(weight * a for weight in self.weights), a.new_zeros(a.shape[:2])
 
     def backward_windows(self, a: Windows) -> tuple[tuple[Windows, ...], Constants]:

@@ -1,7 +1,7 @@
-"""Functionals that look at a small window of an image: what a neuron of a convolution sees, and no more.
+"""Functionals with a small window of an image as support: the patches of auto_LiRPA's "patches mode".
 
-A convolution has few weights a neuron and many neurons, so nearly all of a functional's coefficients are zero a
-few layers down. Kept as windows they cost what they hold; auto_LiRPA's "patches mode" rests on the same remark.
+A neuron of a convolution has a small receptive field, so nearly all of its functional's coefficients are zero a few
+layers down. As windows they cost their support alone.
 """
 
 from abc import abstractmethod
@@ -22,7 +22,7 @@ from brinell.proofs.network.operators.base import Coefficients, Constants, Linea
 class Windows:
     """Functionals of an image of `channels` and `size`, zero outside a window and where the window overhangs.
 
-    values: `each` functionals look at one place, and the places are those of every example; written out, a functional
+    values: `each` functionals have their window at one place, the same places in every example; dense, a functional
     is row place * each + its turn. corner: row and column of a window's first value; it may lie outside the image.
     """
 
@@ -34,11 +34,11 @@ class Windows:
         return self.of(-self.values)
 
     def of(self, values: Tensor) -> "Windows":
-        """Others at the same places."""
+        """Other values in the same windows."""
         return replace(self, values=values)
 
     def small(self) -> bool:
-        """Whether they are cheaper than written out."""
+        """Whether windows cost less than dense functionals."""
         return is_small((self.values.shape[-2], self.values.shape[-1]), self.size)
 
     def dense(self) -> Coefficients:
@@ -51,7 +51,7 @@ class Windows:
         return image.reshape(batch, places * each, channels, *self.size)
 
     def seen(self, image: Float[Tensor, " #batch 1 channels high wide"]) -> Tensor:
-        """What each place shows of an image, to be broadcast to `values`; anything where a window overhangs."""
+        """The part of an image in each window, to be broadcast to `values`; arbitrary where a window overhangs."""
         shown = image.flatten(3).squeeze(1)[:, :, self.places].transpose(1, 2)
         return shown.reshape(len(image), len(self.corner), 1, image.shape[2], *self.values.shape[-2:])
 
@@ -64,7 +64,7 @@ class Windows:
         return self.of(self.values.mul_(self._inside().unsqueeze(1).unsqueeze(1)))
 
     def plus(self, other: "Windows") -> "Windows | Coefficients":
-        """The sum: one window around both where they lie alike in every place, else written out."""
+        """The sum: a window around both where they are aligned alike in every place, else dense."""
         shift = other.corner - self.corner
         if len(shift) == 0 or (shift != shift[:1]).any():
             return self.dense() + other.dense()
@@ -101,12 +101,12 @@ class Windows:
 
 
 def is_small(window: tuple[int, int], image: tuple[int, ...]) -> bool:
-    """Whether a window is cheaper than the image: finding a value costs some four times its product."""
+    """Whether a window costs less than the image: looking a value up costs some four times its product."""
     return 4 * window[0] * window[1] <= image[0] * image[1]
 
 
 class Local(Linearised):
-    """A linear bound that can be carried back window by window."""
+    """A linear relaxation that backward substitution may pass window by window."""
 
     @abstractmethod
     def backward_windows(self, a: Windows) -> tuple[tuple[Windows, ...], Constants]:
@@ -114,4 +114,4 @@ class Local(Linearised):
 
     @abstractmethod
     def reach(self, window: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of what such a window is carried back to."""
+        """Height and width of the window of the input, for a window of the output."""

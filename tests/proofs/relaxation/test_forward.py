@@ -11,7 +11,7 @@ from brinell.proofs.network.builder import Builder
 from brinell.proofs.network.graph import Graph, graph
 from brinell.proofs.network.operators import Linear
 from brinell.proofs.query.verifier import Verifier
-from brinell.proofs.relaxation.forms import lost
+from brinell.proofs.relaxation.forward import rounding_of
 from brinell.threat import Box, Linf
 from proofs.networks import normal
 from proofs.relaxation.test_arithmetic import VERIFIERS
@@ -70,7 +70,9 @@ def test_what_is_left_of_any_bound_in_float64_lies_below_it_too(verifier: Verifi
 
 
 def test_without_that_allowance_it_would_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("brinell.proofs.verifiers.zonotope.lost", lambda a, size, terms: 0.0 * lost(a, size, terms))
+    monkeypatch.setattr(
+        "brinell.proofs.verifiers.zonotope.rounding_of", lambda a, size, terms: 0.0 * rounding_of(a, size, terms)
+    )
     monkeypatch.setattr("brinell.proofs.verifiers.zonotope.Zone.loosened", lambda zone, by: zone)
     above = 0
     for seed in range(40):

@@ -1,4 +1,4 @@
-"""How far each operator can stretch a distance: one rule a family. What has none is refused by name."""
+"""Lipschitz rules of the operators. An operator without one is refused by name."""
 
 import math
 from collections.abc import Sequence
@@ -43,31 +43,31 @@ from brinell.proofs.network.operators import (
 Shape = tuple[int, ...]
 
 
-def unknown(operator: Operator) -> Unsupported:
-    """The error of an operator without a rule."""
+def no_rule(operator: Operator) -> Unsupported:
+    """The error for an operator without a rule."""
     return Unsupported(f"{type(operator).__name__} has no Lipschitz rule: how far it stretches a distance is not known")
 
 
 @singledispatch
-def gain(operator: Operator, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
+def l2_constant(operator: Operator, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
     """An l2 Lipschitz constant of the output, given those of the operator's inputs.
 
     before, after: the shape of one example's (first) input and output. steps: of Gram iteration.
     """
-    raise unknown(operator)
+    raise no_rule(operator)
 
 
-@gain.register
+@l2_constant.register
 def _(operator: Linear, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
     return float(norms.spectral(operator.weight, steps)) * inputs[0]
 
 
-@gain.register
+@l2_constant.register
 def _(operator: Convolution, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
     return norms.convolution(operator, (after[-2], after[-1]), steps) * inputs[0]
 
 
-@gain.register
+@l2_constant.register
 def _(operator: TransposedConvolution, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
     """The adjoint of a convolution from its output to its input, whose norm is the same."""
     bias = torch.zeros(len(operator.weight), dtype=operator.weight.dtype)
@@ -76,61 +76,61 @@ def _(operator: TransposedConvolution, inputs: Sequence[float], before: Shape, a
     return norms.convolution(adjoint, (before[-2], before[-1]), steps) * inputs[0]
 
 
-@gain.register
+@l2_constant.register
 def _(operator: Expand, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
     return math.sqrt(operator.terms) * inputs[0]
 
 
-@gain.register
+@l2_constant.register
 def _(operator: Scale, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
     return float(operator.factor.abs().max()) * inputs[0]
 
 
-@gain.register
+@l2_constant.register
 def _(operator: Total, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
     """The branches of a residual network add up: they are not a sequence."""
     return sum(abs(weight) * each for weight, each in zip(operator.weights, inputs, strict=True))
 
 
-@gain.register
+@l2_constant.register
 def _(operator: Concatenate, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
     return math.hypot(*inputs)
 
 
-@gain.register(Reshape)
-@gain.register(Permute)
-@gain.register(Pad)
-@gain.register(Pick)
-@gain.register(ReLU)
+@l2_constant.register(Reshape)
+@l2_constant.register(Permute)
+@l2_constant.register(Pad)
+@l2_constant.register(Pick)
+@l2_constant.register(ReLU)
 def _(operator: Operator, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
     return inputs[0]
 
 
-@gain.register
+@l2_constant.register
 def _(operator: MaxPool, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
-    """A value moves the maximum of every window that holds it: by the root of how many those are."""
+    """A value is in several windows; the constant is the root of the largest number of them."""
     ones = torch.ones(1, operator.kernel[0] * operator.kernel[1], after[-2] * after[-1])
     windows = functional.fold(ones, before[-2:], operator.kernel, operator.dilation, operator.padding, operator.stride)
     return math.sqrt(float(windows.max())) * inputs[0]
 
 
-@gain.register(Sigmoid)
-@gain.register(Tanh)
-@gain.register(Erf)
-@gain.register(ELU)
-@gain.register(SiLU)
-@gain.register(GELU)
-@gain.register(TanhGELU)
-@gain.register(Mish)
-@gain.register(HardSwish)
+@l2_constant.register(Sigmoid)
+@l2_constant.register(Tanh)
+@l2_constant.register(Erf)
+@l2_constant.register(ELU)
+@l2_constant.register(SiLU)
+@l2_constant.register(GELU)
+@l2_constant.register(TanhGELU)
+@l2_constant.register(Mish)
+@l2_constant.register(HardSwish)
 def _(operator: Curve, inputs: Sequence[float], before: Shape, after: Shape, steps: int) -> float:
     return _steepest(operator) * inputs[0]
 
 
 @singledispatch
 def displacement(operator: Operator, *inputs: Values) -> Values:
-    """How far each value of the output can move, given how far each value of the inputs can."""
-    raise unknown(operator)
+    """The most that each value of the output can change, given the same of each value of the inputs."""
+    raise no_rule(operator)
 
 
 @displacement.register
@@ -162,26 +162,28 @@ def _(operator: Curve, *inputs: Values) -> Values:
 
 
 def slopes(curve: Curve, low: Values, high: Values) -> Interval:
-    """The least and the greatest derivative between two limits: it rises or falls from knot to knot.
+    """The least and the greatest derivative over an interval; it is monotone from knot to knot.
 
-    Refused where the function jumps, and so has no derivative to go by.
+    Raises Unsupported where the function jumps, so that a derivative does not bound its change.
     """
     if curve.profile.slack:
-        raise unknown(curve)
+        raise no_rule(curve)
     ends = torch.stack((curve.derivative(low), curve.derivative(high)))
     least, most = ends.amin(0), ends.amax(0)
     for knot in curve.profile.knots:
-        met, there = (low < knot) & (knot < high), curve.derivative(torch.full_like(low, knot))
-        least = torch.where(met, torch.minimum(least, there), least)
-        most = torch.where(met, torch.maximum(most, there), most)
+        inside = (low < knot) & (knot < high)
+        at_knot = curve.derivative(torch.full_like(low, knot))
+        least = torch.where(inside, torch.minimum(least, at_knot), least)
+        most = torch.where(inside, torch.maximum(most, at_knot), most)
     if curve.profile.pole is not None:
-        met = (low <= curve.profile.pole) & (curve.profile.pole <= high)
-        least, most = least.masked_fill(met, -torch.inf), most.masked_fill(met, torch.inf)
+        inside = (low <= curve.profile.pole) & (curve.profile.pole <= high)
+        least = least.masked_fill(inside, -torch.inf)
+        most = most.masked_fill(inside, torch.inf)
     return least, most
 
 
 def _steepest(curve: Curve) -> float:
-    """The greatest slope of a function that is straight, up to rounding, beyond 60 on either side."""
+    """The greatest absolute slope of a function that is linear, up to rounding, beyond 60 on either side."""
     far = torch.tensor([60.0], dtype=torch.float64)
     least, most = slopes(curve, -far, far)
     return float(torch.maximum(-least, most)) * (1 + 64 * norms.UNIT)
@@ -190,7 +192,7 @@ def _steepest(curve: Curve) -> float:
 @singledispatch
 def absolute(operator: Affine) -> Affine:
     """The operator with the absolute values of its coefficients, and no offset."""
-    raise unknown(operator)
+    raise no_rule(operator)
 
 
 @absolute.register(Linear)
