@@ -7,9 +7,13 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from pydantic import BaseModel
+
 from brinell.auditing.plan import Stage
 from brinell.auditing.result import Result
-from brinell.catalog import CATALOG
+from brinell.catalog import CATALOG, QUESTIONS
+from brinell.questions.calibration import CalibrationSummary
+from brinell.questions.evasion import EvasionSummary
 from brinell.questions.evasion.plans import PRESETS
 
 _ASKED = re.compile(r"^<!-- table: (\w+) -->$", re.MULTILINE)
@@ -57,8 +61,32 @@ def _stage(stage: Stage) -> str:
 
 
 def result() -> str:
-    """Every field of result.json, from its schema."""
-    schema = Result.model_json_schema(by_alias=True)
+    """Every field of result.json that all questions share, from its schema."""
+    return _record_table(Result)
+
+
+def evasion() -> str:
+    """Every field of the answer of evasion."""
+    return _record_table(EvasionSummary)
+
+
+def calibration() -> str:
+    """Every field of the answer of calibration."""
+    return _record_table(CalibrationSummary)
+
+
+def questions() -> str:
+    """Every question, what it asks, and its figures."""
+    rows = []
+    for row in QUESTIONS:
+        figures = row.resolve().figures
+        written = (f"`{name}`" if at is None else f"`{name}@{at}`" for name, at in figures.items())
+        rows.append((f"`{row.name}`", row.about, ", ".join(written)))
+    return _table(("question", "asks", "figures"), rows)
+
+
+def _record_table(record: type[BaseModel]) -> str:
+    schema = record.model_json_schema(by_alias=True)
     return _table(("field", "type", "meaning"), list(_fields(schema, schema["$defs"], "")))
 
 
@@ -116,4 +144,11 @@ def _cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
 
-TABLES: dict[str, Callable[[], str]] = {"engines": engines, "plans": plans, "result": result}
+TABLES: dict[str, Callable[[], str]] = {
+    "engines": engines,
+    "plans": plans,
+    "questions": questions,
+    "result": result,
+    "evasion": evasion,
+    "calibration": calibration,
+}

@@ -11,6 +11,7 @@ from brinell.catalog import CATALOG
 from brinell.evasion import Attack
 from brinell.evasion.spatial.transformation import Transformation
 from brinell.proofs import Exact, RandomProjection, Smoothing, Verifier
+from brinell.questions.calibration import Probabilities
 
 ids = [row.name for row in CATALOG]
 
@@ -32,6 +33,7 @@ def test_every_row_leads_to_its_engine(row):
             "exact": Exact,
             "vote": Smoothing,
             "estimate": RandomProjection,
+            "measure": Probabilities,
             "transformation": Transformation,
         }
         assert isinstance(made(), kinds[row.kind])

@@ -113,16 +113,13 @@ class Turning(Question):
     name: ClassVar[str] = "turning"
     kinds: ClassVar[Mapping[str, type[Evidence]]] = MappingProxyType({"flip": Flip})
     summary: ClassVar[type[Summary]] = Turned
+    figures: ClassVar[Mapping[str, str | None]] = MappingProxyType({"same": None})
     plans: ClassVar[Mapping[str, Plan]] = MappingProxyType(
         {"standard": Plan(name="standard", stages=(Stage(engine="Turn"),), shard=16)}
     )
 
     def lacks(self, subject: brinell.Subject) -> str | None:
         return None if subject.groups is not None else "give groups"
-
-    @classmethod
-    def problem(cls, figure: str, at: str | None, value: float) -> str | None:
-        return None if figure == "same" else "no such figure"
 
     def inquiry(self, subject: brinell.Subject, plan: Plan, seed: int) -> "TurningInquiry":
         return TurningInquiry(self, subject, plan)

@@ -228,7 +228,7 @@ def test_another_box_is_refused_by_name(tmp_path):
     audited(out=tmp_path)
     wider = brinell.target(network(), box=(0, 2))
     with pytest.raises(CannotRun, match="its target and threat differ"):
-        brinell.audit(wider, (X, Y), threat(), QUICK, out=tmp_path, radii=RADII)
+        brinell.audit(brinell.Subject(wider, (X, Y)), [brinell.Evasion(threat(), RADII)], plan=QUICK, out=tmp_path)
 
 
 @pytest.mark.slow

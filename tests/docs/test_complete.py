@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import brinell
-from brinell.auditing import Result, preflight
+from brinell.auditing import Result
 from brinell.catalog import CATALOG
-from brinell.questions.evasion import PRESETS
+from brinell.questions.evasion import PRESETS, preflight
 from docs.blocks import ROOT, pages
 
 sys.path.insert(0, str(ROOT / "docs"))

@@ -360,12 +360,14 @@ class Question(ABC):
     """What is asked of a subject: a frozen dataclass of settings.
 
     name: in gates, on the command line, in `result.json`. kinds: its evidence, by kind. summary: of its figures.
-    plans: its presets, by name, `standard` among them.
+    figures: each by its name, with what its condition is called; None without one. plans: its presets, by name,
+    `standard` among them.
     """
 
     name: ClassVar[str]
     kinds: ClassVar[Mapping[str, type[Evidence]]]
     summary: ClassVar[type[Summary]]
+    figures: ClassVar[Mapping[str, str | None]]
     plans: ClassVar[Mapping[str, Plan]]
 
     @property
@@ -387,9 +389,14 @@ class Question(ABC):
         return loaded.model_copy(update={"stages": own}) if own else standard
 
     @classmethod
-    @abstractmethod
     def problem(cls, figure: str, at: str | None, value: float) -> str | None:
         """Why no run could meet a requirement on this figure, under this condition; None where one could."""
+        if figure not in cls.figures:
+            return f"{figure!r} is no figure of {cls.name}; there are {', '.join(cls.figures)}"
+        named = cls.figures[figure]
+        if (at is None) != (named is None):
+            return f"{figure} takes no condition" if named is None else f"{figure} takes a {named}: {figure}@..."
+        return None
 
     @abstractmethod
     def inquiry(self, subject: Subject, plan: Plan, seed: int) -> Inquiry:

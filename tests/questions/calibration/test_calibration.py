@@ -135,7 +135,7 @@ def test_gates_read_its_figures():
     ("text", "sentence"),
     [
         ("calibration.eec<=0.1", "'eec' is no figure of calibration; there are ece"),
-        ("calibration.ece@0.1<=0.1", "take no condition"),
+        ("calibration.ece@0.1<=0.1", "ece takes no condition"),
         ("privacy.tpr>=0.1", "question 'privacy' is not known; there are evasion, calibration"),
     ],
 )

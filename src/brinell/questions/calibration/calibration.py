@@ -37,6 +37,7 @@ class Calibration(Checked, Question):
 
     name: ClassVar[str] = "calibration"
     summary: ClassVar[type[CalibrationSummary]] = CalibrationSummary
+    figures: ClassVar[Mapping[str, str | None]] = FIGURES
     kinds: ClassVar[Mapping[str, type[Evidence]]] = MappingProxyType({one.kind: one for one in (Scored, Failure)})
     plans: ClassVar[Mapping[str, Plan]] = MappingProxyType(
         {"standard": Plan(name="standard", stages=(Stage(engine="Probabilities"),))}
@@ -46,12 +47,6 @@ class Calibration(Checked, Question):
         if subject.target.access >= Access.SCORES:
             return None
         return "the target shows labels alone; give one that shows scores or probabilities"
-
-    @classmethod
-    def problem(cls, figure: str, at: str | None, value: float) -> str | None:
-        if figure not in FIGURES:
-            return f"{figure!r} is no figure of calibration; there are {', '.join(FIGURES)}"
-        return None if at is None else "figures of calibration take no condition"
 
     def inquiry(self, subject: Subject, plan: Plan, seed: int) -> "CalibrationInquiry":
         return CalibrationInquiry(self, subject, plan, seed)

@@ -79,13 +79,13 @@ class Probabilities:
 def binned(confidence: Numbers) -> NDArray[np.int64]:
     """The bin of each confidence."""
     edges = np.arange(1, BINS) / BINS
-    return np.digitize(confidence, edges, right=True)
+    return np.asarray(np.digitize(confidence, edges, right=True))
 
 
 def gaps(confidence: Numbers, right: Numbers) -> Numbers:
     """|accuracy - mean confidence| of each bin; 0 of those without an example."""
     onto = np.eye(BINS)[binned(confidence)]  # [n, bins]
-    return np.abs((right - confidence) @ onto) / np.maximum(onto.sum(0), 1)
+    return np.asarray(np.abs((right - confidence) @ onto) / np.maximum(onto.sum(0), 1))
 
 
 def ece(confidence: Numbers, right: Numbers, weight: Numbers | float = 1.0) -> Numbers:
@@ -109,7 +109,7 @@ def bootstrap(confidence: Numbers, right: Numbers, seed: int) -> tuple[float, fl
     """A 95 % interval of the error: the basic bootstrap over examples, which takes the bias of resampling off."""
     rng = np.random.default_rng(seed)
     n = len(right)
-    parts = (rng.multinomial(n, np.full(n, 1 / n), size=CHUNK) for _ in range(DRAWS // CHUNK))
+    parts = (rng.multinomial(n, np.full(n, 1 / n), size=CHUNK).astype(float) for _ in range(DRAWS // CHUNK))
     resampled = np.concatenate([ece(confidence, right, part) for part in parts])
     low, high = np.quantile(resampled, (0.025, 0.975))
     value = float(ece(confidence, right))

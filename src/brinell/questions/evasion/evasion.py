@@ -71,6 +71,7 @@ class Evasion(Checked, Question):
     diagnose: bool = field(default=True, compare=False)
     name: ClassVar[str] = "evasion"
     summary: ClassVar[type[EvasionSummary]] = EvasionSummary
+    figures: ClassVar[Mapping[str, str | None]] = FIGURES
     plans: ClassVar[Mapping[str, Plan]] = MappingProxyType(PRESETS)
     kinds: ClassVar[Mapping[str, type[Evidence]]] = MappingProxyType(
         {kind.kind: kind for kind in (Witness, Certificate, ProbabilisticCertificate, Failure, Look)}
@@ -82,10 +83,9 @@ class Evasion(Checked, Question):
 
     @classmethod
     def problem(cls, figure: str, at: str | None, value: float) -> str | None:
-        if figure not in FIGURES:
-            return f"{figure!r} is no figure of evasion; there are {', '.join(FIGURES)}"
-        if (at is None) != (FIGURES[figure] is None):
-            return "clean takes no radius, every other figure takes @radius"
+        problem = super().problem(figure, at, value)
+        if problem is not None:
+            return problem
         if at is not None:
             parse_radius(at)
         return None if 0 <= value <= 1 else f"{value:g} is not a fraction; write 40 % as 0.4"
