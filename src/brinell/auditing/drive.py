@@ -39,7 +39,7 @@ from brinell.auditing.work import (
     seed_of,
 )
 from brinell.data import Dataset
-from brinell.errors import CannotRun, Contradiction, UsageError
+from brinell.errors import CannotRun, Contradiction, UsageError, did_you_mean
 from brinell.evasion import Objective, cross_entropy, dlr, margin
 from brinell.evasion.gradient.start import Start, Vertices
 from brinell.evidence import Certificate, Evidence, Failure, ProbabilisticCertificate, Soundness, Witness
@@ -485,7 +485,8 @@ def build(stage: Stage) -> Any:
     settings = {}
     for name, value in stage.settings.items():
         if name not in takes:
-            raise UsageError(f"{stage.engine} has no setting {name!r}; it takes {', '.join(takes) or 'none'}")
+            known = ", ".join(takes) or "none"
+            raise UsageError(f"{stage.engine} has no setting {name!r}; it takes {known}{did_you_mean(name, takes)}")
         kind = TypeAdapter(takes[name].annotation, config=ConfigDict(arbitrary_types_allowed=True))
         try:
             settings[name] = kind.validate_python(_NAMED[name](value) if name in _NAMED else value)

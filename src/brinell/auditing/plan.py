@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from brinell.catalog import CATALOG, Row
-from brinell.errors import CannotRun, UsageError
+from brinell.errors import CannotRun, UsageError, did_you_mean
 from brinell.evidence import Soundness
 from brinell.threat import Access
 
@@ -360,8 +360,8 @@ def find(engine: str) -> Row:
             raise UsageError(
                 f"{engine} learns from examples before anything is attacked; call {engine}().learn from Python"
             )
-    names = ", ".join(row.name for row in CATALOG if row.kind not in _NOT_STAGES)
-    raise UsageError(f"engine {engine!r} is not known; there are {names}")
+    names = [row.name for row in CATALOG if row.kind not in _NOT_STAGES]
+    raise UsageError(f"engine {engine!r} is not known{did_you_mean(engine, names)}; there are {', '.join(names)}")
 
 
 def load_plan(plan: "str | Path | Plan") -> Plan:
@@ -372,7 +372,8 @@ def load_plan(plan: "str | Path | Plan") -> Plan:
         return PRESETS[str(plan)]
     path = Path(plan)
     if path.suffix not in (".json", ".yaml", ".yml"):
-        raise UsageError(f"plan {str(plan)!r} is not known; give {', '.join(PRESETS)}, or a .json or .yaml file")
+        likely = did_you_mean(str(plan), PRESETS)
+        raise UsageError(f"plan {str(plan)!r} is not known{likely}; give {', '.join(PRESETS)}, or a .json or .yaml file")
     try:
         text = path.read_text(encoding="utf-8")
         data = json.loads(text) if path.suffix == ".json" else yaml.load(text, _Loader)
