@@ -34,7 +34,7 @@ COUNT = 10_000
 CODES = {0, 2, 3, 4}
 """What a command may end with; 1 is the gate's, and that of a property or a rise that is refuted."""
 
-REFUTING = ("gate", "verify")
+REFUTING = ("gate", "decide")
 
 PROCESSES = 20
 """Commands of a run that are run as processes of their own."""
@@ -215,7 +215,7 @@ class Words:
                 ["resume", run, "--budget", "1s"],
                 ["list", self._some(["--json"], ["x", "--no"])],
                 [self._some(["--help", "--version"], ["nothing", "-x", ""])],
-                ["verify", "junk.onnx", "junk.vnnlib"],
+                ["decide", "junk.onnx", "junk.vnnlib"],
             ]
         )
 

@@ -50,9 +50,9 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """" (did you mean PGD?)" where a known name is near a misspelt one, whatever its case; else nothing."""
+    """ " (did you mean PGD?)" where a known name is near a misspelt one, whatever its case; else nothing."""
     from difflib import get_close_matches
 
-    spelled = {one.casefold(): one for one in known}
-    found = get_close_matches(name.casefold(), spelled, n=1)
+    spelled = {one.casefold().lstrip("-"): one for one in known}
+    found = get_close_matches(name.casefold().lstrip("-"), spelled, n=1)
     return f" (did you mean {spelled[found[0]]}?)" if found else ""

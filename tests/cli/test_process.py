@@ -170,7 +170,7 @@ def hard(tmp_path: Path) -> list[object]:
     """The words that search for a proof that takes long."""
     from proofs.hard import save_hard
 
-    return ["verify", *save_hard(tmp_path), "--timeout"]
+    return ["decide", *save_hard(tmp_path), "--timeout"]
 
 
 @pytest.mark.slow

@@ -373,7 +373,9 @@ def load_plan(plan: "str | Path | Plan") -> Plan:
     path = Path(plan)
     if path.suffix not in (".json", ".yaml", ".yml"):
         likely = did_you_mean(str(plan), PRESETS)
-        raise UsageError(f"plan {str(plan)!r} is not known{likely}; give {', '.join(PRESETS)}, or a .json or .yaml file")
+        raise UsageError(
+            f"plan {str(plan)!r} is not known{likely}; give {', '.join(PRESETS)}, or a .json or .yaml file"
+        )
     try:
         text = path.read_text(encoding="utf-8")
         data = json.loads(text) if path.suffix == ".json" else yaml.load(text, _Loader)

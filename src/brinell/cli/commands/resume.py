@@ -1,0 +1,26 @@
+"""`brinell resume`."""
+
+from brinell.cli.options import AsJson, Budget, Run, RunOptions, Workers
+from brinell.cli.runs import end, run_audit
+from brinell.cli.words import budget_of
+from brinell.errors import CannotRun, UsageError
+
+
+def resume(run: Run, budget: Budget = None, workers: Workers = None, as_json: AsJson = False) -> None:
+    """Continue a run that was stopped or killed.
+
+    brinell resume runs/net --budget 5m
+    """
+    from brinell.auditing import Ledger, Plan
+    from brinell.cli.sources import Sources
+
+    with Ledger(run, write=False) as ledger:
+        about = ledger.manifest()
+    if "identity" not in about:
+        raise CannotRun(f"{run} holds a run that had not begun; give its command again")
+    if not about["sources"]:
+        raise UsageError(f"{run} was started from Python; call brinell.audit again with out={str(run)!r}")
+
+    plan = Plan.model_validate(about["identity"]["plan"])
+    sources = Sources.model_validate(about["sources"])
+    end(run_audit(sources, plan, budget_of(budget), RunOptions(workers=workers, out=run)), as_json)
