@@ -177,19 +177,27 @@ def read(file: Path) -> Config:
 
 def _told(file: Path, text: str, errors: Sequence[ErrorDetails]) -> str:
     """The first mistake: the line and the key, what is wrong with it, and what was probably meant."""
-    error = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
-    path = [part for part in error["loc"] if part not in ("str", "ThreatSet", "list[union[int,float]]")]
+    error = max(errors, key=lambda e: (e["type"] == "extra_forbidden", len(e["loc"])))
+    path = _path(error)
     top = str(path[0])
     begins = re.compile(rf"\s*\[*{re.escape(top)}\b")
     line = next((number for number, said in enumerate(text.splitlines(), 1) if begins.match(said)), None)
     place = f"{file}:{line}" if line else str(file)
     key = ".".join(map(str, path))
-    if error["type"] != "extra_forbidden":
-        return f"{place}: {key}: {error['msg'][0].lower()}{error['msg'][1:]}"
 
-    known = Config.model_fields if len(path) == 1 else ThreatSet.model_fields
-    likely = did_you_mean(str(path[-1]), known)
-    return f"{place}: the key {key} is not known{likely}" + ("" if likely else f"; there are {', '.join(known)}")
+    if error["type"] == "extra_forbidden":
+        known = Config.model_fields if len(path) == 1 else ThreatSet.model_fields
+        likely = did_you_mean(str(path[-1]), known)
+        return f"{place}: the key {key} is not known{likely}" + ("" if likely else f"; there are {', '.join(known)}")
+    if sum(_path(other) == path for other in errors) > 1:  # it is of none of several kinds
+        return f"{place}: {key} is not understood; {Config.model_fields[top].description}"
+    return f"{place}: {key}: {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _path(error: ErrorDetails) -> list[str | int]:
+    """Where an error is, without the kinds that a value might have been of."""
+    kinds = ("str", "int", "float", "ThreatSet")
+    return [part for part in error["loc"] if part not in kinds and "[" not in str(part)]
 
 
 def _beside(folder: Path, name: str | None) -> str | None:

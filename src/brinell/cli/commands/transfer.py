@@ -36,7 +36,7 @@ def transfer(
 ) -> None:
     """Craft examples on each of several models, try them on all.
 
-    brinell transfer net.py:build svm.skops test.npz --set linf:0.1 --picture who.svg
+    brinell transfer net.pt2 svm.skops test.npz --set linf:0.1 --picture who.svg
     """
     from rich.console import Console
 

@@ -31,7 +31,7 @@ def verify(
         typer.Option(
             "--timeout",
             "--budget",
-            help="Time to search for: 90s, 5m, 1h.",
+            help="Time to prove for: 90s, 5m, 1h.",
             rich_help_panel=SEARCH,
             metavar="TIME",
             show_default=False,
