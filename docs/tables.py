@@ -10,6 +10,7 @@ from typing import Any
 from brinell.auditing.plan import PRESETS, Stage
 from brinell.auditing.result import Result
 from brinell.catalog import CATALOG
+from brinell.cli.config import Config
 
 _ASKED = re.compile(r"^<!-- table: (\w+) -->$", re.MULTILINE)
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
@@ -59,6 +60,17 @@ def result() -> str:
     """Every field of result.json, from its schema."""
     schema = Result.model_json_schema(by_alias=True)
     return _table(("field", "type", "meaning"), list(_fields(schema, schema["$defs"], "")))
+
+
+def config() -> str:
+    """Every key of brinell.toml, from its schema."""
+    schema = Config.model_json_schema()
+    known = schema.get("$defs", {})
+    rows = [
+        (f"`{name}`", _type(field, known).replace(" or null", ""), field["description"])
+        for name, field in schema["properties"].items()
+    ]
+    return _table(("key", "type", "meaning"), rows)
 
 
 def _fields(schema: dict[str, Any], known: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
@@ -115,4 +127,4 @@ def _cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
 
-TABLES: dict[str, Callable[[], str]] = {"engines": engines, "plans": plans, "result": result}
+TABLES: dict[str, Callable[[], str]] = {"engines": engines, "plans": plans, "result": result, "config": config}
