@@ -67,7 +67,11 @@ def config() -> str:
     schema = Config.model_json_schema()
     known = schema.get("$defs", {})
     rows = [
-        (f"`{name}`", _type(field, known).replace(" or null", ""), field["description"])
+        (
+            f"`{name}`",
+            _type(field, known).replace(" or null", "").replace("integer or number", "number"),
+            field["description"],
+        )
         for name, field in schema["properties"].items()
     ]
     return _table(("key", "type", "meaning"), rows)
