@@ -63,7 +63,7 @@ def _run() -> NoReturn:
         if out_of_memory(error):
             fail(_NO_MEMORY, CannotRun.exit_code)
         fail(unforeseen(error), INTERNAL)
-    if code == INTERRUPTED and asked:
+    if code == INTERRUPTED:  # what typer makes of Ctrl-C
         fail("interrupted", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
