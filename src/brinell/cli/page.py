@@ -19,9 +19,16 @@ _HEADINGS = ("Arguments", SUBJECT, THREAT, SEARCH, REQUIRED, OUTPUT, "Options")
 _RANGE = re.compile(r"\d+<=x<=\d+|x>=\d+|(; )?required")
 """What typer says of numbers; an error names the range where one is left."""
 
+_TYPE = re.compile(r" <\S+>$")
+"""What typer says of an argument beside its name."""
+
 
 class Page(TyperCommand):
     """A command whose options are shown by their headings."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Arguments that must be given without braces."""
+        return [re.sub(r"^\{(.*)\}(\.\.\.)?$", r"\1", piece) for piece in super().collect_usage_pieces(ctx)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Arguments first, options without a heading last."""
@@ -29,7 +36,7 @@ class Page(TyperCommand):
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
-                sections[_heading(parameter)].append((record[0], _told(record[1])))
+                sections[_heading(parameter)].append((_TYPE.sub("", record[0]), _told(record[1])))
         for heading, records in sections.items():
             if records:
                 with formatter.section(heading):

@@ -16,7 +16,7 @@ def gate(
     run: Annotated[
         Path | None,
         typer.Argument(
-            metavar="RUN", help="The folder of a run; out of brinell.toml unless given.", show_default=False
+            metavar="RUN", help="The folder of a run; unless given, the out of brinell.toml.", show_default=False
         ),
     ] = None,
     require: Annotated[
