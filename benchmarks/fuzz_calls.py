@@ -34,7 +34,7 @@ COUNT = 10_000
 CODES = {0, 2, 3, 4}
 """What a command may end with; 1 is the gate's, and that of a property or a rise that is refuted."""
 
-REFUTING = ("gate", "verify")
+REFUTING = ("gate", "decide", "monotone")
 
 PROCESSES = 20
 """Commands of a run that are run as processes of their own."""
@@ -186,7 +186,8 @@ class Words:
 
     def command(self) -> list[str]:
         """One command line."""
-        name = self.chance.choice(("audit", "check", "attack", "diagnose", "verify", "radius", "transfer", "plain"))
+        names = ("audit", "check", "attack", "diagnose", "verify", "radius", "monotone", "transfer", "plain")
+        name = self.chance.choice(names)
         if name == "plain":
             return self._plain()
         words = [name]
@@ -196,7 +197,7 @@ class Words:
         data = [f"{path.name}" for path in sorted(self.folder.glob("*.npz"))]
         others = ["table.csv", "bad.csv", "empty", "nowhere.npz", "junk.onnx", "junk.vnnlib", "-", "good.npz:"]
         words.append(self._some(["good.npz", "double.npz", "images.npz", "table.csv"], [*data, *others], 0.7))
-        if self.chance.random() < 0.9:
+        if self.chance.random() < 0.9 and name != "monotone":
             sets = ["linf:0.05", "l2:0.1", "l1:0.2", "linf:1/255,0.1", "l0:1"]
             strange = ["linf", "linf:", ":0.1", "linf:x", "linf:nan", "linf:-1", "linf:inf", "l2:1e9", "l9:1"]
             words += [
@@ -215,7 +216,14 @@ class Words:
                 ["resume", run, "--budget", "1s"],
                 ["list", self._some(["--json"], ["x", "--no"])],
                 [self._some(["--help", "--version"], ["nothing", "-x", ""])],
-                ["verify", "junk.onnx", "junk.vnnlib"],
+                ["decide", "junk.onnx", "junk.vnnlib"],
+                ["decide", self._some(["table.csv"], ["bad.csv", "nowhere.csv", "junk.onnx", "empty"])],
+                ["list", self._some(["PGD", "CROWN"], ["pgd", "", "\x00"])],
+                [
+                    self._some(["audit", "gate"], ["check"]),
+                    "--config",
+                    self._some([], ["net.py", "nowhere.toml", "empty", ""]),
+                ],
             ]
         )
 
@@ -235,7 +243,7 @@ class Words:
             "--label": (["label"], ["nothing", ""]),
             "--weights": ([], ["nowhere.safetensors", "pickled.pt", "good.npz", "a=pickled.pt"]),
         }
-        if name != "transfer":
+        if name not in ("transfer", "monotone"):
             known["--goal"] = (["untargeted", "least-likely", "0"], ["9", "-1", "x", "99999999999999999999"])
         if name in ("audit", "verify", "radius"):
             known |= {
@@ -256,7 +264,12 @@ class Words:
             words += ["--plan", self._some(["plan.yaml"], ["quick", "nothing", "net.py", "table.csv", ""], 0.9)]
         if name in ("audit", "radius"):
             words += ["--budget", self._some(["1s"], ["0", "x", "-1s", "nan", "1e400"], 0.9)]
-        if name == "verify":
+        if name == "monotone":
+            words += [
+                "--feature",
+                self._some(["a:+0", "0:-1", "d:+2"], ["a", "a:+", "a:+9", "nothing:+", ":", ""], 0.6),
+            ]
+        if name in ("verify", "monotone"):
             words += ["--timeout", self._some(["1s"], ["0", "x"], 0.9)]
         if name == "attack" and "--setting" not in words:
             words += ["--setting", "steps=2"]

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from brinell.auditing.plan import Stage
 from brinell.auditing.result import Result
 from brinell.catalog import CATALOG, QUESTIONS
+from brinell.cli.config import Config
 from brinell.questions.calibration import CalibrationSummary
 from brinell.questions.evasion import EvasionSummary
 from brinell.questions.evasion.plans import PRESETS
@@ -90,6 +91,21 @@ def _record_table(record: type[BaseModel]) -> str:
     return _table(("field", "type", "meaning"), list(_fields(schema, schema["$defs"], "")))
 
 
+def config() -> str:
+    """Every key of brinell.toml, from its schema."""
+    schema = Config.model_json_schema()
+    known = schema.get("$defs", {})
+    rows = [
+        (
+            f"`{name}`",
+            _type(field, known).replace(" or null", "").replace("integer or number", "number"),
+            field["description"],
+        )
+        for name, field in schema["properties"].items()
+    ]
+    return _table(("key", "type", "meaning"), rows)
+
+
 def _fields(schema: dict[str, Any], known: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
     """(path, type, meaning) of each field; a record is taken from `known` and written out where it is met first."""
     for name, field in schema.get("properties", {}).items():
@@ -151,4 +167,5 @@ TABLES: dict[str, Callable[[], str]] = {
     "result": result,
     "evasion": evasion,
     "calibration": calibration,
+    "config": config,
 }

@@ -34,3 +34,12 @@ def test_every_public_name_is_there(name):
 def test_a_name_that_is_not_there_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         brinell.nothing  # noqa: B018
+
+
+def test_help_imports_no_command_and_nothing_that_draws():
+    code = (
+        "from brinell.cli import main\nimport sys\nsys.argv = ['brinell', '--help']\ntry:\n    main()\nfinally:\n    "
+    )
+    code += "print(*[m for m in sys.modules if m.startswith(('rich.', 'pydantic.', 'brinell.cli.'))], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert sorted(done.stderr.split()) == ["brinell.cli.app", "brinell.cli.leave", "brinell.cli.process"]

@@ -1,5 +1,7 @@
 """What Brinell says when it cannot go on: one sentence that names the thing, its value, and the remedy."""
 
+from collections.abc import Iterable
+
 
 class BrinellError(Exception):
     """A foreseen failure. The command line prints it as one line and leaves with `exit_code`."""
@@ -45,3 +47,12 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: Python, torch and onnxruntime each say it in words of their own."""
     said = str(error).lower()
     return isinstance(error, MemoryError) or any(words in said for words in ("allocate memory", "bad_alloc"))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """ " (did you mean PGD?)" where a known name is near a misspelt one, whatever its case; else nothing."""
+    from difflib import get_close_matches
+
+    spelled = {one.casefold().lstrip("-"): one for one in known}
+    found = get_close_matches(name.casefold().lstrip("-"), spelled, n=1)
+    return f" (did you mean {spelled[found[0]]}?)" if found else ""

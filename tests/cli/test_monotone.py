@@ -1,4 +1,4 @@
-"""`brinell verify MODEL TABLE --monotone`: one answer a feature."""
+"""`brinell monotone MODEL TABLE --feature`: one answer a feature."""
 
 import json
 
@@ -49,10 +49,10 @@ def table(tmp_path) -> tuple[str, str]:
 
 def test_each_feature_is_answered_and_a_counterexample_shown(brinell: Command, table) -> None:
     net, data = table
-    words = ["verify", f"{net}:build", data, "--box", "data", "--timeout", "20"]
-    done = brinell(*words, "--monotone", "age:+", "--monotone", "calm:-")
+    words = ["monotone", f"{net}:build", data, "--box", "data", "--timeout", "20"]
+    done = brinell(*words, "--feature", "age:+", "--feature", "calm:-")
     assert (done.code, done.out) == (0, "age:+ proved\ncalm:- proved\n")
-    done = brinell(*words, "--monotone", "age:+1", "--monotone", "dose:+", "--monotone", "age:+0")
+    done = brinell(*words, "--feature", "age:+1", "--feature", "dose:+", "--feature", "age:+0")
     assert done.code == 1
     lines = done.out.splitlines()
     assert lines[0] == "age:+1 proved"
@@ -65,7 +65,7 @@ def test_each_feature_is_answered_and_a_counterexample_shown(brinell: Command, t
 
 def test_as_json_the_pair_has_every_feature(brinell: Command, table) -> None:
     net, data = table
-    done = brinell("verify", f"{net}:build", data, "--box", "data", "--monotone", "dose:+", "--json")
+    done = brinell("monotone", f"{net}:build", data, "--box", "data", "--feature", "dose:+", "--json")
     (found,) = json.loads(done.out)
     assert (done.code, found["verdict"]) == (1, "refuted")
     before, after = found["pair"]
@@ -77,17 +77,17 @@ def test_as_json_the_pair_has_every_feature(brinell: Command, table) -> None:
 @pytest.mark.parametrize(
     ("factory", "words", "said"),
     [
-        ("build", ["--monotone", "weight:+"], "there is no feature 'weight'; there are age, calm, dose"),
-        ("build", ["--monotone", "age"], "write e.g. age:+"),
-        ("build", ["--monotone", "age:+7"], "the classes are 0 to 1"),
-        ("three", ["--monotone", "age:+"], "3 classes; name one of them, e.g. age:+0"),
-        ("build", ["--monotone", "age:+", "--set", "linf:1"], "no --set"),
-        ("neighbours", ["--monotone", "age:+"], "is not among the ensembles"),
+        ("build", ["--feature", "weight:+"], "there is no feature 'weight'; there are age, calm, dose"),
+        ("build", ["--feature", "age"], "write e.g. age:+"),
+        ("build", ["--feature", "age:+7"], "the classes are 0 to 1"),
+        ("three", ["--feature", "age:+"], "3 classes; name one of them, e.g. age:+0"),
+        ("build", ["--feature", "age:+", "--set", "linf:1"], "No such option: --set"),
+        ("neighbours", ["--feature", "age:+"], "is not among the ensembles"),
     ],
 )
 def test_what_cannot_be_asked_is_one_line(brinell: Command, table, factory, words, said) -> None:
     net, data = table
-    done = brinell("verify", f"{net}:{factory}", data, "--box", "data", *words)
+    done = brinell("monotone", f"{net}:{factory}", data, "--box", "data", *words)
     assert done.code in (2, 3)
     assert done.out == ""
     assert said in done.err
@@ -96,7 +96,7 @@ def test_what_cannot_be_asked_is_one_line(brinell: Command, table, factory, word
 
 def test_trees_are_decided_too(brinell: Command, table) -> None:
     net, data = table
-    done = brinell("verify", f"{net}:tree", data, "--box", "data", "--monotone", "calm:+", "--monotone", "age:+")
+    done = brinell("monotone", f"{net}:tree", data, "--box", "data", "--feature", "calm:+", "--feature", "age:+")
     lines = done.out.splitlines()
     assert (done.code, lines[:2]) == (1, ["calm:+ proved", "age:+ refuted"])
     assert lines[2].startswith("  age from 1.5")
@@ -104,7 +104,7 @@ def test_trees_are_decided_too(brinell: Command, table) -> None:
 
 def test_examples_outside_the_box_are_not_passed_over(brinell: Command, table) -> None:
     net, data = table
-    done = brinell("verify", f"{net}:build", data, "--monotone", "age:+")
+    done = brinell("monotone", f"{net}:build", data, "--feature", "age:+")
     assert done.code == 2
     assert "leave the box [0.0, 1.0]" in done.err
 
@@ -116,8 +116,8 @@ def test_weights_that_are_no_numbers_are_named(brinell: Command, table, tmp_path
     weights = {"0.weight": torch.full((3, 3), torch.nan), "0.bias": torch.zeros(3)}
     weights |= {"2.weight": torch.zeros(2, 3), "2.bias": torch.zeros(2)}
     save_file(weights, tmp_path / "nan.safetensors")
-    words = ["--weights", tmp_path / "nan.safetensors", "--box", "data"]
-    for asked in (["--monotone", "age:+"], ["--set", "linf:0.1"]):
-        done = brinell("verify", f"{net}:build", data, *words, *asked)
+    words = [f"{net}:build", data, "--weights", tmp_path / "nan.safetensors", "--box", "data"]
+    for asked in (["monotone", "--feature", "age:+"], ["verify", "--set", "linf:0.1"]):
+        done = brinell(*asked, *words)
         assert done.code in (3, 4)
         assert "NaN" in done.err or "finite" in done.err

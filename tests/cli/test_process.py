@@ -36,12 +36,15 @@ def build():
     return Slow()
 """
 
+PATHS = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+"""A process imports the tests, and the Brinell that they import."""
+
 
 def start(*words: object, cwd: Path, **options: object) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "brinell", *map(str, words)],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(PATHS), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -170,7 +173,7 @@ def hard(tmp_path: Path) -> list[object]:
     """The words that search for a proof that takes long."""
     from proofs.hard import save_hard
 
-    return ["verify", *save_hard(tmp_path), "--timeout"]
+    return ["decide", *save_hard(tmp_path), "--timeout"]
 
 
 @pytest.mark.slow

@@ -4,8 +4,9 @@ from rich.console import Console
 
 from brinell.auditing import Finding, Ruling
 from brinell.auditing.gate import Outcome
+from brinell.cli.engines import catalog_table
 from brinell.cli.progress import Bar
-from brinell.cli.show import catalog_table, findings_table, rulings_table
+from brinell.cli.show import findings_table, rulings_table
 
 
 def printed(table: object, width: int = 200) -> str:

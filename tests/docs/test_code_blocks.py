@@ -32,7 +32,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     signal.signal(signal.SIGTERM, before)
 
 
-LONG = "README beyond black-box diagnose engines gates plans policies preflight quickstart tabular universal verify"
+LONG = (
+    "README beyond black-box config diagnose engines gates plans policies preflight quickstart tabular universal verify"
+)
 """Pages with whole audits on them."""
 
 

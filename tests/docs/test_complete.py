@@ -51,6 +51,26 @@ def test_the_tables_of_the_site_hold_every_row() -> None:
     assert all(f"`{field.alias or name}" in made for name, field in Result.model_fields.items())
 
 
+def test_every_page_is_in_the_navigation_and_linked_from_the_index():
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    navigation = (ROOT / "mkdocs.yml").read_text().partition("nav:")[2].partition("exclude_docs")[0]
+    assert sorted(re.findall(r"- ([a-z-]+\.md)$", navigation, re.MULTILINE)) == sorted(pages)
+    linked = {match[1] for match in LINK.finditer((ROOT / "docs/index.md").read_text())}
+    assert pages - linked == {"index.md"}
+
+
+def test_what_it_costs_is_what_was_measured():
+    """Every figure of the tables stands in the results, as it is or rounded to minutes."""
+    measured = (ROOT / "benchmarks/RESULTS.md").read_text()
+    text = (ROOT / "docs/cost.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "---" not in line]
+    for row in rows:
+        for figure in re.findall(r"\[[\d., ]+\]|\d+\.\d+ %|\d+\.\d+ s\b", row):
+            assert figure in measured, f"{figure} of {row}"
+        for decided, of in re.findall(r"(\d+) of (\d+)", row):
+            assert re.search(rf"decided of {of}\b.*\b{decided} decided", measured), row
+
+
 def test_every_exported_class_and_function_is_in_the_reference() -> None:
     reference = (ROOT / "docs/api.md").read_text()
     constants = {"LEAST_LIKELY", "__version__"}

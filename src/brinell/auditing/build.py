@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from brinell.auditing.plan import Stage
-from brinell.errors import UsageError
+from brinell.errors import UsageError, did_you_mean
 
 
 def build(stage: Stage, named: Mapping[str, Callable[[object], object]] = MappingProxyType({})) -> Any:
@@ -21,7 +21,8 @@ def build(stage: Stage, named: Mapping[str, Callable[[object], object]] = Mappin
     settings = {}
     for name, value in stage.settings.items():
         if name not in takes:
-            raise UsageError(f"{stage.engine} has no setting {name!r}; it takes {', '.join(takes) or 'none'}")
+            known = ", ".join(takes) or "none"
+            raise UsageError(f"{stage.engine} has no setting {name!r}; it takes {known}{did_you_mean(name, takes)}")
         kind = TypeAdapter(takes[name].annotation, config=ConfigDict(arbitrary_types_allowed=True))
         try:
             settings[name] = kind.validate_python(named[name](value) if name in named else value)

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from brinell.access import Access
 from brinell.catalog import CATALOG, Row
-from brinell.errors import CannotRun, UsageError
+from brinell.errors import CannotRun, UsageError, did_you_mean
 from brinell.evidence import Soundness
 
 When = Literal["always", "unaligned", "suspicion", "paying"]
@@ -191,8 +191,8 @@ def find(engine: str) -> Row:
             raise UsageError(
                 f"{engine} learns from examples before anything is attacked; call {engine}().learn from Python"
             )
-    names = ", ".join(row.name for row in CATALOG if row.kind not in _NOT_STAGES)
-    raise UsageError(f"engine {engine!r} is not known; there are {names}")
+    names = [row.name for row in CATALOG if row.kind not in _NOT_STAGES]
+    raise UsageError(f"engine {engine!r} is not known{did_you_mean(engine, names)}; there are {', '.join(names)}")
 
 
 def load_plan(plan: "str | Path | Plan", presets: Mapping[str, Plan] = MappingProxyType({})) -> Plan:
@@ -203,7 +203,10 @@ def load_plan(plan: "str | Path | Plan", presets: Mapping[str, Plan] = MappingPr
         return presets[str(plan)]
     path = Path(plan)
     if path.suffix not in (".json", ".yaml", ".yml"):
-        raise UsageError(f"plan {str(plan)!r} is not known; give {', '.join(presets)}, or a .json or .yaml file")
+        likely = did_you_mean(str(plan), presets)
+        raise UsageError(
+            f"plan {str(plan)!r} is not known{likely}; give {', '.join(presets)}, or a .json or .yaml file"
+        )
     try:
         text = path.read_text(encoding="utf-8")
         data = json.loads(text) if path.suffix == ".json" else yaml.load(text, _Loader)

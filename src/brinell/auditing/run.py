@@ -114,7 +114,7 @@ class Run:
 def conduct(
     subject: Subject,
     questions: Sequence[Question],
-    plan: str | Path | Plan,
+    plan: str | Path | Plan | Mapping[str, Plan],
     budget: float | None,
     out: str | Path | None,
     seed: int,
@@ -133,7 +133,7 @@ def conduct(
     clock = Clock(budget)
     lacking = {question.name: why for question in questions if (why := question.lacks(subject)) is not None}
     inquiries = {
-        name: question.inquiry(subject, question.planned(plan), seed)
+        name: question.inquiry(subject, question.planned(_plan_of(question, plan)), seed)
         for name, question in _named(questions).items()
         if question.name not in lacking
     }
@@ -165,6 +165,11 @@ def conduct(
             write_atomically(done.path / RESULT, done.result.to_json().encode())
         weakref.finalize(done, undo.pop_all().close)  # a folder of our own lives as long as the run
         return done
+
+
+def _plan_of(question: Question, plan: str | Path | Plan | Mapping[str, Plan]) -> str | Path | Plan:
+    """The plan that one question is to follow."""
+    return plan.get(question.name, "standard") if isinstance(plan, Mapping) else plan
 
 
 def _named(questions: Sequence[Question]) -> dict[str, Question]:

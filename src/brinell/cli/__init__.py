@@ -1,3 +1,3 @@
 """The command line."""
 
-from brinell.cli.app import main as main
+from brinell.cli.process import main as main

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from brinell.cli.sources import Sources
 from brinell.data import Dataset
-from brinell.errors import UsageError
+from brinell.errors import UsageError, did_you_mean
 from brinell.proofs import Monotonicity, forest_of, margins, monotone, monotone_trees, trace
 from brinell.targets import Target
 from brinell.targets.examples import check_examples
@@ -66,15 +66,16 @@ def _read(text: str, data: Dataset, classes: int) -> tuple[int, bool, int]:
     """(the feature, whether it is to help the class, the class)."""
     parts = re.fullmatch(r"(.+):([+-])(\d*)", text)
     if parts is None:
-        raise UsageError(f"--monotone {text!r} is not understood; write e.g. age:+ or, of class 2, age:-2")
+        raise UsageError(f"--feature {text!r} is not understood; write e.g. age:+ or, of class 2, age:-2")
     name, sign, label = parts.groups()
     names = data.features or tuple(map(str, range(data.x[0].numel())))
     if name not in names:
-        raise UsageError(f"--monotone {text!r}: there is no feature {name!r}; there are {', '.join(names[:20])}")
+        known = f"there are {', '.join(names[:20])}{did_you_mean(name, names)}"
+        raise UsageError(f"--feature {text!r}: there is no feature {name!r}; {known}")
     if not label and classes != 2:
-        raise UsageError(f"--monotone {text!r}: the model has {classes} classes; name one of them, e.g. {text}0")
+        raise UsageError(f"--feature {text!r}: the model has {classes} classes; name one of them, e.g. {text}0")
     if label and int(label) >= classes:
-        raise UsageError(f"--monotone {text!r}: the classes are 0 to {classes - 1}")
+        raise UsageError(f"--feature {text!r}: the classes are 0 to {classes - 1}")
     return names.index(name), sign == "+", int(label or 1)
 
 

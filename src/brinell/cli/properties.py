@@ -24,19 +24,15 @@ def decide(
     In which arithmetic a proof holds is told beside it.
     """
     level = Soundness.of(soundness or Soundness.REAL)
-    progress, interrupted = SearchProgress(), False
-    answer: Answer | None = None
+    progress = SearchProgress()
+    interrupted = False
     try:
-        answer = _answer(network, property_, timeout, seed, progress, level)
+        answer = answered(network, property_, timeout, seed, progress, level)
     except KeyboardInterrupt:
         interrupted = True
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
-        typer.echo("memory ran out", err=True)
-    answer = answer or Answer("unknown", None, 0.0, progress.bound, level)
+        answer = Answer("unknown", None, 0.0, progress.bound, level)
     text = answer_text(answer.verdict, answer.witness)
-    typer.echo(json.dumps(_record(answer), indent=2) + "\n" if as_json else text, nl=False)
+    typer.echo(json.dumps(record(answer), indent=2) + "\n" if as_json else text, nl=False)
     if answer.verdict in ("unknown", "timeout") and math.isfinite(progress.bound):
         typer.echo(f"no margin of the property is below {progress.bound:g}", err=True)
     if answer.verdict == "unsat":
@@ -48,7 +44,20 @@ def decide(
     raise typer.Exit({"unsat": 0, "sat": 1}.get(answer.verdict, 4))
 
 
-def _answer(
+def answered(
+    network: Path, property_: Path, timeout: float, seed: int, progress: SearchProgress, level: Soundness
+) -> Answer:
+    """The answer to one property; unknown where memory runs out, which is told."""
+    try:
+        return _search(network, property_, timeout, seed, progress, level)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        typer.echo("memory ran out", err=True)
+        return Answer("unknown", None, 0.0, progress.bound, level)
+
+
+def _search(
     network: Path, property_: Path, timeout: float, seed: int, progress: SearchProgress, level: Soundness
 ) -> Answer:
     start = time.monotonic()
@@ -68,7 +77,7 @@ def _said(level: Soundness) -> str:
     return f"proved for {level.name.lower()}, whatever the order of its sums"
 
 
-def _record(answer: Answer) -> dict[str, object]:
+def record(answer: Answer) -> dict[str, object]:
     """soundness: of a proof. bound: how far one had come, where it is known."""
     witness = answer.witness
     return {

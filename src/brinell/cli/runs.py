@@ -1,13 +1,16 @@
 """What the commands that make a run have in common: sources, the audit, its page."""
 
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 
 from brinell.cli.leave import INTERRUPTED, fail
+from brinell.cli.options import RunOptions, Sample, Subject, ThreatOptions
+from brinell.cli.words import known_codes
 from brinell.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,40 +22,49 @@ if TYPE_CHECKING:
 
 
 def sources_of(
-    model: str,
-    data: str | None,
-    set_: str | None,
-    weights: str | None,
-    label: str | None,
-    box: str | None,
-    mean: str | None,
-    std: str | None,
-    n: int | None,
-    balanced: bool,
-    goal: str,
-    access: str,
-    queries: int | None,
-    seed: int,
+    subject: Subject,
+    sample: Sample,
+    threat: ThreatOptions | None = None,
+    access: str = "weights",
+    queries: int | None = None,
 ) -> "Sources":
-    from brinell.cli.sources import DIGITS, Sources, absolute, absolute_set, default_set
+    """What the options name. threat: None for commands that ask about no set.
 
-    if data is None and model != DIGITS:
+    Raises UsageError where there is no model, no data or no set.
+    """
+    from brinell.cli.sources import DIGITS, absolute
+
+    if subject.model is None:
+        raise UsageError("MODEL is missing: give a model, or name one in brinell.toml, which brinell init writes")
+    if subject.data is None and subject.model != DIGITS:
         raise UsageError("DATA is missing: give labelled examples, e.g. images/ or test.npz")
+    return common_sources(
+        absolute(subject.model), subject.data or DIGITS, sample, threat, access, queries, weights=subject.weights
+    )
+
+
+def common_sources(
+    model: str,
+    data: str,
+    sample: Sample,
+    threat: ThreatOptions | None,
+    access: str,
+    queries: int | None = None,
+    weights: str | None = None,
+) -> "Sources":
+    """The same of words that are there."""
+    from brinell.cli.sources import Sources, absolute, absolute_set, default_set
+
+    set_ = "linf:0" if threat is None else threat.set_ or default_set(model)
     return Sources(
-        model=absolute(model),
-        data=absolute(data or DIGITS),
-        set=absolute_set(set_ or default_set(model)),
+        model=model,
+        data=absolute(data),
+        set=absolute_set(set_),
         weights=None if weights is None else absolute(weights),
-        label=label,
-        box=box,
-        mean=mean,
-        std=std,
-        n=n,
-        balanced=balanced,
-        goal=goal,
+        goal="untargeted" if threat is None else threat.goal,
         access=access,
         queries=queries,
-        seed=seed,
+        **asdict(sample),
     )
 
 
@@ -68,6 +80,9 @@ def demanding(plan: "Plan", soundness: str | None) -> "Plan":
 
 
 def dry_run(sources: "Sources", plan: "Plan", as_json: bool) -> None:
+    """Print the stages that would run, and what they cost."""
+    from rich.console import Console
+
     from brinell.cli.show import plan_table
 
     set_, radii = sources.sets()
@@ -80,38 +95,42 @@ def dry_run(sources: "Sources", plan: "Plan", as_json: bool) -> None:
 
 def run_audit(
     sources: "Sources",
-    plan: "Plan",
+    plan: "Plan | Mapping[str, Plan]",
     seconds: float | None,
-    accepted: list[str],
-    workers: int | None,
-    out: Path | None,
+    options: RunOptions,
+    ask: Sequence[str] = ("evasion",),
 ) -> "Audit":
-    """An audit to its end, or to an interruption: that one is told once its page is written."""
+    """An audit to its end, or to an interruption: that one is told once its page is written.
+
+    plan: for all questions, or one a question. ask: questions, by name.
+    """
+    from brinell import Calibration, Evasion, Subject
     from brinell import audit as run
     from brinell.cli.progress import Bar
     from brinell.threat import Threat
 
     start = time.monotonic()
+    accepted = known_codes(options.accept or [])
     set_, radii = sources.sets()
     threat = Threat(set_, sources.goals(), queries=sources.queries)
     examples, target = sources.load()
-    out = out or _folder(sources, target, examples, plan)
+    out = options.out or _folder(sources, target, examples, plan, ask)
+
     left = None
     if seconds is not None:
         left = max(0.0, seconds - _REPORTING * min(1.0, seconds / 60) - (time.monotonic() - start))
+
+    questions = {"evasion": Evasion(threat, radii, sources.labels()), "calibration": Calibration()}
     with Bar() as bar:
         return run(
-            target,
-            examples,
-            threat,
-            plan,
-            left,
-            out,
-            sources.seed,
-            radii=radii,
-            workers=workers,
+            Subject(target, examples),
+            [questions[name] for name in ask],
+            plan=plan,
+            budget=left,
+            out=out,
+            seed=sources.seed,
+            workers=options.workers,
             accept=accepted,
-            labels=sources.labels(),
             sources=sources.model_dump(mode="json"),
             on_progress=bar.step,
         )
@@ -121,12 +140,15 @@ _REPORTING = 3.0
 """Seconds kept of a budget of a minute or more, for writing the page."""
 
 
-def _folder(sources: "Sources", target: "Target", data: "Dataset", plan: "Plan") -> Path:
+def _folder(
+    sources: "Sources", target: "Target", data: "Dataset", plan: "Plan | Mapping[str, Plan]", ask: Sequence[str]
+) -> Path:
     """runs/MODEL-DATA-DIGEST: the same command finds its own run again, any other gets a folder of its own."""
     import hashlib
 
     names = "-".join(Path(name.rpartition(":")[0] or name).stem for name in (sources.model, sources.data))
-    identity = f"{sources.model_dump_json()} {plan.model_dump_json()} {target.digest} {data.digest}"
+    plans = [one.model_dump_json() for one in (plan.values() if isinstance(plan, Mapping) else [plan])]
+    identity = " ".join([sources.model_dump_json(), *plans, target.digest, data.digest, *ask])
     return Path("runs") / f"{names}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
 
@@ -138,6 +160,9 @@ def end(run: "Audit", as_json: bool) -> None:
 
 
 def show(result: "Audit", as_json: bool, page: Path) -> None:
+    """Write the page of a run, and print its table."""
+    from rich.console import Console
+
     from brinell.report import table, write_report
 
     write_report(result, page)

@@ -7,10 +7,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:  # the catalogue is shown without torch
+if TYPE_CHECKING:
     from brinell import Audit
     from brinell.auditing import Difference, Finding, Plan, Ruling
-    from brinell.catalog import Row
     from brinell.data import Dataset
     from brinell.questions.evasion import Alone, Diagnosis
     from brinell.targets import Target
@@ -143,22 +142,11 @@ def rulings_table(rulings: "Sequence[Ruling]") -> RenderableType:
     return _table(("gate", "requirement", "seen"), [(r.outcome, r.requirement, r.seen) for r in rulings])
 
 
-def catalog_table(rows: "Sequence[Row]") -> RenderableType:
-    """Every engine."""
-    return _table(
-        ("engine", "kind", "family", "needs", "paper"),
-        [(r.name, r.kind, r.family, r.access.name, r.paper) for r in rows],
-        whole=(0, 3),
-    )
-
-
-def _table(
-    heads: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[int] = (), whole: Sequence[int] = ()
-) -> Table:
-    """right: columns of numbers. whole: columns whose words are never broken."""
+def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[int] = ()) -> Table:
+    """right: columns of numbers."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for i, head in enumerate(heads):
-        table.add_column(head, justify="right" if i in right else "left", overflow="fold", no_wrap=i in whole)
+        table.add_column(head, justify="right" if i in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(_text, row))
     return table

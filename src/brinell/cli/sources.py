@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from brinell.access import Access
 from brinell.data import Dataset
 from brinell.data import load as load_data
-from brinell.errors import UsageError
+from brinell.errors import UsageError, did_you_mean
 from brinell.targets import Target
 from brinell.targets import load as load_target
 from brinell.threat import (
@@ -82,8 +82,9 @@ class Sources(BaseModel):
         """(the set at its largest radius, all radii). An infinite one is for attacks that seek the smallest change."""
         name, rules, numbers = self._parts()
         if name not in (*_SETS, FEATURES) or not numbers or (name == FEATURES) != bool(rules):
+            likely = "" if name in _SETS else did_you_mean(name, (*_SETS, FEATURES))
             raise UsageError(
-                f"--set {self.set!r} is not understood; write e.g. linf:8/255 or l2:0.25,0.5, or for a table "
+                f"--set {self.set!r} is not understood{likely}; write e.g. linf:8/255 or l2:0.25,0.5, or for a table "
                 "features:RULES.toml:0.5"
             )
         radii = tuple(sorted({float("inf") if r == "inf" else parse_radius(r) for r in numbers.split(",")}))
@@ -111,7 +112,8 @@ class Sources(BaseModel):
             return LEAST_LIKELY
         if self.goal.isdecimal():
             return Targeted(int(self.goal))
-        raise UsageError(f"--goal {self.goal!r} is not known; give untargeted, least-likely, or a class number")
+        likely = did_you_mean(self.goal, ("untargeted", "least-likely"))
+        raise UsageError(f"--goal {self.goal!r} is not known{likely}; give untargeted, least-likely, or a class number")
 
 
 def default_set(model: str) -> str:
@@ -171,5 +173,6 @@ def _access(text: str) -> Access:
     try:
         return Access[text.upper()]
     except KeyError:
-        names = ", ".join(a.name.lower() for a in Access)
-        raise UsageError(f"--access {text!r} is not known; give one of {names}") from None
+        names = [access.name.lower() for access in Access]
+        likely = did_you_mean(text, names)
+        raise UsageError(f"--access {text!r} is not known{likely}; give one of {', '.join(names)}") from None

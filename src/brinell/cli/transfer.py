@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from brinell.cli.sources import Sources, absolute
-from brinell.errors import CannotRun, UsageError
+from brinell.errors import CannotRun, UsageError, did_you_mean
 from brinell.evasion.transfer import Matrix, matrix
 from brinell.evidence import Share
 from brinell.report.heat import heat_map, picture
@@ -90,9 +90,8 @@ def weights_of(models: dict[str, str], texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         name, equals, file = text.partition("=")
         if not equals or name not in models:
-            raise UsageError(
-                f"--weights {text!r} is not understood; write NAME=FILE with a name of {', '.join(models)}"
-            )
+            known = f"{', '.join(models)}{did_you_mean(name, models)}"
+            raise UsageError(f"--weights {text!r} is not understood; write NAME=FILE with a name of {known}")
         weights[name] = absolute(file)
     return weights
 

@@ -1,8 +1,10 @@
-"""Words of a command line that mean something else: a time, an attack with its settings."""
+"""Words of a command line that mean something else: a time, an attack with its settings, a finding's code."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from brinell.errors import UsageError
+from brinell.catalog import QUESTIONS
+from brinell.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from brinell.auditing import Stage
@@ -41,3 +43,32 @@ def seconds_of(text: str, option: str = "--budget") -> float:
     if not 0 < seconds < float("inf"):
         raise UsageError(f"{option} {text!r} is not a time; write 90s, 5m or 1h")
     return seconds
+
+
+CODES = (
+    *("outside-box", "low-accuracy", "classes", "random", "memory", "batch-dependence", "probabilities"),
+    *("zero-gradients", "non-finite-gradients", "non-finite", "raises", "scores-disagree", "unchecked"),
+    *("narrow-range", "pixels", "small-sample", "absent-classes", "training-mode"),
+    *("masked", "unstable", "dynamic", "unconfirmed", "chance", "incomplete", "steps", "radius", "unbounded"),
+    *("single-step", "noise", "black-box", "transfer", "transfer-stronger", "eight-bit", "raises-near"),
+)
+"""Codes of the findings of a preflight and of a diagnosis, as the pages on both list them."""
+
+
+def known_codes(accepted: Sequence[str]) -> list[str]:
+    """The codes of --accept. Raises UsageError on one that no finding has."""
+    for code in accepted:
+        if code not in CODES:
+            likely = did_you_mean(code, CODES)
+            raise UsageError(f"--accept {code!r} is no finding's code{likely}; brinell check prints those of a model")
+    return list(accepted)
+
+
+def asked(text: str) -> list[str]:
+    """Questions from `evasion,calibration`. Raises UsageError naming those there are."""
+    known = [row.name for row in QUESTIONS]
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"question {name!r} is not known{did_you_mean(name, known)}; there are {', '.join(known)}")
+    return list(dict.fromkeys(names))

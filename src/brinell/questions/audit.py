@@ -94,7 +94,7 @@ def audit(
     target: Target | Subject,
     data: Dataset | tuple[Any, Any] | Sequence[Question],
     threat: Threat | None = None,
-    plan: str | Path | Plan = "standard",
+    plan: str | Path | Plan | Mapping[str, Plan] = "standard",
     budget: float | None = None,
     out: str | Path | None = None,
     seed: int = 0,
@@ -114,7 +114,7 @@ def audit(
 
     target: a Target, or a Subject with what else questions need. data: (x, y), inputs in the target's box and class
     indices, or a Dataset; with a Subject, the questions. threat: of a target. plan: quick, standard, full, a file or a
-    Plan. budget: seconds for all of it, None to finish the plan. out: the run's folder, where the same call continues;
+    Plan, or a Plan for each question by its name. budget: seconds for all of it, None to finish the plan. out: the run's folder, where the same call continues;
     None keeps it for as long as the Audit lives. seed decides every random choice. radii: several in one run, in place
     of the threat's own. workers: None is one a core, or one for an accelerator; figures do not depend on it.
     accept: codes of findings to go on in spite of, such as "zero-gradients". diagnose: whether the attacks are put to
@@ -178,5 +178,4 @@ def _evasion(
     if not isinstance(threat, Threat):
         raise UsageError(f"threat is {a_kind(threat)}; make it one: brinell.Threat(brinell.Linf(0.1))")
     subject = Subject(target, data)
-    beside = [Calibration()] if Calibration().lacks(subject) is None else []
-    return subject, [Evasion(threat, radii, labels, diagnose), *beside]
+    return subject, [Evasion(threat, radii, labels, diagnose), Calibration()]

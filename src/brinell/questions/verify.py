@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from brinell.arguments import checked
+from brinell.auditing.subject import Subject
 from brinell.data import Dataset
 from brinell.evidence import Soundness
 from brinell.questions.audit import Audit, audit
+from brinell.questions.evasion.evasion import Evasion
 from brinell.questions.evasion.plans import PRESETS
 from brinell.targets import Target
 from brinell.threat import Threat
@@ -33,4 +35,6 @@ def verify(
     which a certificate counts. Properties of boxes of inputs are decided by `brinell.proofs.decide`.
     """
     plan = PRESETS["proofs"].demanding(soundness)
-    return audit(target, data, threat, plan, budget, out, seed, radii=radii, workers=workers, accept=accept)
+    subject = Subject(target, data)
+    asked = [Evasion(threat, radii)]
+    return audit(subject, asked, plan=plan, budget=budget, out=out, seed=seed, workers=workers, accept=accept)
