@@ -108,7 +108,7 @@ def run(
     hunt = Hunt(target, x, y, threat, rng, checkpoint)
     aims = hunt.goal_aims
     attack(hunt)
-    hunt.settle()
+    hunt.query_if_moved()
     tried = hunt.distance.isfinite()
     broken = tried.clone()
     distance = hunt.distance

@@ -38,4 +38,4 @@ class Noise(Attack):
             else:
                 direction = torch.randn(hunt.x0.shape, dtype=hunt.x0.dtype, device=hunt.x0.device, generator=hunt.rng)
                 hunt.move(hunt.x0 + radius * hunt.set.steepest(direction))
-            hunt.look()
+            hunt.query()

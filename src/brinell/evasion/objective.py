@@ -1,6 +1,7 @@
 """What attacks ascend: one number an example, larger for the adversary, whether it leaves the label or has an aim."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import exp
 from typing import Protocol, final, runtime_checkable
@@ -38,6 +39,35 @@ class Absolute(ABC):
     @abstractmethod
     def within(self, unit: Scores) -> Objective:
         """The objective, for examples whose scores have been divided by these."""
+
+
+AnyObjective = Objective | Relative | Absolute
+
+
+def of_rows(
+    objective: AnyObjective,
+    y: Labels,
+    aim: Labels | None,
+    clean: Logits | None = None,
+    unit: Scores | None = None,
+) -> Callable[[Logits, slice], Scores]:
+    """The objective as `Target.gradient` asks for it: of the scores of a chunk, and the rows they belong to.
+
+    clean: the clean scores, for an objective that is relative to them. unit: what the scores have been divided by, for
+    one that holds a number in the user's units.
+    """
+
+    def value(scores: Logits, rows: slice) -> Scores:
+        chosen = objective
+        if isinstance(chosen, Relative):
+            assert clean is not None  # scores are seen, and so were those of the clean input
+            chosen = chosen.to(clean[rows])
+        elif isinstance(chosen, Absolute):
+            assert unit is not None
+            chosen = chosen.within(unit[rows])
+        return chosen(scores, y[rows], None if aim is None else aim[rows])
+
+    return value
 
 
 def cross_entropy(scores: Logits, y: Labels, aim: Labels | None) -> Scores:

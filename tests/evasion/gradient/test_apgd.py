@@ -65,7 +65,7 @@ def test_a_run_is_algorithm_1(set, seed) -> None:
     asked = target(model)
     hunt = Hunt(asked, x0, y, Threat(set), generator(seed))
     APGD(steps=steps)(hunt)
-    hunt.settle()
+    hunt.query_if_moved()
 
     def ask(x):
         leaf = x.clone().requires_grad_()

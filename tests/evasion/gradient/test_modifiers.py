@@ -48,7 +48,7 @@ def gradient(model, y, place, x):
 
 def asked(model, x, y, *modifiers: Modifier, set=WIDE, place=here, seed=0):
     hunt = Hunt(target(model), x, y, Threat(set), generator(seed))
-    hunt.demand(torch.inf)  # nothing breaks, so that all rows come back
+    hunt.require_margin(torch.inf)  # nothing breaks, so that all rows come back
     answer = asking(hunt, cross_entropy, modifiers)(place)
     return (*answer, hunt)
 
@@ -135,7 +135,7 @@ def test_tuning_is_algorithm_1_of_its_paper() -> None:
     made, steps, step = Tuned(neighbours=3, spread=1.5), 5, 0.02
     set = Linf(0.1, UNIT)
     hunt = Hunt(target(model), x, y, Threat(set), generator(7))
-    hunt.demand(torch.inf)
+    hunt.require_margin(torch.inf)
     PGD(steps=steps, step=step, random=False, rule=Momentum(1.0), modifiers=(made,))(hunt)
 
     rng = generator(7)
@@ -158,7 +158,7 @@ def test_nesterov_is_the_authors_code() -> None:
     model, x, y = calm()
     set, steps, step, decay = Linf(0.1, UNIT), 6, 0.02, 0.8
     hunt = Hunt(target(model), x, y, Threat(set), generator())
-    hunt.demand(torch.inf)
+    hunt.require_margin(torch.inf)
     PGD(steps=steps, step=step, random=False, rule=Nesterov(decay))(hunt)
     z, m = x, torch.zeros_like(x)
     for _ in range(steps):
@@ -176,7 +176,7 @@ def test_nesterov_looks_as_far_ahead_as_the_next_move_at_first() -> None:
     spy = Of(lambda z: (seen.append(z.detach()), model(z))[1])
     set = L2(0.3, UNIT)
     hunt = Hunt(target(spy), x, y, Threat(set), generator())
-    hunt.demand(torch.inf)
+    hunt.require_margin(torch.inf)
     PGD(steps=2, step=0.05, random=False, rule=Nesterov(0.9))(hunt)
     first, second = seen[1], seen[2]
     torch.testing.assert_close(first, x)

@@ -21,8 +21,8 @@ def hunted(model, set, far: float) -> tuple[Hunt, Nearest, torch.Tensor]:
     apart = model.weight[1 - y] - model.weight[y]
     distance = model.distances(x, y, "l2")
     nearest = Nearest(hunt)
-    hunt.roam(x + (far * distance / apart.norm(dim=1)).float().unsqueeze(1) * apart)
-    hunt.look()
+    hunt.move_in_box(x + (far * distance / apart.norm(dim=1)).float().unsqueeze(1) * apart)
+    hunt.query()
     nearest.note(hunt)
     return hunt, nearest, distance
 

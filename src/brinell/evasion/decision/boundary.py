@@ -44,11 +44,11 @@ class Boundary(Attack):
     def __call__(self, hunt: Hunt) -> None:
         at = on_boundary(hunt, self.start, self.queries, 1e-3)
         first = torch.ones(len(hunt), dtype=hunt.x0.dtype, device=hunt.x0.device)
-        steps = hunt.carry(_Steps(self.around * first, self.toward * first))
+        steps = hunt.carry(around=self.around * first, toward=self.toward * first)
         while len(hunt):
             beside = _on_sphere(hunt.x0, at.x, steps.around, directions(hunt, 1).squeeze(1))
             nearer = torch.lerp(beside, hunt.x0, over_features(steps.toward, beside))
-            with hunt.carrying(_Move(beside, nearer)) as move:
+            with hunt.carrying(beside=beside, nearer=nearer) as move:
                 points = torch.stack([move.beside, move.nearer], 1)
                 hits = ask(hunt, points, torch.ones_like(points.flatten(2)[..., 0], dtype=torch.bool))
                 at.x = torch.where(over_features(hits[:, 1], at.x), hunt.set.box.clamp(move.nearer), at.x)
@@ -73,15 +73,3 @@ def _on_sphere(x0: Inputs, x: Inputs, share: Scores, u: Inputs) -> Inputs:
 def _adapted(step: Scores, served: Scores, rate: float) -> Scores:
     """A tenth longer or shorter at most, and steady where steps serve at this rate."""
     return step * torch.exp(0.1 * (served - rate))
-
-
-@dataclass
-class _Steps:
-    around: Scores
-    toward: Scores
-
-
-@dataclass
-class _Move:
-    beside: Inputs
-    nearer: Inputs

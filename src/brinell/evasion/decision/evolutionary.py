@@ -14,7 +14,7 @@ from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.decision.search import on_boundary
 from brinell.evasion.decision.start import Start, ask, unit
-from brinell.evasion.hunt import Hunt
+from brinell.evasion.hunt import Carried, Hunt
 from brinell.threat import Access
 from brinell.threat.sets import over_features
 from brinell.types import Inputs, Mask, Scores
@@ -50,14 +50,14 @@ class Evolutionary(Attack):
         changed = max(1, round(self.share * features))
         at = on_boundary(hunt, self.start, self.queries, 1e-3)
         one = torch.ones(len(hunt), dtype=hunt.x0.dtype, device=hunt.x0.device)
-        grown = hunt.carry(_Grown(torch.ones_like(hunt.x0), torch.zeros_like(hunt.x0), self.bias * one))
+        grown = hunt.carry(variance=torch.ones_like(hunt.x0), path=torch.zeros_like(hunt.x0), bias=self.bias * one)
         while len(hunt):
             chosen = torch.multinomial(grown.variance.flatten(1), changed, generator=hunt.rng)
             normal = torch.randn(hunt.x0.shape, dtype=hunt.x0.dtype, device=hunt.x0.device, generator=hunt.rng)
             mask = torch.zeros_like(normal).flatten(1).scatter(1, chosen, 1.0).reshape(normal.shape)
             drawn = mask * grown.variance.sqrt() * normal
             child = self._child(hunt.x0, at.x, drawn, grown.bias)
-            with hunt.carrying(_Child(drawn, hunt.set.box.clamp(child))) as born:
+            with hunt.carrying(drawn=drawn, x=hunt.set.box.clamp(child)) as born:
                 every = torch.ones((len(child), 1), dtype=torch.bool, device=child.device)
                 hits = ask(hunt, born.x.unsqueeze(1), every).squeeze(1)
                 nearer = hunt.set.distance(hunt.x0, born.x) < hunt.set.distance(hunt.x0, at.x)
@@ -70,23 +70,10 @@ class Evolutionary(Attack):
         length = over_features((x - x0).flatten(1).norm(dim=1), x)
         return x0 + over_features(1 - bias, x) * length * unit(away + self.spread * length * unit(drawn))
 
-    def _learn(self, grown: "_Grown", drawn: Inputs, won: Mask) -> None:
+    def _learn(self, grown: Carried, drawn: Inputs, won: Mask) -> None:
         keep = over_features(won, drawn)
         moved = (1 - self.path) * grown.path + (self.path * (2 - self.path)) ** 0.5 * drawn
         grown.path = torch.where(keep, moved, grown.path)
         learned = (1 - self.learning) * grown.variance + self.learning * grown.path.square()
         grown.variance = torch.where(keep, learned, grown.variance)
         grown.bias = (grown.bias * torch.exp(0.1 * (won.to(drawn.dtype) - 0.2))).clamp(max=0.5)
-
-
-@dataclass
-class _Grown:
-    variance: Inputs
-    path: Inputs
-    bias: Scores
-
-
-@dataclass
-class _Child:
-    drawn: Inputs
-    x: Inputs

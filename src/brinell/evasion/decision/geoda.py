@@ -49,7 +49,8 @@ class GeoDA(Attack):
         at = on_boundary(hunt, self.start, self.queries, 1e-4)
         most = int((hunt.left + hunt.queries[hunt.rows]).max()) if len(hunt) else 0  # the same for all
         shares = [self.growth**round for round in range(self.rounds)]
-        held = hunt.carry(_Held(torch.zeros_like(hunt.x0)))
+        # The sum of all estimates of the normal so far.
+        held = hunt.carry(normal=torch.zeros_like(hunt.x0))
         round = 0
         while len(hunt):
             count = max(1, int(0.9 * most * shares[round] / sum(shares)))
@@ -67,13 +68,6 @@ def _along(hunt: Hunt, at: Point, direction: Inputs) -> None:
         every = torch.ones((len(hunt), 1), dtype=torch.bool, device=at.x.device)
         hits = ask(hunt, way.end(hunt, at).unsqueeze(1), every).squeeze(1)
         at.x = torch.where(over_features(hits, at.x), hunt.set.box.clamp(way.end(hunt, at)), at.x)
-
-
-@dataclass
-class _Held:
-    """The sum of all estimates of the normal so far."""
-
-    normal: Inputs
 
 
 @dataclass

@@ -16,11 +16,11 @@ from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.decision.search import COARSE, on_boundary
 from brinell.evasion.decision.start import BLOCK, Point, Rows, Start, ask, check_counts, inside
-from brinell.evasion.hunt import Hunt, Objective
+from brinell.evasion.hunt import Carried, Hunt, Objective
 from brinell.evasion.objective import cross_entropy
 from brinell.threat import Access
 from brinell.threat.sets import over_features
-from brinell.types import Inputs, Mask, Scores
+from brinell.types import Inputs
 
 Values = Float[Tensor, "batch points"]
 Answer = Callable[[Hunt, Rows], Values]
@@ -120,12 +120,13 @@ class _Estimate:
 
 def _descend(hunt: Hunt, at: Point, estimate: _Estimate, step: float) -> None:
     """Step up the estimate, draw the point toward x0, and keep both where the point still serves."""
-    cut = hunt.carry(_Cut(torch.full((len(hunt),), FIRST, dtype=torch.float64, device=hunt.x0.device)))
-    memory = hunt.carry(_Sum(torch.zeros_like(hunt.x0)))
+    # The share of the distance to be given up next.
+    cut = hunt.carry(share=torch.full((len(hunt),), FIRST, dtype=torch.float64, device=hunt.x0.device))
+    memory = hunt.carry(g=torch.zeros_like(hunt.x0))
     while len(hunt):
         fresh = _estimated(hunt, at, estimate)
         g = memory.g = estimate.momentum * memory.g + (1 - estimate.momentum) * fresh
-        with hunt.carrying(_Step(g, torch.ones_like(hunt.rows).bool())) as held:
+        with hunt.carrying(g=g, open=torch.ones_like(hunt.rows).bool()) as held:
             while held.open.any():
                 hits = ask(hunt, _next(hunt, at, held, cut, step).unsqueeze(1), held.open.unsqueeze(1)).squeeze(1)
                 won = held.open & hits
@@ -141,7 +142,7 @@ def _estimated(hunt: Hunt, at: Point, estimate: _Estimate) -> Inputs:
     """The sum of antithetic normal directions, each with the value at its end."""
     probes = estimate.probes
     spread = estimate.spread * (hunt.set.box.width if hunt.set.box.bounded else 1.0)
-    with hunt.carrying(_Sum(torch.zeros_like(at.x))) as sum:
+    with hunt.carrying(g=torch.zeros_like(at.x)) as sum:
         for first in range(0, probes, BLOCK):
             if not len(hunt):
                 break
@@ -149,13 +150,13 @@ def _estimated(hunt: Hunt, at: Point, estimate: _Estimate) -> Inputs:
             u = torch.randn(
                 (len(hunt), pairs, *at.x.shape[1:]), dtype=at.x.dtype, device=at.x.device, generator=hunt.rng
             )
-            with hunt.carrying(_Draws(torch.cat([u, -u], 1))) as draws:
+            with hunt.carrying(u=torch.cat([u, -u], 1)) as draws:
                 value = estimate.values(hunt, inside(hunt, at.x.unsqueeze(1) + spread * draws.u))
                 sum.g = sum.g + torch.einsum("bk,bk...->b...", value.to(draws.u.dtype), draws.u)
         return sum.g
 
 
-def _next(hunt: Hunt, at: Point, held: "_Step", cut: "_Cut", step: float) -> Inputs:
+def _next(hunt: Hunt, at: Point, held: Carried, cut: Carried, step: float) -> Inputs:
     """The point after a step up the estimate, no farther from x0 than the distance less the cut."""
     distance = hunt.set.distance(hunt.x0, at.x)
     length = over_features((step * distance).to(at.x.dtype), at.x)
@@ -163,26 +164,3 @@ def _next(hunt: Hunt, at: Point, held: "_Step", cut: "_Cut", step: float) -> Inp
     wanted = (1 - cut.share) * distance
     share = (wanted / hunt.set.distance(hunt.x0, moved).clamp(min=1e-300)).clamp(max=1)
     return hunt.set.box.clamp(hunt.set.shrink(hunt.x0, moved, share))
-
-
-@dataclass
-class _Cut:
-    """The share of the distance to be given up next."""
-
-    share: Scores
-
-
-@dataclass
-class _Step:
-    g: Inputs
-    open: Mask
-
-
-@dataclass
-class _Sum:
-    g: Inputs
-
-
-@dataclass
-class _Draws:
-    u: Rows

@@ -11,7 +11,7 @@ import torch
 
 from brinell.evasion.attack import Attack
 from brinell.evasion.decision.ray import beside, follow, measure, turn
-from brinell.evasion.decision.start import Rows, Start, check_counts, check_smoothing, directions
+from brinell.evasion.decision.start import Start, check_counts, check_smoothing, directions
 from brinell.evasion.hunt import Hunt
 from brinell.threat import Access
 
@@ -41,15 +41,10 @@ class OPT(Attack):
         tolerance = self.smoothing / 1000
         ray = follow(hunt, self.start, self.queries, tolerance)
         while len(hunt):
-            with hunt.carrying(_Probes(directions(hunt, self.probes))) as probes:
+            with hunt.carrying(u=directions(hunt, self.probes)) as probes:
                 near = beside(ray, self.smoothing * probes.u)
                 guess = ray.length.unsqueeze(1).expand(-1, self.probes)
                 lengths = measure(hunt, near, guess, 2 * ray.length, tolerance)
                 rise = lengths.clamp(max=2 * ray.length.unsqueeze(1)) - ray.length.unsqueeze(1)
                 downhill = -torch.einsum("bk,bk...->b...", rise.to(probes.u.dtype), probes.u)
             turn(hunt, ray, downhill, tolerance)
-
-
-@dataclass
-class _Probes:
-    u: Rows

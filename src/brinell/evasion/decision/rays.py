@@ -12,7 +12,7 @@ import torch
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.decision.start import ask
-from brinell.evasion.hunt import Hunt
+from brinell.evasion.hunt import Carried, Hunt
 from brinell.threat import Access
 from brinell.threat.sets import over_features
 from brinell.types import Inputs, Mask, Scores
@@ -42,7 +42,8 @@ class RayS(Attack):
         hunt.limit(self.queries)
         widest = min(hunt.set.box.width, 128 * hunt.set.radius if hunt.set.radius < torch.inf else 128.0)
         length = torch.full((len(hunt),), widest, dtype=torch.float64, device=hunt.x0.device)
-        corner = hunt.carry(_Corner(torch.ones_like(hunt.x0), length, torch.zeros_like(hunt.rows).bool()))
+        # The best signs, the linf length at which they serve, and whether any have yet.
+        corner = hunt.carry(signs=torch.ones_like(hunt.x0), length=length, served=torch.zeros_like(hunt.rows).bool())
         self._try(hunt, corner, corner.signs)
         level = 0
         while len(hunt):
@@ -54,7 +55,7 @@ class RayS(Attack):
                 self._try(hunt, corner, flipped.reshape(corner.signs.shape))
             level = min(level + 1, ceil(features).bit_length())
 
-    def _try(self, hunt: Hunt, corner: "_Corner", signs: Inputs) -> None:
+    def _try(self, hunt: Hunt, corner: Carried, signs: Inputs) -> None:
         """Take these signs where they serve within the length known, and find theirs by binary search."""
         asked = torch.ones_like(corner.served)
         with hunt.carrying(_Trial(signs, asked, corner.length.clone(), torch.zeros_like(corner.length))) as trial:
@@ -70,15 +71,6 @@ def _blocks(features: int, level: int) -> list[tuple[int, int]]:
 
 
 @dataclass
-class _Corner:
-    """The best signs, the linf length at which they serve, and whether any have yet."""
-
-    signs: Inputs
-    length: Scores
-    served: Mask
-
-
-@dataclass
 class _Trial:
     """Signs under trial; open: still searching; asked: the length to ask about; low: one that fails."""
 
@@ -90,7 +82,7 @@ class _Trial:
     def points(self, hunt: Hunt) -> Inputs:
         return hunt.x0 + over_features(self.asked.to(self.signs.dtype), self.signs) * self.signs
 
-    def learn(self, corner: _Corner, hits: Mask, tolerance: float) -> None:
+    def learn(self, corner: Carried, hits: Mask, tolerance: float) -> None:
         won = self.open & hits
         first = self.asked >= corner.length
         corner.signs = torch.where(over_features(won, self.signs), self.signs, corner.signs)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from brinell.evasion.decision.start import Point, Rows, Start, ask, directions, inside
+from brinell.evasion.decision.start import Point, Start, ask, directions, inside
 from brinell.evasion.hunt import Hunt
 from brinell.threat.sets import over_features
 from brinell.types import Inputs, Mask, Scores
@@ -36,7 +36,7 @@ def on_boundary(hunt: Hunt, start: Start, queries: int, tolerance: float) -> Poi
         asked = place < (hunt.left // 10).unsqueeze(1)
         length = (at.x - hunt.x0).flatten(1).norm(dim=1)
         points = hunt.x0.unsqueeze(1) + over_features(length, at.x).unsqueeze(1) * directions(hunt, count)
-        with hunt.carrying(_Draws(inside(hunt, points))) as drawn:
+        with hunt.carrying(points=inside(hunt, points)) as drawn:
             hits = ask(hunt, drawn.points, asked)
             distance = hunt.set.distance(hunt.x0.repeat_interleave(count, 0), drawn.points.flatten(0, 1)).reshape(
                 hits.shape
@@ -118,8 +118,3 @@ class _Leap:
 
     def end(self, at: Point) -> Inputs:
         return at.x + over_features(self.length.to(at.x.dtype), at.x) * self.direction
-
-
-@dataclass
-class _Draws:
-    points: Rows

@@ -15,7 +15,6 @@ from brinell.evasion.decision.slope import signed_sum
 from brinell.evasion.decision.start import Rows, Start, check_counts, check_smoothing
 from brinell.evasion.hunt import Hunt
 from brinell.threat import Access
-from brinell.types import Inputs
 
 
 @final
@@ -48,7 +47,7 @@ class SignOPT(Attack):
     def __call__(self, hunt: Hunt) -> None:
         tolerance = self.smoothing / 1000
         ray = follow(hunt, self.start, self.queries, tolerance)
-        sum = hunt.carry(_Sum(torch.zeros_like(hunt.x0)))
+        sum = hunt.carry(signed=torch.zeros_like(hunt.x0))
         step = 0
         while len(hunt):
             step += 1
@@ -60,8 +59,3 @@ class SignOPT(Attack):
         """The points as far away as the ray is long, along directions beside its own."""
         length = ray.length.unsqueeze(1).expand(u.shape[:2])
         return points_at(hunt, beside(ray, self.smoothing * u), length), u
-
-
-@dataclass
-class _Sum:
-    signed: Inputs

@@ -5,12 +5,11 @@ the mean sign. Sign-OPT and GeoDA sum directions in the same way.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 
-from brinell.evasion.decision.start import BLOCK, Flags, Point, Rows, ask, directions, inside
-from brinell.evasion.hunt import Hunt
+from brinell.evasion.decision.start import BLOCK, Point, Rows, ask, directions, inside
+from brinell.evasion.hunt import Carried, Hunt
 from brinell.threat.sets import over_features
 from brinell.types import Inputs, Scores
 
@@ -24,7 +23,7 @@ def slope(hunt: Hunt, at: Point, radius: Scores, count: int) -> Inputs:
     radius: the l2 distance of the probes from the point, one an example; a probe moved into the box stands for the
     way it really went.
     """
-    with hunt.carrying(_Ball(radius.to(at.x.dtype).clamp(min=torch.finfo(at.x.dtype).tiny))) as ball:
+    with hunt.carrying(radius=radius.to(at.x.dtype).clamp(min=torch.finfo(at.x.dtype).tiny)) as ball:
 
         def around(u: Rows) -> tuple[Rows, Rows]:
             radius = over_features(ball.radius, at.x).unsqueeze(1)
@@ -40,7 +39,9 @@ def signed_sum(hunt: Hunt, count: int, places: Places) -> Inputs:
     An example that cannot pay for `count` decisions makes do with those it can pay for.
     """
     nothing = torch.zeros(len(hunt), dtype=hunt.x0.dtype, device=hunt.x0.device)
-    with hunt.carrying(_Sum(torch.zeros_like(hunt.x0), torch.zeros_like(hunt.x0), nothing, nothing)) as sum:
+    with hunt.carrying(
+        signed=torch.zeros_like(hunt.x0), plain=torch.zeros_like(hunt.x0), signs=nothing, count=nothing
+    ) as sum:
         for first in range(0, count, BLOCK):
             if not len(hunt):
                 break
@@ -50,10 +51,10 @@ def signed_sum(hunt: Hunt, count: int, places: Places) -> Inputs:
         return torch.where(over_features(mean.abs() < 1, centred), centred, sum.signed)
 
 
-def _probe(hunt: Hunt, sum: "_Sum", count: int, places: Places) -> None:
+def _probe(hunt: Hunt, sum: Carried, count: int, places: Places) -> None:
     points, ways = places(directions(hunt, count))
     asked = torch.arange(count, device=points.device) < hunt.left.clamp(min=1).unsqueeze(1)
-    with hunt.carrying(_Probes(ways, asked)) as probes:
+    with hunt.carrying(ways=ways, asked=asked) as probes:
         hits = ask(hunt, points, asked)
         paid = probes.asked.to(ways.dtype)
         signs = (2 * hits.to(ways.dtype) - 1) * paid
@@ -61,22 +62,3 @@ def _probe(hunt: Hunt, sum: "_Sum", count: int, places: Places) -> None:
         sum.plain = sum.plain + torch.einsum("bk,bk...->b...", paid, probes.ways)
         sum.signs = sum.signs + signs.sum(1)
         sum.count = sum.count + paid.sum(1)
-
-
-@dataclass
-class _Ball:
-    radius: Scores
-
-
-@dataclass
-class _Sum:
-    signed: Inputs
-    plain: Inputs
-    signs: Scores
-    count: Scores
-
-
-@dataclass
-class _Probes:
-    ways: Rows
-    asked: Flags

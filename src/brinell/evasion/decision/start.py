@@ -48,7 +48,7 @@ class Start:
         tried, count = 0, 1
         while len(hunt) and not at.served.all():
             points = self._draw(hunt, tried, count)
-            with hunt.carrying(_Drawn(points)) as drawn:
+            with hunt.carrying(points=points) as drawn:
                 hits = ask(hunt, points, ~at.served.unsqueeze(1).expand(-1, count))
                 found = hits.any(1)
                 first = drawn.points[torch.arange(len(hunt), device=hits.device), hits.int().argmax(1)]
@@ -113,8 +113,3 @@ def unit(x: Inputs) -> Inputs:
 @dataclass
 class _Tried(Point):
     served: Bool[Tensor, " batch"]
-
-
-@dataclass
-class _Drawn:
-    points: Rows

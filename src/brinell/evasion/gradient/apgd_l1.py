@@ -49,15 +49,15 @@ def shrinking(hunt: Hunt, ask: Ask, steps: int) -> None:
     side = set.box.width if set.box.bounded else 1.0
     noise = torch.randn(hunt.x0.shape, dtype=hunt.x0.dtype, device=hunt.x0.device, generator=hunt.rng)
     start = hunt.x0 + side * noise
-    hunt.roam(set.resized(RADII[0] * set.radius).project(hunt.x0, start))
+    hunt.move_in_box(set.resized(RADII[0] * set.radius).project(hunt.x0, start))
     early = ceil(EARLY * steps)
     for times, count in zip(RADII, (early, min(early, steps - early), max(steps - 2 * early, 0)), strict=True):
         within = set.resized(times * set.radius)
-        hunt.roam(within.project(hunt.x0, hunt.x))
+        hunt.move_in_box(within.project(hunt.x0, hunt.x))
         best = thinning(hunt, ask, count, within, sparse=True)
         if count and times > 1:
-            hunt.settle()
-            hunt.roam(best.x)
+            hunt.query_if_moved()
+            hunt.move_in_box(best.x)
 
 
 def thinning(hunt: Hunt, ask: Ask, steps: int, within: PerturbationSet, sparse: bool = False) -> Best:
@@ -76,7 +76,7 @@ def thinning(hunt: Hunt, ask: Ask, steps: int, within: PerturbationSet, sparse: 
             changed = (best.x != hunt.x0).flatten(1).sum(1)
             x, g = best.back(run.check(changed.to(x.dtype), prod(x.shape[1:]), radius), x, g)
         move = over_features(run.step, x) * leading(hunt, x, g, run.share, within)
-        hunt.roam(within.project(hunt.x0, x + move))
+        hunt.move_in_box(within.project(hunt.x0, x + move))
     return best
 
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Int64
-from torch import Tensor
 
 from brinell.evasion.hunt import Hunt, Objective, Relative
 from brinell.types import Inputs, Scores
@@ -70,18 +68,12 @@ def _through(hunt: Hunt, objective: Objective | Relative, place: Place) -> tuple
     with torch.enable_grad():
         x = hunt.x.detach().requires_grad_()
         point = place(x)
-    with hunt.carrying(_Rows(torch.arange(len(x), device=x.device))) as left:
+    with hunt.carrying(rows=torch.arange(len(x), device=x.device)) as left:
         value, g = hunt.probe_gradient(point.detach().unsqueeze(0), objective)
     whole = len(left.rows) == len(x)
     outer = g[0] if whole else torch.zeros_like(point).index_copy(0, left.rows, g[0])
     (inner,) = torch.autograd.grad(point, x, outer)
     return value[0], inner if whole else inner[left.rows]
-
-
-@final
-@dataclass
-class _Rows:
-    rows: Int64[Tensor, " batch"]
 
 
 @final

@@ -34,7 +34,10 @@ class Tuned(Modifier):
 
     def begin(self, hunt: Hunt, ask: Ask) -> Ask:
         finite_radius(self, hunt.set)
-        memory = hunt.carry(_Variance(torch.zeros_like(hunt.x), torch.zeros_like(hunt.x), hunt.x.new_zeros(len(hunt))))
+        # The variance at the last point; the gradient and value at this one.
+        memory = hunt.carry(
+            variance=torch.zeros_like(hunt.x), gradient=torch.zeros_like(hunt.x), value=hunt.x.new_zeros(len(hunt))
+        )
 
         def tuned(place: Place) -> tuple[Scores, Inputs]:
             def near(x: Inputs) -> Inputs:
@@ -47,13 +50,3 @@ class Tuned(Modifier):
             return memory.value, corrected
 
         return tuned
-
-
-@final
-@dataclass
-class _Variance:
-    """The variance at the last point; the gradient and value at this one."""
-
-    variance: Inputs
-    gradient: Inputs
-    value: Scores

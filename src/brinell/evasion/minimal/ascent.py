@@ -18,13 +18,13 @@ def ascend(hunt: Hunt, steps: int, nearest: Nearest) -> None:
     Nothing is done at an infinite radius, where all that was found is in the set. The examples of which nothing was
     found are let go: it ends an attack.
     """
-    nearest.settle(hunt)
+    nearest.note_last(hunt)
     radius = hunt.set.radius
     if not steps or radius == float("inf"):
         return
 
     hunt.begin()
-    hunt.dismiss(~nearest.reach(hunt).isfinite())
+    hunt.drop(~nearest.reach(hunt).isfinite())
     if not len(hunt):
         return
     hunt.move(nearest.x(hunt))

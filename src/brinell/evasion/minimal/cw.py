@@ -18,7 +18,6 @@ from brinell.evasion.minimal.linear import linear_constant, linear_distance
 from brinell.evasion.minimal.schedule import check_rounds, cosine
 from brinell.threat import Access
 from brinell.threat.sets import over_features
-from brinell.types import Mask, Scores
 
 
 @final
@@ -48,17 +47,18 @@ class CW(Attack):
 
     def __call__(self, hunt: Hunt) -> None:
         hinge = Hinge(self.confidence)
-        hunt.demand(self.confidence)
+        hunt.require_margin(self.confidence)
         hunt.begin()
         lead, g = hunt.gradient(hinge)
-        shortfall, features = hunt.demanded - lead, prod(g.shape[1:])
+        shortfall, features = hunt.required_margin - lead, prod(g.shape[1:])
         length = linear_distance(shortfall, g.flatten(1).norm(dim=1), hunt.set.box) * self.step / features**0.5
-        search = hunt.carry(_Search(length, torch.zeros_like(hunt.hit)))
+        # The length of each example's steps, and whether it has met the goal at all; until it has they grow.
+        search = hunt.carry(length=length, met=torch.zeros_like(hunt.hit))
         constant = hunt.carry(Constant.begun(linear_constant(shortfall, g)))
         climb = Climb(hunt)
         total = self.searches * self.steps
         for k in hunt.steps(total):
-            hunt.roam(climb.x)
+            hunt.move_in_box(climb.x)
             _, g = hunt.gradient(hinge)
             search.met = search.met | hunt.hit
             # A search goes on from the last one's end, so only what holds in its second half is its own doing.
@@ -70,11 +70,3 @@ class CW(Attack):
                 # What Adam has seen under a larger constant would hold it back under this one.
                 climb.begin(climb.x)
                 search.length = torch.where(search.met, search.length, 2 * search.length)
-
-
-@dataclass
-class _Search:
-    """The length of each example's steps, and whether it has met the goal at all; until it has they grow."""
-
-    length: Scores
-    met: Mask

@@ -53,24 +53,24 @@ class CWL0(Attack):
         Hinge(self.confidence)
 
     def __call__(self, hunt: Hunt) -> None:
-        hunt.demand(self.confidence)
+        hunt.require_margin(self.confidence)
         hunt.begin()
         lead, g = hunt.gradient(margin)
-        length = linear_distance(hunt.demanded - lead, g.flatten(1).abs().amax(1), hunt.set.box)
-        begun = _Selection.begun(hunt, linear_constant(hunt.demanded - lead, g), self.step * length, self.share)
+        length = linear_distance(hunt.required_margin - lead, g.flatten(1).abs().amax(1), hunt.set.box)
+        begun = _Selection.begun(hunt, linear_constant(hunt.required_margin - lead, g), self.step * length, self.share)
         search = hunt.carry(begun)
         climb = Climb(hunt)
         for k in hunt.steps(self.rounds * self.steps):
-            hunt.roam(climb.x)
+            hunt.move_in_box(climb.x)
             lead, g = hunt.gradient(margin)
             search.note(hunt, g)
-            constant = search.constant * 1000 ** (k % self.steps / self.steps) * (lead < hunt.demanded)
+            constant = search.constant * 1000 ** (k % self.steps / self.steps) * (lead < hunt.required_margin)
             uphill = over_features(constant, g) * g - 2 * (hunt.x - hunt.x0)
             climb.step(uphill * search.used, search.length)
             if (k + 1) % self.steps == 0:
                 search.select(hunt)
                 climb.begin(torch.where(search.used, search.witness, hunt.x0))
-                hunt.dismiss(search.done)
+                hunt.drop(search.done)
 
 
 @dataclass

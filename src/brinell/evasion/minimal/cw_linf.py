@@ -53,16 +53,16 @@ class CWLinf(Attack):
 
     def __call__(self, hunt: Hunt) -> None:
         hinge = Hinge(self.confidence)
-        hunt.demand(self.confidence)
+        hunt.require_margin(self.confidence)
         hunt.begin()
         lead, g = hunt.gradient(hinge)
         slopes = g.flatten(1).abs()
-        distance = linear_distance(hunt.demanded - lead, slopes.sum(1), hunt.set.box)
+        distance = linear_distance(hunt.required_margin - lead, slopes.sum(1), hunt.set.box)
         search = hunt.carry(_Threshold.begun(distance, PULL / slopes.mean(1).clamp(min=torch.finfo(g.dtype).tiny)))
         climb = Climb(hunt)
         total = self.rounds * self.steps
         for k in hunt.steps(total):
-            hunt.roam(climb.x)
+            hunt.move_in_box(climb.x)
             _, g = hunt.gradient(hinge)
             change = hunt.x - hunt.x0
             search.note(hunt.hit, change.abs().flatten(1).amax(1))

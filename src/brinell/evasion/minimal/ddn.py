@@ -18,7 +18,6 @@ from brinell.evasion.minimal.schedule import cosine
 from brinell.evasion.objective import cross_entropy, margin
 from brinell.threat import Access
 from brinell.threat.sets import over_features
-from brinell.types import Scores
 
 NEAR = 8.0
 """Boundaries nearer than the width of the box over this are walked to by shorter steps: a hundred would not come down
@@ -66,7 +65,8 @@ class DDN(Attack):
         lead, g = hunt.gradient(margin)
         slope = (g * hunt.set.steepest(g)).flatten(1).sum(1)
         size = (NEAR * linear_distance(-lead, slope, hunt.set.box)).clamp(max=1)
-        ring = hunt.carry(_Ring(self.radius * size.double(), size))
+        # radius: the distance tried next. size: of the first step, in its own length.
+        ring = hunt.carry(radius=self.radius * size.double(), size=size)
         nearest = Nearest(hunt)
         for k in hunt.steps(self.steps):
             _, g = hunt.gradient(self.far if 2 * k < self.steps else self.objective)
@@ -77,13 +77,5 @@ class DDN(Attack):
             x = hunt.x + (over_features(step, g) * hunt.set.steepest(g)).to(hunt.x.dtype)
             length = hunt.set.distance(hunt.x0, x)
             scale = torch.where(length > 0, ring.radius / length, 1.0).to(x.dtype)
-            hunt.roam(torch.lerp(hunt.x0, x, over_features(scale, x)))
+            hunt.move_in_box(torch.lerp(hunt.x0, x, over_features(scale, x)))
         homeward(hunt, SEARCH, nearest)
-
-
-@dataclass
-class _Ring:
-    """radius: the distance tried next. size: of the first step, in its own length."""
-
-    radius: Scores
-    size: Scores

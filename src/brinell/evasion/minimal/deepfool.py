@@ -49,11 +49,11 @@ class DeepFool(Attack):
         for _ in hunt.steps(self.steps):
             lead, normals = rivals.ask(hunt)
             onward = ~hunt.hit
-            hunt.dismiss(hunt.hit)
+            hunt.drop(hunt.hit)
             step = _to_face(hunt, lead[onward], normals[onward])
             come, length = hunt.set.distance(hunt.x0, hunt.x), hunt.set.distance(hunt.x, hunt.x + step)
             stretch = 1 + self.overshoot + (LEAST * come / length).nan_to_num(0.0, 0.0, 0.0)
-            hunt.roam(hunt.x + over_features(stretch.to(step.dtype), step) * step)
+            hunt.move_in_box(hunt.x + over_features(stretch.to(step.dtype), step) * step)
 
 
 def _to_face(hunt: Hunt, lead: Logits, normals: Jacobian) -> Inputs:

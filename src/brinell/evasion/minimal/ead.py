@@ -55,16 +55,19 @@ class EAD(Attack):
 
     def __call__(self, hunt: Hunt) -> None:
         hinge = Hinge(self.confidence)
-        hunt.demand(self.confidence)
+        hunt.require_margin(self.confidence)
         hunt.begin()
         lead, g = hunt.gradient(hinge)
         top = g.flatten(1).abs().amax(1)
-        first = linear_constant(hunt.demanded - lead, g) + self.beta / top.clamp(min=torch.finfo(g.dtype).tiny ** 0.5)
+        first = linear_constant(hunt.required_margin - lead, g) + self.beta / top.clamp(
+            min=torch.finfo(g.dtype).tiny ** 0.5
+        )
         constant = hunt.carry(Constant.begun(first))
-        path = hunt.carry(_Path(hunt.x0, hunt.x0))
+        # point: the last one of each example. ahead: where its momentum leads to, and the next gradient is taken.
+        path = hunt.carry(point=hunt.x0, ahead=hunt.x0)
         for k in hunt.steps(self.searches * self.steps):
             turn = k % self.steps
-            hunt.roam(path.ahead)
+            hunt.move_in_box(path.ahead)
             _, g = hunt.gradient(hinge)
             constant.note(hunt.hit & (2 * turn >= self.steps))
             length = self.step * sqrt(1 - turn / self.steps)
@@ -75,14 +78,6 @@ class EAD(Attack):
             path.point = point
             if turn + 1 == self.steps:
                 constant.bisect()
-
-
-@dataclass
-class _Path:
-    """point: the last one of each example. ahead: where its momentum leads to, and the next gradient is taken."""
-
-    point: Inputs
-    ahead: Inputs
 
 
 def _shrink(change: Inputs, by: float) -> Inputs:

@@ -62,7 +62,7 @@ class FAB(Attack):
         nearest = Nearest(hunt)
         for restart in runs(hunt, self.restarts, self.targets):
             if restart:
-                hunt.roam(_random_start(hunt, nearest.reach(hunt)))
+                hunt.move_in_box(_random_start(hunt, nearest.reach(hunt)))
             self._walk(hunt, nearest)
         homeward(hunt, self.search, nearest)
         ascend(hunt, self.ascent, nearest)
@@ -79,12 +79,12 @@ class FAB(Attack):
             near, far = (hunt.set.distance(x, x + d).clamp(min=1e-8) for d in (here, home))
             alpha = over_features((near / (near + far)).clamp(max=self.bias).to(x.dtype), x)
             onward, homeward = self.overshoot * here, x0 - x + self.overshoot * home
-            hunt.roam(x + (1 - alpha) * onward + alpha * homeward)
-            hunt.look()
+            hunt.move_in_box(x + (1 - alpha) * onward + alpha * homeward)
+            hunt.query()
             nearest.note(hunt)
             back = hunt.x0 + self.backward * (hunt.x - hunt.x0)
-            hunt.roam(torch.where(over_features(hunt.hit, back), back, hunt.x))
-        nearest.settle(hunt)
+            hunt.move_in_box(torch.where(over_features(hunt.hit, back), back, hunt.x))
+        nearest.note_last(hunt)
 
 
 def _nearest_face(hunt: Hunt, rivals: Rivals) -> tuple[Scores, Inputs]:

@@ -78,8 +78,8 @@ class FMN(Attack):
                 ball.radius = torch.where(ball.found, ball.radius, _to_boundary(hunt, value, g))
             ball.resize(hunt.hit, nearest.reach(hunt), cosine(k, self.steps, *self.factor), max(self.factor))
             step = cosine(k, self.steps, self.step, self.step / 100) * hunt.set.stride(g, ball.radius)
-            hunt.roam(hunt.set.project_each(hunt.x0, hunt.x + step, ball.radius))
-        nearest.settle(hunt)
+            hunt.move_in_box(hunt.set.project_each(hunt.x0, hunt.x + step, ball.radius))
+        nearest.note_last(hunt)
 
 
 @dataclass

@@ -23,26 +23,21 @@ def homeward(hunt: Hunt, steps: int, nearest: Nearest) -> None:
     It takes `steps` forward rows and no gradients: the first at that point, the others where a line through the
     margins at both ends crosses zero. The examples without such a point are let go: it ends an attack.
     """
-    nearest.settle(hunt)
+    nearest.note_last(hunt)
     if not steps:
         return
     hunt.begin()
-    hunt.dismiss(~nearest.reach(hunt).isfinite())
+    hunt.drop(~nearest.reach(hunt).isfinite())
     if not len(hunt) or hunt.clean is None:
         return
     zero = torch.zeros_like(hunt.clean[:, 0])
     span = hunt.carry(_Span(nearest.x(hunt), zero, margin(hunt.clean, hunt.y, hunt.aim), zero + 1, zero))
     for _ in hunt.steps(steps):
         share = span.crossing()
-        hunt.roam(torch.lerp(hunt.x0, span.far, over_features(share.to(hunt.x0.dtype), hunt.x0)))
-        with hunt.carrying(_Asked(share)) as asked:
+        hunt.move_in_box(torch.lerp(hunt.x0, span.far, over_features(share.to(hunt.x0.dtype), hunt.x0)))
+        with hunt.carrying(share=share) as asked:
             value = hunt.value(margin)
             span.note(asked.share, value)
-
-
-@dataclass
-class _Asked:
-    share: Scores
 
 
 @dataclass

@@ -16,7 +16,7 @@ from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt
 from brinell.threat import Access
-from brinell.types import Inputs, Labels, Logits, Scores
+from brinell.types import Labels, Logits, Scores
 
 Features = Float[Tensor, "batch features"]
 Chosen = Bool[Tensor, "batch features"]
@@ -59,7 +59,9 @@ class JSMA(Attack):
         hunt.begin()
         every = torch.ones_like(hunt.x0, dtype=torch.bool).flatten(1)
         other = every if self.both else ~every
-        search = hunt.carry(_Saliency(torch.cat([every, other], 1), torch.zeros_like(hunt.x0)))
+        # domain: the features that may still go the way of the step, then those that may go the other (the paper's
+        # Gamma). gain: the gradient of the score aimed at.
+        search = hunt.carry(domain=torch.cat([every, other], 1), gain=torch.zeros_like(hunt.x0))
         for _ in hunt.steps(self.steps):
             _, search.gain = hunt.gradient(_wanted)
             _, rise = hunt.gradient(_others)
@@ -71,7 +73,7 @@ class JSMA(Attack):
             moved = chosen.unflatten(1, (2, -1)).any(1)
             changed = (hunt.x != hunt.x0).flatten(1) | moved
             over = hunt.hit | ~moved.any(1) | (changed.sum(1) > self.share * changed.shape[1])
-            hunt.dismiss(over)
+            hunt.drop(over)
             ahead, back = chosen[~over].unflatten(1, (2, -1)).unbind(1)
             before = hunt.x
             hunt.move(before + self.step * (ahead.to(before.dtype) - back.to(before.dtype)).reshape(before.shape))
@@ -83,17 +85,6 @@ class JSMA(Attack):
         low, high = hunt.set.box.limits(hunt.x)
         up, down = (hunt.x < high).flatten(1), (hunt.x > low).flatten(1)
         return torch.cat([up, down] if self.step > 0 else [down, up], 1)
-
-
-@dataclass
-class _Saliency:
-    """domain: the features that may still go the way of the step, then those that may go the other (the paper's Gamma).
-
-    gain: the gradient of the score aimed at.
-    """
-
-    domain: Chosen
-    gain: Inputs
 
 
 def most_salient(gain: Features, loss: Features, left: Chosen, together: int) -> Chosen:

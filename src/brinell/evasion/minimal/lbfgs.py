@@ -71,7 +71,7 @@ class LBFGS(Attack):
         value, g = hunt.gradient(self.objective)
         descent = hunt.carry(_Descent.begun(hunt, value, g, self.memory))
         for k in hunt.steps(self.searches * self.steps):
-            hunt.roam(descent.trial(hunt, constant.value))
+            hunt.move_in_box(descent.trial(hunt, constant.value))
             value, g = hunt.gradient(self.objective)
             descent.judge(hunt, value, g, constant.value)
             if (k + 1) % self.steps == 0:

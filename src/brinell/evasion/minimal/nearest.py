@@ -26,9 +26,9 @@ class Nearest:
         nearer = distance < self._distance[rows]
         self._x[rows[nearer]], self._distance[rows[nearer]] = x[nearer], distance[nearer]
 
-    def settle(self, hunt: Hunt) -> None:
+    def note_last(self, hunt: Hunt) -> None:
         """Keep the last point of a walk too, which has not been asked about yet."""
-        hunt.settle()
+        hunt.query_if_moved()
         self.note(hunt)
 
     def x(self, hunt: Hunt) -> Inputs:

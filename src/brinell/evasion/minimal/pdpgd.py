@@ -69,7 +69,7 @@ class PDPGD(Attack):
             ascent, metric = search.adam(over_features(torch.sigmoid(-value).to(g.dtype), g) * g, k + 1)
             x = hunt.set.box.clamp(hunt.x + step * ascent / metric)
             price = over_features(search.price.to(g.dtype), g) * step * _weight(metric, self.inner)
-            hunt.roam(hunt.x0 + shrunk(x - hunt.x0, price))
+            hunt.move_in_box(hunt.x0 + shrunk(x - hunt.x0, price))
             rate = self.rate * (1 - 0.9 * k / self.steps)
             search.follow(torch.where(hunt.hit, rate, -rate))
         homeward(hunt, SEARCH, nearest)

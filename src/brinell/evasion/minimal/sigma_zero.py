@@ -16,7 +16,6 @@ from brinell.evasion.minimal.schedule import cosine
 from brinell.evasion.objective import margin
 from brinell.threat import Access
 from brinell.threat.sets import over_features
-from brinell.types import Scores
 
 
 @final
@@ -52,7 +51,8 @@ class SigmaZero(Attack):
         low, high = hunt.set.box.limits(hunt.x0)
         side = torch.where((high - low).isfinite(), high - low, 1.0)
         adam = hunt.carry(Adam.none(hunt.x))
-        cut = hunt.carry(_Cut(hunt.x0.new_full((len(hunt),), self.threshold)))
+        # Below which change a feature of each example goes back.
+        cut = hunt.carry(threshold=hunt.x0.new_full((len(hunt),), self.threshold))
         for k in hunt.steps(self.steps):
             _, g = hunt.gradient(self.objective)
             change = (hunt.x - hunt.x0) / side
@@ -64,11 +64,4 @@ class SigmaZero(Attack):
             way = self.adjustment * step
             cut.threshold = (cut.threshold + torch.where(hunt.hit, way, -way)).clamp(0, 1)
             kept = ((x - hunt.x0) / side).abs() >= over_features(cut.threshold, x)
-            hunt.roam(torch.where(kept, x, hunt.x0))
-
-
-@dataclass
-class _Cut:
-    """Below which change a feature of each example goes back."""
-
-    threshold: Scores
+            hunt.move_in_box(torch.where(kept, x, hunt.x0))

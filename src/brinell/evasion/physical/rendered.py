@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from brinell.errors import UsageError
-from brinell.evasion.hunt import Objective, of_rows
+from brinell.evasion.objective import Objective, of_rows
 from brinell.targets import Target
 from brinell.threat import Box
 from brinell.types import Inputs, Labels, Scores

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor
 
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack, finite_radius
@@ -19,7 +18,6 @@ from brinell.evasion.score.image import Image, as_image, enlarged, tiled
 from brinell.evasion.score.population import affordable
 from brinell.threat import Access
 from brinell.threat.sets import over_features
-from brinell.types import Scores
 
 
 @final
@@ -63,7 +61,8 @@ class Bandits(Attack):
         hunt.begin()
         none = self._tiles(as_image(hunt.x0))
         length = (self.smoothing * even(hunt)).clamp(min=torch.finfo(hunt.x0.dtype).tiny)
-        memory = hunt.carry(_Prior(none, none, hunt.x0.unsqueeze(1), length))
+        # The gradient believed in, a value a tile; what was drawn; the move it makes, and its length a feature.
+        memory = hunt.carry(prior=none, noise=none, move=hunt.x0.unsqueeze(1), length=length)
         for _ in hunt.steps(self.steps):
             if affordable(hunt, 2) < 2:
                 return
@@ -77,13 +76,3 @@ class Bandits(Attack):
     def _tiles(self, image: Image) -> Image:
         n, channels, height, width = image.shape
         return image.new_zeros((n, channels, *tiled(height, width, self.tile, self.side)))
-
-
-@dataclass
-class _Prior:
-    """The gradient believed in, a value a tile; what was drawn; the move it makes, and its length a feature."""
-
-    prior: Image
-    noise: Image
-    move: Tensor
-    length: Scores

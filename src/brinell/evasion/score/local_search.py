@@ -55,7 +55,8 @@ class LocalSearch(Attack):
         _, _, height, width = as_image(hunt.x0).shape
         anywhere = torch.rand((len(hunt), height * width), device=hunt.x.device, generator=hunt.rng)
         places = anywhere.argsort(1)[:, : self.points]
-        tried = hunt.carry(_Tried(places, places == 0))
+        # The pixels tried next, and whether each goes to its highest value.
+        tried = hunt.carry(places=places, up=places == 0)
         for _ in hunt.steps(self.rounds):
             count = affordable(hunt, tried.places.shape[1])
             if not count:
@@ -71,7 +72,7 @@ class LocalSearch(Attack):
             hunt.move(x)
             tried.places = self._around(places, height, width, hunt.rng)
             if affordable(hunt, 1):
-                hunt.look()
+                hunt.query()
 
     def _around(self, places: Places, height: int, width: int, rng: torch.Generator) -> Places:
         """Random neighbours of these, as many of each."""
@@ -82,14 +83,6 @@ class LocalSearch(Attack):
         column = ((places % width).unsqueeze(2) + across).clamp(0, width - 1)
         around: Places = (row * width + column).transpose(1, 2).flatten(1)[:, : self.points]
         return around
-
-
-@dataclass
-class _Tried:
-    """The pixels tried next, and whether each goes to its highest value."""
-
-    places: Places
-    up: Tensor
 
 
 def _each_set(hunt: Hunt, places: Places, up: Tensor) -> Points:

@@ -59,7 +59,8 @@ class OnePixel(Attack):
             torch.arange(2 + channels, device=place.device) < 2, place, (0.5 + 0.5 * colour).clamp(0, 1)
         )
         least = hunt.x0.new_full(shape[:2], -torch.inf)
-        herd = hunt.carry(_Herd(first, least, first))
+        # Genomes, their values, and the genomes to be tried against them.
+        herd = hunt.carry(x=first, value=least, children=first)
         for _ in hunt.steps(1 + self.generations):
             count = affordable(hunt, self.population)
             if not count:
@@ -80,15 +81,6 @@ class OnePixel(Attack):
         child = a + self.weight * (b - c)
         fresh = torch.rand(x.shape, dtype=x.dtype, device=x.device, generator=rng)
         return torch.where((child >= 0) & (child <= 1), child, fresh)
-
-
-@dataclass
-class _Herd:
-    """Genomes, their values, and the genomes to be tried against them."""
-
-    x: Genomes
-    value: Float[Tensor, "batch population"]
-    children: Genomes
 
 
 def _painted(hunt: Hunt, genomes: Genomes) -> Points:

@@ -13,7 +13,6 @@ from brinell.evasion.objective import margin
 from brinell.evasion.score.estimate import check_estimates, estimates, even, rademacher
 from brinell.threat import Access
 from brinell.threat.sets import over_features
-from brinell.types import Scores
 
 
 @final
@@ -42,13 +41,7 @@ class SPSA(Attack):
         finite_radius(self, hunt.set)
         hunt.begin()
         adam = hunt.carry(Adam.none(hunt.x))
-        length = hunt.carry(_Length(self.step * even(hunt)))
+        # Of a step, in input units.
+        length = hunt.carry(step=self.step * even(hunt))
         for g in estimates(hunt, self.objective, rademacher, self.smoothing, self.steps, self.pairs):
             hunt.move(hunt.x + over_features(length.step, g) * adam.step(g))
-
-
-@dataclass
-class _Length:
-    """Of a step, in input units."""
-
-    step: Scores

@@ -82,7 +82,7 @@ class ZOO(Attack):
                 hunt.move(hunt.x + self.step * adam.step(g, taken))
                 if not affordable(hunt, 1):
                     return
-                hunt.look()
+                hunt.query()
                 search.note(hunt.hit)
             search.bisect()
 

@@ -45,7 +45,7 @@ class Grid(Attack):
             x = hunt.x0.flatten(1).clone()
             x[:, free] = torch.lerp(low[:, free], high[:, free], shares)
             hunt.move(x.reshape(hunt.x0.shape))
-            hunt.look()
+            hunt.query()
 
     def _lattice(self, free: int, rng: torch.Generator, like: Tensor) -> Tensor:
         """Points of the lattice in [0, 1] ** free, no more than `most`."""

@@ -49,8 +49,8 @@ class LeafSearch(Attack):
         points = torch.cat([leaves.reached(hunt, row) for row in range(len(hunt))])
         inside = over_features(hunt.set.contains(hunt.x0, points), points)
         # Exactly there where that is allowed: a projection's rounding would lead back over the threshold.
-        hunt.roam(torch.where(inside, points, hunt.set.project(hunt.x0, points)))
-        hunt.settle()
+        hunt.move_in_box(torch.where(inside, points, hunt.set.project(hunt.x0, points)))
+        hunt.query_if_moved()
 
 
 @final

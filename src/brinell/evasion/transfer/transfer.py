@@ -44,7 +44,7 @@ class Transfer(Attack):
         threat = Threat(hunt.set, Given(hunt.aim))
         x, _ = crafted(self.attack, self.source.rescaled(hunt.unit), hunt.x0, hunt.y, threat, hunt.rng, self.lead)
         hunt.move(x)
-        hunt.settle()
+        hunt.query_if_moved()
 
 
 def crafted(
@@ -57,9 +57,9 @@ def crafted(
     """
     hunt = Hunt(source, x0, y, threat, rng)
     aims = hunt.goal_aims
-    hunt.demand(lead)
+    hunt.require_margin(lead)
     attack(hunt)
-    hunt.settle()
+    hunt.query_if_moved()
     x = hunt.candidates.clone()
     standing = hunt.rows[hunt.reach.isinf()]
     x[standing] = hunt.x[hunt.reach.isinf()]

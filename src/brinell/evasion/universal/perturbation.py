@@ -31,7 +31,7 @@ class Universal(Attack):
     def __call__(self, hunt: Hunt) -> None:
         hunt.begin()
         hunt.move(hunt.x0 + hunt.inward(self.perturbation.to(hunt.x0)))
-        hunt.settle()
+        hunt.query_if_moved()
 
 
 def fooling(universal: Universal, target: Target, x: Inputs, threat: Threat, seed: int = 0) -> Share:

@@ -74,7 +74,7 @@ class Study:
         goal = Given(None if self.aims is None else self.aims[rows])
         hunt = Hunt(self.target, x, self.y[rows], Threat(set, goal, self.target.access), self.rng)
         attack(hunt)
-        hunt.settle()
+        hunt.query_if_moved()
         self._queries += int(hunt.queries.sum())
         self._gradients += int(hunt.gradients.sum())
         return hunt
