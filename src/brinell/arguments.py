@@ -1,13 +1,15 @@
 """Arguments of the wrong kind, refused in one sentence at the public door: what is behind it need not ask again."""
 
 import inspect
+import operator
 import types
 from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from functools import cache, wraps
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, final, get_args, get_origin, get_type_hints
 
 import numpy as np
 from jaxtyping import AbstractArray
@@ -38,10 +40,52 @@ _WORDS: dict[Any, str] = {
 }
 
 
-class Checked:
-    """A class that is made of arguments of the kinds that its annotations name, and else raises UsageError.
+@final
+@dataclass(frozen=True)
+class Limit:
+    """What a number has to be, as part of an annotation: `steps: Annotated[int, AtLeast(1)]`. Several hold together."""
 
-    Checked before anything in it is made, so that what looks at the values may take their kinds for granted.
+    words: str
+    bound: float
+    holds: Callable[[float, float], bool]
+
+    def __str__(self) -> str:
+        return f"{self.words} {self.bound:g}"
+
+
+def AtLeast(bound: float) -> Limit:
+    """No smaller than this."""
+    return Limit("at least", bound, operator.ge)
+
+
+def AtMost(bound: float) -> Limit:
+    """No larger than this."""
+    return Limit("at most", bound, operator.le)
+
+
+def MoreThan(bound: float) -> Limit:
+    """Larger than this."""
+    return Limit("more than", bound, operator.gt)
+
+
+def LessThan(bound: float) -> Limit:
+    """Smaller than this."""
+    return Limit("less than", bound, operator.lt)
+
+
+Count = Annotated[int, AtLeast(1)]
+Positive = Annotated[float, MoreThan(0)]
+NonNegative = Annotated[float, AtLeast(0)]
+Probability = Annotated[float, AtLeast(0), AtMost(1)]
+Portion = Annotated[float, MoreThan(0), AtMost(1)]
+Fraction = Annotated[float, MoreThan(0), LessThan(1)]
+
+
+class Checked:
+    """A class that is made of arguments of the kinds and within the limits that its annotations name.
+
+    Checked before anything in it is made, so that what looks at the values may take their kinds for granted. Raises
+    UsageError for any other.
     """
 
     def __new__(cls: type[T], *args: Any, **settings: Any) -> T:
@@ -92,8 +136,12 @@ def _check(
     except TypeError:
         return  # too many, or not enough: the call itself says so best
     for name, value in given.items():
-        if name in hints and name not in but and not fits(value, hints[name]):
+        if name not in hints or name in but:
+            continue
+        if not fits(value, hints[name]):
             raise UsageError(f"{name} is {a_kind(value)}; {_remedy(hints[name], owner)}")
+        if limits := broken_limits(value, hints[name]):
+            raise UsageError(f"{name} is {value}; it must be {' and '.join(map(str, limits))}")
 
 
 @cache
@@ -101,7 +149,7 @@ def _asked(function: Callable[..., Any]) -> tuple[inspect.Signature, dict[str, A
     """(what a function takes, the kinds of those that name one and stand alone)."""
     signature = inspect.signature(function)
     try:
-        hints = get_type_hints(function)
+        hints = get_type_hints(function, include_extras=True)
     except NameError:  # of what is imported for a type checker only
         hints = {}
     gathered = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -134,6 +182,19 @@ def fits(value: object, hint: Any) -> bool:
         return not isinstance(hint, type) or isinstance(value, hint)
     except TypeError:  # a protocol that cannot be asked at run time
         return True
+
+
+def broken_limits(value: Any, hint: Any) -> list[Limit]:
+    """The limits that an annotation sets to a value of its kind, where it breaks one of them."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return next(broken_limits(value, one) for one in inner if fits(value, one))
+    if origin is tuple and inner[-1:] != (...,):
+        return next(filter(None, map(broken_limits, value, inner)), [])
+    if origin is not Annotated:
+        return []
+    limits = [limit for limit in inner[1:] if isinstance(limit, Limit)]
+    return [] if all(limit.holds(value, limit.bound) for limit in limits) else limits
 
 
 def _holds(value: object, origin: type, inner: tuple[Any, ...]) -> bool:

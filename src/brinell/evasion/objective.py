@@ -9,6 +9,7 @@ from typing import Protocol, final, runtime_checkable
 import torch
 from torch.nn import functional
 
+from brinell.arguments import Checked
 from brinell.types import Labels, Logits, Scores
 
 SURE = -30.0
@@ -33,7 +34,7 @@ class Relative(ABC):
         """The objective, for the examples whose clean scores these are."""
 
 
-class Absolute(ABC):
+class Absolute(Checked, ABC):
     """An objective that holds a number in the user's own units of the scores, such as a confidence."""
 
     @abstractmethod

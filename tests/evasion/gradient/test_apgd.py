@@ -141,7 +141,7 @@ def test_it_breaks_no_fewer_than_a_plain_ascent_of_the_same_length(set) -> None:
 
 @pytest.mark.parametrize(
     ("about", "message"),
-    [({"steps": 0}, "steps is 0"), ({"restarts": 0}, "restarts 0"), ({"targets": 0}, "targets is 0")],
+    [({"steps": 0}, "steps is 0"), ({"restarts": 0}, "restarts is 0"), ({"targets": 0}, "targets is 0")],
 )
 def test_counts_that_cannot_be_are_refused(about, message) -> None:
     with pytest.raises(UsageError, match=message):

@@ -248,11 +248,11 @@ def test_a_single_lucky_draw_breaks() -> None:
         (lambda: Scaled(0), "copies is 0"),
         (lambda: Expected(0), "draws is 0"),
         (lambda: Diverse(chance=1.5), "chance is 1.5"),
-        (lambda: Diverse(least=0.0), "least 0.0"),
+        (lambda: Diverse(least=0.0), "least is 0.0"),
         (lambda: Smoothed(0), "length is 0"),
-        (lambda: Smoothed(3, 0.0), "deviations 0.0"),
+        (lambda: Smoothed(3, 0.0), "deviations is 0.0"),
         (lambda: Tuned(0), "neighbours is 0"),
-        (lambda: Tuned(1, 0.0), "spread 0.0"),
+        (lambda: Tuned(1, 0.0), "spread is 0.0"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(made, message) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Fraction, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.decision.search import on_boundary
 from brinell.evasion.decision.start import Start, ask, directions, unit
@@ -28,18 +28,11 @@ class Boundary(Attack):
     quarter of the time, and shrinks where less, by a factor a query in place of the paper's rate over the last ones.
     """
 
-    queries: int = 25_000
-    around: float = 0.01
-    toward: float = 0.01
+    queries: Count = 25_000
+    around: Positive = 0.01
+    toward: Fraction = 0.01
     start: Start = Start()
     needs: ClassVar[Access] = Access.LABELS
-
-    def __post_init__(self) -> None:
-        if self.queries < 1 or not self.around > 0 or not 0 < self.toward < 1:
-            raise UsageError(
-                f"queries is {self.queries}, around {self.around}, toward {self.toward}; the first must be at least 1, "
-                "the others positive, and toward below 1"
-            )
 
     def __call__(self, hunt: Hunt) -> None:
         at = on_boundary(hunt, self.start, self.queries, 1e-3)

@@ -10,7 +10,7 @@ from typing import ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Portion
 from brinell.evasion.attack import Attack
 from brinell.evasion.decision.search import on_boundary
 from brinell.evasion.decision.start import Start, ask, unit
@@ -32,18 +32,14 @@ class Evolutionary(Attack):
     https://github.com/thu-ml/ares, by authors of the paper.
     """
 
-    queries: int = 10_000
+    queries: Count = 10_000
     spread: float = 0.03
     path: float = 0.01
     learning: float = 0.001
-    share: float = 0.05
+    share: Portion = 0.05
     bias: float = 0.01
     start: Start = Start()
     needs: ClassVar[Access] = Access.LABELS
-
-    def __post_init__(self) -> None:
-        if self.queries < 1 or not 0 < self.share <= 1:
-            raise UsageError(f"queries is {self.queries} and share {self.share}; they must be >= 1 and in (0, 1]")
 
     def __call__(self, hunt: Hunt) -> None:
         features = prod(hunt.x0.shape[1:])

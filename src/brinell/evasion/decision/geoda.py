@@ -10,7 +10,7 @@ from typing import ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.decision.search import approach, fine, on_boundary
 from brinell.evasion.decision.slope import slope
@@ -32,17 +32,11 @@ class GeoDA(Attack):
     the authors' code has a fixed deviation. Their subspace of low frequencies is left out: it presumes images.
     """
 
-    queries: int = 10_000
-    rounds: int = 10
-    growth: float = 1.4
+    queries: Count = 10_000
+    rounds: Count = 10
+    growth: Positive = 1.4
     start: Start = Start()
     needs: ClassVar[Access] = Access.LABELS
-
-    def __post_init__(self) -> None:
-        if self.queries < 1 or self.rounds < 1:
-            raise UsageError(f"queries is {self.queries} and rounds {self.rounds}; both must be at least 1")
-        if not self.growth > 0:
-            raise UsageError(f"growth is {self.growth}; it must be positive")
 
     def __call__(self, hunt: Hunt) -> None:
         features = prod(hunt.x0.shape[1:])

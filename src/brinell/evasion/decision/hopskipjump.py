@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from math import prod, sqrt
 from typing import ClassVar, final
 
+from brinell.arguments import Count
 from brinell.evasion.attack import Attack
 from brinell.evasion.decision.search import COARSE, approach, fine, leap, on_boundary
 from brinell.evasion.decision.slope import slope
-from brinell.evasion.decision.start import Start, check_counts
+from brinell.evasion.decision.start import Start
 from brinell.evasion.hunt import Hunt
 from brinell.threat import Access
 
@@ -25,13 +26,10 @@ class HopSkipJump(Attack):
     here it is a sphere for every set. How fine the searches are says `search.fine`.
     """
 
-    queries: int = 25_000
-    probes: int = 100
+    queries: Count = 25_000
+    probes: Count = 100
     start: Start = Start()
     needs: ClassVar[Access] = Access.LABELS
-
-    def __post_init__(self) -> None:
-        check_counts(self.queries, self.probes)
 
     def __call__(self, hunt: Hunt) -> None:
         features = prod(hunt.x0.shape[1:])

@@ -6,16 +6,16 @@ share of decisions in place of a score. Both estimate a gradient by antithetic s
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from brinell.errors import UsageError
+from brinell.arguments import AtLeast, Count, LessThan
 from brinell.evasion.attack import Attack
 from brinell.evasion.decision.search import COARSE, on_boundary
-from brinell.evasion.decision.start import BLOCK, Point, Rows, Start, ask, check_counts, inside
+from brinell.evasion.decision.start import BLOCK, Point, Rows, Start, ask, inside
 from brinell.evasion.hunt import Carried, Hunt, Objective
 from brinell.evasion.objective import cross_entropy
 from brinell.threat import Access
@@ -43,18 +43,14 @@ class PartialInformation(Attack):
     not at the start itself: what the way there takes is a few dozen queries.
     """
 
-    queries: int = 50_000
-    probes: int = 50
+    queries: Count = 50_000
+    probes: Annotated[int, AtLeast(2)] = 50
     spread: float = 0.001
     step: float = 0.1
-    momentum: float = 0.9
+    momentum: Annotated[float, AtLeast(0), LessThan(1)] = 0.9
     objective: Objective = cross_entropy
     start: Start = Start()
     needs: ClassVar[Access] = Access.SCORES
-
-    def __post_init__(self) -> None:
-        check_counts(self.queries, self.probes, least=2)
-        _check_momentum(self.momentum)
 
     def __call__(self, hunt: Hunt) -> None:
         at = on_boundary(hunt, self.start, self.queries, COARSE)
@@ -81,17 +77,13 @@ class LabelOnly(Attack):
     single decision at each point is an unbiased draw of its smoothed score.
     """
 
-    queries: int = 50_000
-    probes: int = 100
+    queries: Count = 50_000
+    probes: Annotated[int, AtLeast(2)] = 100
     spread: float = 0.01
     step: float = 0.1
-    momentum: float = 0.9
+    momentum: Annotated[float, AtLeast(0), LessThan(1)] = 0.9
     start: Start = Start()
     needs: ClassVar[Access] = Access.LABELS
-
-    def __post_init__(self) -> None:
-        check_counts(self.queries, self.probes, least=2)
-        _check_momentum(self.momentum)
 
     def __call__(self, hunt: Hunt) -> None:
         at = on_boundary(hunt, self.start, self.queries, COARSE)
@@ -101,11 +93,6 @@ class LabelOnly(Attack):
     def _values(self, hunt: Hunt, points: Rows) -> Values:
         every = torch.ones(points.shape[:2], dtype=torch.bool, device=points.device)
         return ask(hunt, points, every).to(points.dtype)
-
-
-def _check_momentum(momentum: float) -> None:
-    if not 0 <= momentum < 1:
-        raise UsageError(f"momentum is {momentum}; it must lie in [0, 1)")
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from typing import ClassVar, final
 
 import torch
 
+from brinell.arguments import Count, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.decision.ray import beside, follow, measure, turn
-from brinell.evasion.decision.start import Start, check_counts, check_smoothing, directions
+from brinell.evasion.decision.start import Start, directions
 from brinell.evasion.hunt import Hunt
 from brinell.threat import Access
 
@@ -27,15 +28,11 @@ class OPT(Attack):
     compared at once.
     """
 
-    queries: int = 20_000
-    probes: int = 20
-    smoothing: float = 0.005
+    queries: Count = 20_000
+    probes: Count = 20
+    smoothing: Positive = 0.005
     start: Start = Start()
     needs: ClassVar[Access] = Access.LABELS
-
-    def __post_init__(self) -> None:
-        check_counts(self.queries, self.probes)
-        check_smoothing(self.smoothing)
 
     def __call__(self, hunt: Hunt) -> None:
         tolerance = self.smoothing / 1000

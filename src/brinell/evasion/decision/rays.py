@@ -9,7 +9,7 @@ from typing import ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.decision.start import ask
 from brinell.evasion.hunt import Carried, Hunt
@@ -28,13 +28,9 @@ class RayS(Attack):
     does one flip later, and asks for no gradient and no step length.
     """
 
-    queries: int = 10_000
-    tolerance: float = 1e-3
+    queries: Count = 10_000
+    tolerance: Positive = 1e-3
     needs: ClassVar[Access] = Access.LABELS
-
-    def __post_init__(self) -> None:
-        if self.queries < 1 or not self.tolerance > 0:
-            raise UsageError(f"queries is {self.queries} and tolerance {self.tolerance}; both must be positive")
 
     def __call__(self, hunt: Hunt) -> None:
         features = prod(hunt.x0.shape[1:])

@@ -4,15 +4,15 @@ Source: Cheng et al. 2020, arXiv:1909.10773, algorithm 1.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import AtLeast, Count, LessThan, NonNegative, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.decision.ray import Ray, beside, follow, points_at, turn
 from brinell.evasion.decision.slope import signed_sum
-from brinell.evasion.decision.start import Rows, Start, check_counts, check_smoothing
+from brinell.evasion.decision.start import Rows, Start
 from brinell.evasion.hunt import Hunt
 from brinell.threat import Access
 
@@ -30,19 +30,13 @@ class SignOPT(Attack):
     another; here several are compared at once.
     """
 
-    queries: int = 20_000
-    probes: int = 60
-    smoothing: float = 0.003
-    growth: float = 0.7
-    memory: float = 0.5
+    queries: Count = 20_000
+    probes: Count = 60
+    smoothing: Positive = 0.003
+    growth: NonNegative = 0.7
+    memory: Annotated[float, AtLeast(0), LessThan(1)] = 0.5
     start: Start = Start()
     needs: ClassVar[Access] = Access.LABELS
-
-    def __post_init__(self) -> None:
-        check_counts(self.queries, self.probes)
-        check_smoothing(self.smoothing)
-        if self.growth < 0 or not 0 <= self.memory < 1:
-            raise UsageError(f"growth is {self.growth}, memory {self.memory}; they must be >= 0 and in [0, 1)")
 
     def __call__(self, hunt: Hunt) -> None:
         tolerance = self.smoothing / 1000

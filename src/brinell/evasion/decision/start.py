@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from brinell.errors import UsageError
 from brinell.evasion.hunt import Hunt
 from brinell.threat.sets import over_features
 from brinell.types import Inputs
@@ -69,18 +68,6 @@ class Start:
             return low + u * (high - low)
         unit = hunt.set.radius if hunt.set.radius < torch.inf else 1.0
         return x0.unsqueeze(1) + unit * 2.0 ** (tried % (REACH + 1)) * (2 * u - 1)
-
-
-def check_counts(queries: int, probes: int, least: int = 1) -> None:
-    """Refuse a search without queries, or an estimate of fewer than `least` probes."""
-    if queries < 1 or probes < least:
-        raise UsageError(f"queries is {queries} and probes {probes}; they must be at least 1 and {least}")
-
-
-def check_smoothing(smoothing: float) -> None:
-    """Refuse directions compared with themselves."""
-    if not smoothing > 0:
-        raise UsageError(f"smoothing is {smoothing}; it must be above 0")
 
 
 def ask(hunt: Hunt, points: Rows, asked: Flags) -> Flags:

@@ -10,7 +10,7 @@ from typing import ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count
 from brinell.evasion.attack import Attack, finite_radius
 from brinell.evasion.gradient.apgd_l1 import shrinking, thinning
 from brinell.evasion.gradient.best import Best
@@ -42,19 +42,13 @@ class APGD(Attack):
     l1 version is `APGD(restarts=5, shrinking=True)` and `APGD(objective=dlr, targets=5, shrinking=True)`.
     """
 
-    steps: int = 100
-    restarts: int = 1
+    steps: Count = 100
+    restarts: Count = 1
     objective: Objective | Relative = cross_entropy
-    targets: int | None = None
+    targets: Count | None = None
     modifiers: tuple[Modifier, ...] = ()
     shrinking: bool = False
     needs: ClassVar[Access] = Access.GRADIENTS
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.restarts < 1:
-            raise UsageError(f"steps is {self.steps} and restarts {self.restarts}; both must be at least 1")
-        if self.targets is not None and self.targets < 1:
-            raise UsageError(f"targets is {self.targets}; it must be at least 1, or None to aim at no class")
 
     def __call__(self, hunt: Hunt) -> None:
         radius = finite_radius(self, hunt.set)

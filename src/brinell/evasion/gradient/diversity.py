@@ -9,7 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from brinell.errors import UsageError
+from brinell.arguments import Portion, Probability
 from brinell.evasion.gradient.modifier import Ask, Modifier
 from brinell.evasion.hunt import Hunt
 from brinell.evasion.score.image import as_image
@@ -27,12 +27,8 @@ class Diverse(Modifier):
     bilinear, with zeros around. What is not an image is one row of features.
     """
 
-    chance: float = 0.5
-    least: float = 0.9
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.chance <= 1 and 0 < self.least <= 1):
-            raise UsageError(f"chance is {self.chance} and least {self.least}; give 0 <= chance <= 1, 0 < least <= 1")
+    chance: Probability = 0.5
+    least: Portion = 0.9
 
     def begin(self, hunt: Hunt, ask: Ask) -> Ask:
         return lambda place: ask(lambda x: self._seen(place(x), hunt.rng))

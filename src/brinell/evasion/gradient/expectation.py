@@ -9,7 +9,7 @@ from typing import final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count
 from brinell.evasion.gradient.modifier import Ask, Modifier, Place, averaged
 from brinell.evasion.hunt import Hunt
 from brinell.types import Inputs, Scores
@@ -27,12 +27,8 @@ class Expected(Modifier):
     point counts as broken once a single draw says so.
     """
 
-    draws: int = 10
+    draws: Count = 10
     view: View | None = None
-
-    def __post_init__(self) -> None:
-        if self.draws < 1:
-            raise UsageError(f"draws is {self.draws}; it must be at least 1")
 
     def begin(self, hunt: Hunt, ask: Ask) -> Ask:
         def expected(place: Place) -> tuple[Scores, Inputs]:

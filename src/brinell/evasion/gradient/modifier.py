@@ -11,6 +11,7 @@ from typing import final
 
 import torch
 
+from brinell.arguments import Checked
 from brinell.evasion.hunt import Hunt, Objective, Relative
 from brinell.types import Inputs, Scores
 
@@ -21,7 +22,7 @@ Ask = Callable[[Place], tuple[Scores, Inputs]]
 """(the objective at place(x), its gradient by x), of the examples that still stand after it."""
 
 
-class Modifier(ABC):
+class Modifier(Checked, ABC):
     """Changes how the gradient of a run is asked for."""
 
     @abstractmethod

@@ -12,7 +12,7 @@ from typing import ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Positive
 from brinell.evasion.attack import Attack, finite_radius
 from brinell.evasion.gradient.expectation import Expected
 from brinell.evasion.gradient.modifier import Modifier, asking
@@ -35,23 +35,17 @@ class PGD(Attack):
     restart begins instead. falling: each step is shorter than the one before it, from `step` linearly down to nothing.
     """
 
-    steps: int = 40
+    steps: Count = 40
     step: float | None = None
-    restarts: int = 1
+    restarts: Count = 1
     objective: Objective | Relative = cross_entropy
     rule: StepRule = Plain()
     random: bool = True
     modifiers: tuple[Modifier, ...] = ()
-    travel: float = 2.5
+    travel: Positive = 2.5
     start: Start | None = None
     falling: bool = False
     needs: ClassVar[Access] = Access.GRADIENTS
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.restarts < 1:
-            raise UsageError(f"steps is {self.steps} and restarts {self.restarts}; both must be at least 1")
-        if not self.travel > 0:
-            raise UsageError(f"travel is {self.travel}; it must be more than 0, in radii")
 
     def __call__(self, hunt: Hunt) -> None:
         if self.step is None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Positive
 from brinell.evasion.gradient.modifier import Ask, Modifier, Place
 from brinell.evasion.hunt import Hunt
 from brinell.evasion.score.image import as_image
@@ -26,12 +26,8 @@ class Smoothed(Modifier):
     are those of the authors' code. What is not an image is one row of features.
     """
 
-    length: int = 15
-    deviations: float = 3.0
-
-    def __post_init__(self) -> None:
-        if self.length < 1 or not self.deviations > 0:
-            raise UsageError(f"length is {self.length} and deviations {self.deviations}; give at least 1, more than 0")
+    length: Count = 15
+    deviations: Positive = 3.0
 
     def begin(self, hunt: Hunt, ask: Ask) -> Ask:
         def smoothed(place: Place) -> tuple[Scores, Inputs]:

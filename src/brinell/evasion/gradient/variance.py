@@ -8,7 +8,7 @@ from typing import final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Positive
 from brinell.evasion.attack import finite_radius
 from brinell.evasion.gradient.modifier import Ask, Modifier, Place, averaged
 from brinell.evasion.hunt import Hunt
@@ -25,12 +25,8 @@ class Tuned(Modifier):
     one side of the point.
     """
 
-    neighbours: int = 20
-    spread: float = 1.5
-
-    def __post_init__(self) -> None:
-        if self.neighbours < 1 or not self.spread > 0:
-            raise UsageError(f"neighbours is {self.neighbours} and spread {self.spread}; give at least 1, more than 0")
+    neighbours: Count = 20
+    spread: Positive = 1.5
 
     def begin(self, hunt: Hunt, ask: Ask) -> Ask:
         finite_radius(self, hunt.set)

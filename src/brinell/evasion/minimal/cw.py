@@ -5,17 +5,18 @@ Source: Carlini and Wagner 2017, arXiv:1608.04644, section VI.A.
 
 from dataclasses import dataclass
 from math import prod
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import torch
 
+from brinell.arguments import AtLeast, Count, NonNegative, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.constant import Constant
 from brinell.evasion.hunt import Hunt
 from brinell.evasion.minimal.climb import Climb
 from brinell.evasion.minimal.hinge import Hinge
 from brinell.evasion.minimal.linear import linear_constant, linear_distance
-from brinell.evasion.minimal.schedule import check_rounds, cosine
+from brinell.evasion.minimal.schedule import cosine
 from brinell.threat import Access
 from brinell.threat.sets import over_features
 
@@ -35,15 +36,11 @@ class CW(Attack):
     digit's values lie.
     """
 
-    searches: int = 9
-    steps: int = 50
-    step: float = 0.3
-    confidence: float = 0.0
+    searches: Count = 9
+    steps: Annotated[int, AtLeast(2)] = 50
+    step: Positive = 0.3
+    confidence: NonNegative = 0.0
     needs: ClassVar[Access] = Access.GRADIENTS
-
-    def __post_init__(self) -> None:
-        check_rounds("searches", self.searches, self.steps, self.step, fewest=2)
-        Hinge(self.confidence)
 
     def __call__(self, hunt: Hunt) -> None:
         hinge = Hinge(self.confidence)

@@ -10,13 +10,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Fraction, NonNegative, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt
 from brinell.evasion.minimal.climb import Climb
-from brinell.evasion.minimal.hinge import Hinge
 from brinell.evasion.minimal.linear import linear_constant, linear_distance
-from brinell.evasion.minimal.schedule import check_rounds
 from brinell.evasion.objective import margin
 from brinell.threat import Access
 from brinell.threat.sets import over_features
@@ -39,18 +37,12 @@ class CWL0(Attack):
     paper doubles the constant until its l2 attack succeeds; here it grows thousandfold over a round.
     """
 
-    rounds: int = 40
-    steps: int = 20
-    step: float = 0.1
-    share: float = 0.5
-    confidence: float = 0.0
+    rounds: Count = 40
+    steps: Count = 20
+    step: Positive = 0.1
+    share: Fraction = 0.5
+    confidence: NonNegative = 0.0
     needs: ClassVar[Access] = Access.GRADIENTS
-
-    def __post_init__(self) -> None:
-        check_rounds("rounds", self.rounds, self.steps, self.step)
-        if not 0 < self.share < 1:
-            raise UsageError(f"share is {self.share}; it must lie between 0 and 1")
-        Hinge(self.confidence)
 
     def __call__(self, hunt: Hunt) -> None:
         hunt.require_margin(self.confidence)

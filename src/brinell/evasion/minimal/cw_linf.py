@@ -8,13 +8,13 @@ from typing import ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Fraction, NonNegative, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt
 from brinell.evasion.minimal.climb import Climb
 from brinell.evasion.minimal.hinge import Hinge
 from brinell.evasion.minimal.linear import linear_distance
-from brinell.evasion.minimal.schedule import check_rounds, cosine
+from brinell.evasion.minimal.schedule import cosine
 from brinell.threat import Access
 from brinell.threat.sets import over_features
 from brinell.types import Mask, Scores
@@ -38,18 +38,12 @@ class CWLinf(Attack):
     of it.
     """
 
-    rounds: int = 12
-    steps: int = 40
-    step: float = 0.05
-    factor: float = 0.95
-    confidence: float = 0.0
+    rounds: Count = 12
+    steps: Count = 40
+    step: Positive = 0.05
+    factor: Fraction = 0.95
+    confidence: NonNegative = 0.0
     needs: ClassVar[Access] = Access.GRADIENTS
-
-    def __post_init__(self) -> None:
-        check_rounds("rounds", self.rounds, self.steps, self.step)
-        if not 0 < self.factor < 1:
-            raise UsageError(f"factor is {self.factor}; it must lie between 0 and 1")
-        Hinge(self.confidence)
 
     def __call__(self, hunt: Hunt) -> None:
         hinge = Hinge(self.confidence)

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Fraction, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt, Objective
 from brinell.evasion.minimal.homeward import homeward
@@ -44,22 +44,13 @@ class DDN(Attack):
     crossing between x0 and the nearest point.
     """
 
-    steps: int = 100
-    step: float = 1.0
-    radius: float = 1.0
-    factor: float = 0.05
+    steps: Count = 100
+    step: Positive = 1.0
+    radius: Positive = 1.0
+    factor: Fraction = 0.05
     objective: Objective = margin
     far: Objective = cross_entropy
     needs: ClassVar[Access] = Access.GRADIENTS
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise UsageError(f"steps is {self.steps}; it must be at least 1")
-        if not (self.step > 0 and self.radius > 0 and 0 < self.factor < 1):
-            raise UsageError(
-                f"step is {self.step}, radius {self.radius} and factor {self.factor}; "
-                "step and radius must be > 0, factor between 0 and 1"
-            )
 
     def __call__(self, hunt: Hunt) -> None:
         lead, g = hunt.gradient(margin)

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, NonNegative
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt
 from brinell.evasion.minimal.rivals import Rivals
@@ -33,16 +33,10 @@ class DeepFool(Attack):
     code, which adds 0.0001 to each step: here it is three thousandths of the way come so far.
     """
 
-    steps: int = 50
-    classes: int = 9
-    overshoot: float = 0.02
+    steps: Count = 50
+    classes: Count = 9
+    overshoot: NonNegative = 0.02
     needs: ClassVar[Access] = Access.GRADIENTS
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.classes < 1:
-            raise UsageError(f"steps is {self.steps} and classes {self.classes}; both must be at least 1")
-        if not self.overshoot >= 0:
-            raise UsageError(f"overshoot is {self.overshoot}; it must be a number >= 0")
 
     def __call__(self, hunt: Hunt) -> None:
         rivals = hunt.carry(Rivals.of(hunt, self.classes))

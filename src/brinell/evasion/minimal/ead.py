@@ -5,17 +5,16 @@ Source: Chen, Sharma, Zhang, Yi & Hsieh 2018, arXiv:1709.04114, section 3 and al
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import AtLeast, Count, NonNegative, Positive, Probability
 from brinell.evasion.attack import Attack
 from brinell.evasion.constant import Constant
 from brinell.evasion.hunt import Hunt
 from brinell.evasion.minimal.hinge import Hinge
 from brinell.evasion.minimal.linear import linear_constant
-from brinell.evasion.minimal.schedule import check_rounds
 from brinell.threat import Access
 from brinell.threat.sets import over_features
 from brinell.types import Inputs
@@ -37,21 +36,13 @@ class EAD(Attack):
     constant is the one that would do if the model were linear.
     """
 
-    searches: int = 9
-    steps: int = 50
-    step: float = 0.01
-    beta: float = 10.0
-    momentum: float = 1.0
-    confidence: float = 0.0
+    searches: Count = 9
+    steps: Annotated[int, AtLeast(2)] = 50
+    step: Positive = 0.01
+    beta: NonNegative = 10.0
+    momentum: Probability = 1.0
+    confidence: NonNegative = 0.0
     needs: ClassVar[Access] = Access.GRADIENTS
-
-    def __post_init__(self) -> None:
-        check_rounds("searches", self.searches, self.steps, self.step, fewest=2)
-        if not (self.beta >= 0 and 0 <= self.momentum <= 1):
-            raise UsageError(
-                f"beta is {self.beta} and momentum {self.momentum}; beta must be >= 0 and momentum in [0, 1]"
-            )
-        Hinge(self.confidence)
 
     def __call__(self, hunt: Hunt) -> None:
         hinge = Hinge(self.confidence)

@@ -4,11 +4,11 @@ Source: Croce & Hein 2020, arXiv:1907.02044, algorithm 1; targeted runs as in Au
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import AtLeast, Count, Probability
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt
 from brinell.evasion.minimal.ascent import ascend
@@ -35,28 +35,15 @@ class FAB(Attack):
     last ascent on the margin at a finite radius, from that point projected into the set; an addition to the paper.
     """
 
-    steps: int = 100
-    restarts: int = 1
-    targets: int | None = 3
-    bias: float = 0.1
-    overshoot: float = 1.05
-    backward: float = 0.9
-    search: int = 3
-    ascent: int = 0
+    steps: Count = 100
+    restarts: Count = 1
+    targets: Count | None = 3
+    bias: Probability = 0.1
+    overshoot: Annotated[float, AtLeast(1)] = 1.05
+    backward: Probability = 0.9
+    search: Annotated[int, AtLeast(0)] = 3
+    ascent: Annotated[int, AtLeast(0)] = 0
     needs: ClassVar[Access] = Access.GRADIENTS
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.restarts < 1:
-            raise UsageError(f"steps is {self.steps} and restarts {self.restarts}; both must be at least 1")
-        if self.targets is not None and self.targets < 1:
-            raise UsageError(f"targets is {self.targets}; it must be at least 1, or None to weigh every class")
-        if self.search < 0 or self.ascent < 0:
-            raise UsageError(f"search is {self.search} and ascent {self.ascent}; both must be at least 0")
-        if not (0 <= self.bias <= 1 and self.overshoot >= 1 and 0 <= self.backward <= 1):
-            raise UsageError(
-                f"bias is {self.bias}, overshoot {self.overshoot} and backward {self.backward}; "
-                "bias and backward must lie in [0, 1] and overshoot be at least 1"
-            )
 
     def __call__(self, hunt: Hunt) -> None:
         nearest = Nearest(hunt)

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Fraction, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt, Objective
 from brinell.evasion.minimal.homeward import homeward
@@ -45,20 +45,12 @@ class FMN(Attack):
     x0 and the nearest point.
     """
 
-    steps: int = 100
-    targets: int | None = None
-    step: float = 1.0
-    factor: tuple[float, float] = (0.05, 0.001)
+    steps: Count = 100
+    targets: Count | None = None
+    step: Positive = 1.0
+    factor: tuple[Fraction, Fraction] = (0.05, 0.001)
     objective: Objective = margin
     needs: ClassVar[Access] = Access.GRADIENTS
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or not self.step > 0:
-            raise UsageError(f"steps is {self.steps} and step {self.step}; steps must be at least 1 and step > 0")
-        if self.targets is not None and self.targets < 1:
-            raise UsageError(f"targets is {self.targets}; it must be at least 1, or None to aim at no class")
-        if not all(0 < share < 1 for share in self.factor):
-            raise UsageError(f"factor is {self.factor}; both numbers must lie between 0 and 1")
 
     def __call__(self, hunt: Hunt) -> None:
         nearest = Nearest(hunt)

@@ -6,12 +6,13 @@ McDaniel 2016, arXiv:1606.04435.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import ClassVar, Literal, final
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from brinell.arguments import Count, Portion
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt
@@ -42,18 +43,14 @@ class JSMA(Attack):
 
     step: float = 1.0
     both: bool = True
-    share: float = 1.0
-    together: int = 2
-    steps: int = 1000
+    share: Portion = 1.0
+    together: Literal[1, 2] = 2
+    steps: Count = 1000
     needs: ClassVar[Access] = Access.GRADIENTS
 
     def __post_init__(self) -> None:
         if not self.step:
             raise UsageError("step is 0; give a number above 0 to raise features, below 0 to lower them")
-        if not 0 < self.share <= 1:
-            raise UsageError(f"share is {self.share}; it must be above 0 and at most 1")
-        if self.together not in (1, 2) or self.steps < 1:
-            raise UsageError(f"together is {self.together} and steps {self.steps}; give 1 or 2, and at least 1 step")
 
     def __call__(self, hunt: Hunt) -> None:
         hunt.begin()

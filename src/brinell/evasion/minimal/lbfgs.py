@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from brinell.errors import UsageError
+from brinell.arguments import Count
 from brinell.evasion.attack import Attack
 from brinell.evasion.constant import Constant
 from brinell.evasion.hunt import Hunt, Objective
@@ -51,17 +51,11 @@ class LBFGS(Attack):
     last one ended. The first constant is the one that would do if the model were linear.
     """
 
-    searches: int = 10
-    steps: int = 20
-    memory: int = 8
+    searches: Count = 10
+    steps: Count = 20
+    memory: Count = 8
     objective: Objective = log_chance
     needs: ClassVar[Access] = Access.GRADIENTS
-
-    def __post_init__(self) -> None:
-        if min(self.searches, self.steps, self.memory) < 1:
-            raise UsageError(
-                f"searches is {self.searches}, steps {self.steps} and memory {self.memory}; each must be at least 1"
-            )
 
     def __call__(self, hunt: Hunt) -> None:
         hunt.begin()

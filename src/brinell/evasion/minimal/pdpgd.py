@@ -5,11 +5,11 @@ Source: Matyasko & Chau 2021, arXiv:2106.01538.
 
 from dataclasses import dataclass
 from math import log
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import AtLeast, AtMost, Count, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt, Objective
 from brinell.evasion.minimal.homeward import homeward
@@ -41,22 +41,13 @@ class PDPGD(Attack):
     iterations bound what it pays.
     """
 
-    steps: int = 500
-    step: float = 0.1
-    ratio: float = 0.01
-    rate: float = 0.1
-    inner: int = 5
+    steps: Count = 500
+    step: Positive = 0.1
+    ratio: Annotated[float, AtLeast(LEAST), AtMost(1 / LEAST)] = 0.01
+    rate: Positive = 0.1
+    inner: Count = 5
     objective: Objective = margin
     needs: ClassVar[Access] = Access.GRADIENTS
-
-    def __post_init__(self) -> None:
-        if min(self.steps, self.inner) < 1:
-            raise UsageError(f"steps is {self.steps} and inner {self.inner}; both must be at least 1")
-        if not (self.step > 0 and self.rate > 0 and LEAST <= self.ratio <= 1 / LEAST):
-            raise UsageError(
-                f"step is {self.step}, rate {self.rate} and ratio {self.ratio}; "
-                f"step and rate must be > 0, and ratio from {LEAST:g} to {1 / LEAST:g}"
-            )
 
     def __call__(self, hunt: Hunt) -> None:
         hunt.begin()

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, NonNegative, Positive
 from brinell.evasion.adam import Adam
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt, Objective
@@ -29,22 +29,13 @@ class SigmaZero(Attack):
     (t). Changes are measured in sides of the box, or in input units where it has no end.
     """
 
-    steps: int = 1000
-    step: float = 1.0
-    smoothing: float = 1e-3
-    threshold: float = 0.3
-    adjustment: float = 0.01
+    steps: Count = 1000
+    step: Positive = 1.0
+    smoothing: Positive = 1e-3
+    threshold: NonNegative = 0.3
+    adjustment: NonNegative = 0.01
     objective: Objective = margin
     needs: ClassVar[Access] = Access.GRADIENTS
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise UsageError(f"steps is {self.steps}; it must be at least 1")
-        if not (min(self.step, self.smoothing) > 0 and min(self.threshold, self.adjustment) >= 0):
-            raise UsageError(
-                f"step is {self.step}, smoothing {self.smoothing}, threshold {self.threshold} and adjustment "
-                f"{self.adjustment}; step and smoothing must be > 0, the others >= 0"
-            )
 
     def __call__(self, hunt: Hunt) -> None:
         hunt.begin()

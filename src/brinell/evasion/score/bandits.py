@@ -9,7 +9,7 @@ from typing import ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Positive
 from brinell.evasion.attack import Attack, finite_radius
 from brinell.evasion.hunt import Hunt, Objective
 from brinell.evasion.objective import margin
@@ -40,21 +40,13 @@ class Bandits(Attack):
     outweighs all that follows, so ours climbs the margin.
     """
 
-    steps: int = 5000
-    tile: int = 6
-    side: int = 8
-    step: float = 0.2
-    smoothing: float = 0.3
+    steps: Count = 5000
+    tile: Count = 6
+    side: Count = 8
+    step: Positive = 0.2
+    smoothing: Positive = 0.3
     objective: Objective = margin
     needs: ClassVar[Access] = Access.SCORES
-
-    def __post_init__(self) -> None:
-        if min(self.steps, self.tile, self.side) < 1:
-            raise UsageError(
-                f"steps, tile and side are {self.steps}, {self.tile} and {self.side}; all must be at least 1"
-            )
-        if not min(self.step, self.smoothing) > 0:
-            raise UsageError(f"step and smoothing are {self.step} and {self.smoothing}; both must be above 0")
 
     def __call__(self, hunt: Hunt) -> None:
         step = self.step * finite_radius(self, hunt.set)

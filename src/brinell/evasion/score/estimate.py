@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from brinell.errors import UsageError
 from brinell.evasion.hunt import Hunt, Objective
 from brinell.evasion.score.population import affordable, block, evaluate
 from brinell.threat.sets import over_features
@@ -35,14 +34,6 @@ def even(hunt: Hunt) -> Scores:
     length = hunt.set.distance(hunt.x0, hunt.x0 + 1)
     measured = length.isfinite() & (length > 0)
     return (hunt.set.radius / length.where(measured, 1.0)).to(hunt.x0.dtype)
-
-
-def check_estimates(steps: int, pairs: int, smoothing: float, step: float) -> None:
-    """Refuse settings of an ascent by estimates that leave nothing to do."""
-    if min(steps, pairs) < 1:
-        raise UsageError(f"steps and pairs are {steps} and {pairs}; both must be at least 1")
-    if not min(smoothing, step) > 0:
-        raise UsageError(f"smoothing and step are {smoothing} and {step}; both must be above 0")
 
 
 def estimates(

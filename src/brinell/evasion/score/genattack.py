@@ -4,13 +4,13 @@ Source: Alzantot et al. 2019, arXiv:1805.11090, algorithm 1, with the adaptive p
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from brinell.errors import UsageError
+from brinell.arguments import AtLeast, Count, Portion, Positive
 from brinell.evasion.attack import Attack, finite_radius
 from brinell.evasion.hunt import Hunt, Objective, Points
 from brinell.evasion.objective import margin
@@ -40,28 +40,17 @@ class GenAttack(Attack):
     scores may have any scale; theirs by the value itself over a temperature.
     """
 
-    generations: int = 2000
-    population: int = 6
-    rate: float = 0.1
-    step: float = 0.5
-    patience: int = 100
+    generations: Count = 2000
+    population: Annotated[int, AtLeast(2)] = 6
+    rate: Portion = 0.1
+    step: Positive = 0.5
+    patience: Count = 100
     least_rate: float = 0.02
     least_step: float = 0.2
-    tile: int = 6
-    side: int = 8
+    tile: Count = 6
+    side: Count = 8
     objective: Objective = margin
     needs: ClassVar[Access] = Access.SCORES
-
-    def __post_init__(self) -> None:
-        if min(self.generations, self.patience, self.tile, self.side) < 1:
-            raise UsageError(
-                f"generations, patience, tile and side are {self.generations}, {self.patience}, {self.tile} and "
-                f"{self.side}; all must be at least 1"
-            )
-        if self.population < 2:
-            raise UsageError(f"population is {self.population}; it must be at least 2")
-        if not 0 < self.rate <= 1 or not self.step > 0:
-            raise UsageError(f"rate is {self.rate} and step {self.step}; they must lie in (0, 1] and be above 0")
 
     def __call__(self, hunt: Hunt) -> None:
         finite_radius(self, hunt.set)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from brinell.errors import UsageError
+from brinell.arguments import Count
 from brinell.evasion.attack import Attack, finite_radius
 from brinell.evasion.hunt import Hunt, Objective, Points
 from brinell.evasion.objective import cross_entropy
@@ -35,19 +35,12 @@ class LocalSearch(Attack):
     set ∩ box both are the ends of its range, so a pixel goes to the lowest or the highest value, whichever was drawn.
     """
 
-    rounds: int = 150
-    points: int = 128
-    chosen: int = 5
-    reach: int = 5
+    rounds: Count = 150
+    points: Count = 128
+    chosen: Count = 5
+    reach: Count = 5
     objective: Objective = cross_entropy
     needs: ClassVar[Access] = Access.SCORES
-
-    def __post_init__(self) -> None:
-        if min(self.rounds, self.points, self.chosen, self.reach) < 1:
-            raise UsageError(
-                f"rounds, points, chosen and reach are {self.rounds}, {self.points}, {self.chosen} and {self.reach}; "
-                "all must be at least 1"
-            )
 
     def __call__(self, hunt: Hunt) -> None:
         finite_radius(self, hunt.set)

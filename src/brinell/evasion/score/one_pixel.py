@@ -4,12 +4,13 @@ Source: Su et al. 2017, arXiv:1710.08864, section 3.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from brinell.arguments import AtLeast, Count
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack, finite_radius
 from brinell.evasion.hunt import Hunt, Objective, Points
@@ -33,18 +34,12 @@ class OnePixel(Attack):
     a share of the way from the lowest to the highest value that the set and the box allow there.
     """
 
-    pixels: int = 1
-    generations: int = 100
-    population: int = 400
+    pixels: Count = 1
+    generations: Annotated[int, AtLeast(0)] = 100
+    population: Annotated[int, AtLeast(4)] = 400
     weight: float = 0.5
     objective: Objective = cross_entropy
     needs: ClassVar[Access] = Access.SCORES
-
-    def __post_init__(self) -> None:
-        if self.pixels < 1 or self.generations < 0:
-            raise UsageError(f"pixels and generations are {self.pixels}, {self.generations}; give >= 1 and >= 0")
-        if self.population < 4:
-            raise UsageError(f"population is {self.population}; it must be at least 4: a child has three parents")
 
     def __call__(self, hunt: Hunt) -> None:
         finite_radius(self, hunt.set)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from brinell.errors import UsageError
+from brinell.arguments import Checked, Count, Positive
 from brinell.evasion.attack import Attack, finite_radius
 from brinell.evasion.hunt import Hunt, Objective
 from brinell.evasion.objective import cross_entropy
@@ -22,7 +22,7 @@ from brinell.threat.sets import over_features
 from brinell.types import Inputs, Scores
 
 
-class Basis(ABC):
+class Basis(Checked, ABC):
     """Orthonormal directions, numbered from zero."""
 
     @abstractmethod
@@ -51,11 +51,7 @@ class Standard(Basis):
 class Cosines(Basis):
     """The cosine transform (type II) of each channel; its lowest `frequencies` along each side."""
 
-    frequencies: int = 28
-
-    def __post_init__(self) -> None:
-        if self.frequencies < 1:
-            raise UsageError(f"frequencies is {self.frequencies}; it must be at least 1")
+    frequencies: Count = 28
 
     def count(self, x: Inputs) -> int:
         channels, high, wide = self._kept(x)
@@ -94,17 +90,11 @@ class SimBA(Attack):
     forward helped, two elsewhere.
     """
 
-    queries: int = 5000
+    queries: Count = 5000
     basis: Basis = Standard()
-    step: float = 0.2
+    step: Positive = 0.2
     objective: Objective = cross_entropy
     needs: ClassVar[Access] = Access.SCORES
-
-    def __post_init__(self) -> None:
-        if self.queries < 1:
-            raise UsageError(f"queries is {self.queries}; it must be at least 1")
-        if not self.step > 0:
-            raise UsageError(f"step is {self.step}; it must be above 0, in widths of the box")
 
     def __call__(self, hunt: Hunt) -> None:
         finite_radius(self, hunt.set)

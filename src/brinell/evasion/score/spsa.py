@@ -6,11 +6,12 @@ Source: Uesato et al. 2018, arXiv:1802.05666, algorithm 1.
 from dataclasses import dataclass
 from typing import ClassVar, final
 
+from brinell.arguments import Count, Positive
 from brinell.evasion.adam import Adam
 from brinell.evasion.attack import Attack, finite_radius
 from brinell.evasion.hunt import Hunt, Objective
 from brinell.evasion.objective import margin
-from brinell.evasion.score.estimate import check_estimates, estimates, even, rademacher
+from brinell.evasion.score.estimate import estimates, even, rademacher
 from brinell.threat import Access
 from brinell.threat.sets import over_features
 
@@ -27,15 +28,12 @@ class SPSA(Attack):
     estimate are drawn into the set, and so can be witnesses.
     """
 
-    steps: int = 500
-    pairs: int = 25
-    smoothing: float = 0.3
-    step: float = 0.4
+    steps: Count = 500
+    pairs: Count = 25
+    smoothing: Positive = 0.3
+    step: Positive = 0.4
     objective: Objective = margin
     needs: ClassVar[Access] = Access.SCORES
-
-    def __post_init__(self) -> None:
-        check_estimates(self.steps, self.pairs, self.smoothing, self.step)
 
     def __call__(self, hunt: Hunt) -> None:
         finite_radius(self, hunt.set)

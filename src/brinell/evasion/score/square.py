@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from brinell.arguments import Count, Portion
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack, finite_radius
 from brinell.evasion.hunt import Hunt, Objective
@@ -38,16 +39,10 @@ class Square(Attack):
     example has windows and signs of its own; the authors' code shares them over the batch.
     """
 
-    queries: int = 5000
-    share: float = 0.8
+    queries: Count = 5000
+    share: Portion = 0.8
     objective: Objective = margin
     needs: ClassVar[Access] = Access.SCORES
-
-    def __post_init__(self) -> None:
-        if self.queries < 1:
-            raise UsageError(f"queries is {self.queries}; it must be at least 1")
-        if not 0 < self.share <= 1:
-            raise UsageError(f"share is {self.share}; it must lie in (0, 1]")
 
     def __call__(self, hunt: Hunt) -> None:
         radius = finite_radius(self, hunt.set)

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from math import pi
-from typing import final
+from typing import Annotated, final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from brinell.arguments import AtLeast
 from brinell.errors import UsageError
 from brinell.evasion.spatial.transformation import Parameters, Transformation
 from brinell.types import Inputs
@@ -47,11 +48,7 @@ class Flow(Transformation):
     """
 
     pixels: float = 1.0
-    nodes: int = 7
-
-    def __post_init__(self) -> None:
-        if self.nodes < 2:
-            raise UsageError(f"nodes is {self.nodes}; it must be at least 2")
+    nodes: Annotated[int, AtLeast(2)] = 7
 
     def count(self, shape: tuple[int, ...]) -> int:
         return 2 * self.nodes**2

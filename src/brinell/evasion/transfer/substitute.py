@@ -6,12 +6,13 @@ turns and the reservoir, Papernot et al. 2016, arXiv:1605.07277, section 4.
 
 import copy
 from dataclasses import dataclass
-from typing import final
+from typing import Annotated, final
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from brinell.arguments import AtLeast, Checked, Count, Positive
 from brinell.errors import UsageError
 from brinell.evasion.objective import cross_entropy
 from brinell.evasion.transfer.networks import usual_network
@@ -33,7 +34,7 @@ class Taught:
 
 @final
 @dataclass(frozen=True)
-class Substitute:
+class Substitute(Checked):
     """Substitute training by Jacobian-based data augmentation (Papernot et al. 2017), from labels alone.
 
     rounds: augmentations (the paper's rho), each followed by training on all that is known; n seeds cost n 2^rounds
@@ -42,26 +43,14 @@ class Substitute:
     (kappa), drawn from all; from round `after` on (sigma); None for no limit. epochs, batch, rate: Adam's, each round.
     """
 
-    rounds: int = 6
-    step: float = 0.1
-    turn: int | None = 3
-    reservoir: int | None = None
-    after: int = 3
-    epochs: int = 10
-    batch: int = 64
-    rate: float = 1e-3
-
-    def __post_init__(self) -> None:
-        if self.rounds < 0 or self.after < 0:
-            raise UsageError(f"rounds is {self.rounds} and after {self.after}; both must be at least 0")
-        if self.epochs < 1 or self.batch < 1:
-            raise UsageError(f"epochs is {self.epochs} and batch {self.batch}; both must be at least 1")
-        if any(limit is not None and limit < 1 for limit in (self.turn, self.reservoir)):
-            raise UsageError(
-                f"turn is {self.turn} and reservoir {self.reservoir}; give at least 1, or None for neither"
-            )
-        if not (self.step > 0 and self.rate > 0):
-            raise UsageError(f"step is {self.step} and rate {self.rate}; both must be above 0")
+    rounds: Annotated[int, AtLeast(0)] = 6
+    step: Positive = 0.1
+    turn: Count | None = 3
+    reservoir: Count | None = None
+    after: Annotated[int, AtLeast(0)] = 3
+    epochs: Count = 10
+    batch: Count = 64
+    rate: Positive = 1e-3
 
     def learn(
         self,

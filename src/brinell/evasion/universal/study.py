@@ -106,11 +106,3 @@ def fit(study: Study, passes: int, enough: float, sweep: Sweep) -> Fitted:
         if most.rate >= enough:
             break
     return Fitted(Universal(best), most, *study.spent)
-
-
-def check_passes(passes: int, enough: float) -> None:
-    """Refuse what no study can be made with."""
-    if passes < 1:
-        raise UsageError(f"passes is {passes}; it must be at least 1")
-    if not 0 < enough <= 1:
-        raise UsageError(f"enough is {enough}; it must be a share above 0, at most 1")
