@@ -238,11 +238,11 @@ def audit(
     threat, chosen = _question(target, threat, radii)
     question = Question(threat, chosen)
     dataset = _askable(dataset, threat)
-    access, sight = min(target.access, threat.access), min(target.sight, threat.access)
+    access, max_access = min(target.access, threat.access), min(target.max_access, threat.access)
     name = threat.set.name
     meant = [stage for stage in plan.stages if not stage.sets or name in stage.sets]
-    beyond = {s.label: f"only {access.name} are seen" for s in meant if s.beyond(access, sight)}
-    plan = plan.for_access(access, sight, name)
+    beyond = {s.label: f"only {access.name} are seen" for s in meant if s.beyond(access, max_access)}
+    plan = plan.for_access(access, max_access, name)
     identity = _identity(target, dataset, question, plan, seed)
     count = workers or (torch.get_num_threads() if dataset.x.device.type == "cpu" else 1)
     with contextlib.ExitStack() as undo, clock.listening():

@@ -54,8 +54,8 @@ def fitted(target: Target) -> Any:
     """The scikit-learn estimator behind a target, for a holder of the model. Raises UsageError where that is hidden."""
     if not isinstance(target.backend, SklearnBackend):
         raise UsageError(f"{target.describe()} is no scikit-learn estimator, so its formula is not known")
-    if target.sight < Access.WEIGHTS:
-        raise UsageError(f"the target shows {target.sight.name} only; give the model itself to read its formula")
+    if target.max_access < Access.WEIGHTS:
+        raise UsageError(f"the target shows {target.max_access.name} only; give the model itself to read its formula")
     estimator = target.backend.estimator
     return getattr(estimator, "best_estimator_", estimator)
 
