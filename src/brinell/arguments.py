@@ -159,7 +159,8 @@ def _asked(function: Callable[..., Any]) -> tuple[inspect.Signature, dict[str, A
 
 def fits(value: object, hint: Any) -> bool:
     """Whether a value is of the kind that an annotation names, as far as that can be told without calling it."""
-    origin, inner = get_origin(hint), get_args(hint)
+    origin = get_origin(hint)
+    inner = get_args(hint)
     if origin in (Union, types.UnionType):
         return any(fits(value, one) for one in inner)
     if origin is Annotated:
@@ -186,7 +187,8 @@ def fits(value: object, hint: Any) -> bool:
 
 def broken_limits(value: Any, hint: Any) -> list[Limit]:
     """The limits that an annotation sets to a value of its kind, where it breaks one of them."""
-    origin, inner = get_origin(hint), get_args(hint)
+    origin = get_origin(hint)
+    inner = get_args(hint)
     if origin in (Union, types.UnionType):
         return next(broken_limits(value, one) for one in inner if fits(value, one))
     if origin is tuple and inner[-1:] != (...,):
@@ -221,7 +223,8 @@ def _remedy(hint: Any, owner: str) -> str:
 
 
 def _named(hint: Any) -> str:
-    origin, inner = get_origin(hint), get_args(hint)
+    origin = get_origin(hint)
+    inner = get_args(hint)
     if origin in (Union, types.UnionType):
         return " or ".join(dict.fromkeys(map(_named, inner)))
     if origin is Annotated:

@@ -1,6 +1,6 @@
 """Audits: plan, run, ledger, result."""
 
-from brinell.auditing.alone import Alone as Alone
+from brinell.auditing.alone import AttackSummary as AttackSummary
 from brinell.auditing.alone import alone as alone
 from brinell.auditing.audit import Audit as Audit
 from brinell.auditing.audit import audit as audit

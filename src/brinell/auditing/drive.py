@@ -41,7 +41,7 @@ from brinell.auditing.work import (
 from brinell.data import Dataset
 from brinell.errors import CannotRun, Contradiction, UsageError
 from brinell.evasion import Objective, cross_entropy, dlr, margin
-from brinell.evasion.gradient.start import Start, Vertices
+from brinell.evasion.gradient.start import StartingPoint, Vertices
 from brinell.evidence import Certificate, Evidence, Failure, ProbabilisticCertificate, Soundness, Witness
 from brinell.proofs import Exact, Forest, Graph, Verifier, forest_of, trace
 from brinell.targets import Smoothed, Target
@@ -518,7 +518,7 @@ def _objective(name: object) -> Objective:
     return known[name]
 
 
-def _start(name: object) -> Start:
+def _start(name: object) -> StartingPoint:
     if name != "vertices":
         raise UsageError(f"start {name!r} is not known; there is vertices")
     return Vertices()

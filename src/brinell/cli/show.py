@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:  # the catalogue is shown without torch
-    from brinell.auditing import Alone, Audit, Diagnosis, Difference, Finding, Plan, Ruling
+    from brinell.auditing import AttackSummary, Audit, Diagnosis, Difference, Finding, Plan, Ruling
     from brinell.catalog import Row
     from brinell.data import Dataset
     from brinell.targets import Target
@@ -37,7 +37,7 @@ def diagnosis_table(diagnosis: "Diagnosis", label: str) -> RenderableType:
     return Group(_text(tried), _table(("code", "severity", "found", "examples", "remedy"), rows))
 
 
-def alone_table(figures: "Alone") -> RenderableType:
+def alone_table(figures: "AttackSummary") -> RenderableType:
     """What one attack did."""
     rows = [
         ("attack", figures.engine),

@@ -21,7 +21,7 @@ from brinell.types import Inputs, Labels, Mask
 
 PUSHES = (0.0, 2.0**-18, 2.0**-14, 2.0**-10)
 """How much farther from x0 a candidate is offered again that the judge refused: one that lies on the boundary up to
-rounding serves in a batch, and may not alone. Each is judged like any other."""
+rounding is adversarial in a batch, and may not be alone. Each is judged like any other."""
 
 
 class Attack(Checked, ABC):
@@ -42,14 +42,14 @@ class Attack(Checked, ABC):
         """Search from where the hunt stands."""
 
 
-def finite_radius(attack: object, set: PerturbationSet) -> float:
+def finite_radius(attack: object, allowed: PerturbationSet) -> float:
     """The radius, for an attack or a part of one that measures its steps by it. Raises UsageError where none is."""
-    if set.radius == float("inf"):
+    if allowed.radius == float("inf"):
         raise UsageError(
             f"{type(attack).__name__} needs a finite radius and the set has none; give a radius, "
             "or an attack that seeks the smallest perturbation"
         )
-    return set.radius
+    return allowed.radius
 
 
 @final

@@ -64,8 +64,8 @@ class Hunt:
     where that point is outside the set, or where the smallest perturbation is sought (an infinite radius). rng: the
     only source of chance.
 
-    goal_aims, queries, gradients, candidates, distance: of all examples. The goal's own aim, or None; the forward and
-    gradient rows spent; the nearest witness so far, and its distance, inf where there is none.
+    goal_aims, queries, gradients, candidates, distance: of all examples. The goal's own aim, or None; the queries and
+    gradients spent; the nearest witness so far, and its distance, inf where there is none.
 
     checkpoint: called before the target is asked; what it raises ends the hunt.
     """
@@ -152,7 +152,7 @@ class Hunt:
             self._carried = [other for other in self._carried if other is not carried]
 
     def limit(self, queries: int) -> None:
-        """Let no example ask for more than this many forward rows in all, whatever the threat allows beyond."""
+        """Let no example ask for more than this many queries in all, whatever the threat allows beyond."""
         self._budget = min(self._budget, queries)
 
     def require_margin(self, margin: float) -> None:
@@ -212,12 +212,13 @@ class Hunt:
     def jacobian(self, classes: Classes, against: Labels | None = None) -> tuple[Logits, Jacobian]:
         """(scores, the gradient of the score of each of these classes) at x, of the examples that still stand after it.
 
-        classes: k class indices an example. against: a class whose score is taken off each. It costs one forward row
+        classes: k class indices an example. against: a class whose score is taken off each. It costs one query
         and k gradient rows each.
         """
         self._moved = False
         paid = self._spend(gradients=classes.shape[1])
-        classes, against = classes[paid], _some(against, paid)
+        classes = classes[paid]
+        against = _some(against, paid)
         if not len(self):
             return self._no_scores(), self.x.unsqueeze(1).expand(-1, classes.shape[1], *self.x.shape[1:])
         scores, jacobian = self._target.jacobian(self.x, classes, against)
@@ -264,7 +265,8 @@ class Hunt:
         points, hits, asked = (_those(rows, paid, 1) for rows in (points, hits, asked))
         if asked.any():
             row = asked.nonzero(as_tuple=True)[1]
-            y, aim = self.y[row], _some(self._goal_aim, row)
+            y = self.y[row]
+            aim = _some(self._goal_aim, row)
             if self.access >= Access.SCORES:
                 hits[asked] = met(self._target.scores(points[asked]), y, aim, self._margin)
             else:
@@ -281,7 +283,7 @@ class Hunt:
 
     @property
     def left(self) -> Int64[Tensor, " batch"]:
-        """The forward rows each example may still ask for; about `NO_LIMIT` where there is no limit."""
+        """The queries each example may still ask for; about `NO_LIMIT` where there is no limit."""
         left: Tensor = self._budget - self.queries[self.rows]
         return left
 
@@ -344,7 +346,8 @@ class Hunt:
         if not self.hit.any():
             return ~self.hit
         which, row = hits.nonzero(as_tuple=True)
-        x0, x = self.x0[row], points[which, row]
+        x0 = self.x0[row]
+        x = points[which, row]
         distance = torch.full(hits.shape, torch.inf, dtype=torch.float64, device=x.device)
         distance[which, row] = self.set.distance(x0, x).where(self.set.contains(x0, x), torch.inf)
         nearest = distance.min(0)

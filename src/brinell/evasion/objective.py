@@ -1,4 +1,4 @@
-"""What attacks ascend: one number an example, larger for the adversary, whether it leaves the label or has an aim."""
+"""What attacks maximise: one number an example, larger for the adversary, whether it leaves the label or has an aim."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -18,7 +18,7 @@ SURE = -30.0
 
 @runtime_checkable
 class Objective(Protocol):
-    """What an attack ascends: one number an example, from its scores, its label, and the class aimed at (or None).
+    """What an attack maximises: one number an example, from its scores, its label, and the class aimed at (or None).
 
     Larger is better for the adversary, with or without an aim, so no caller ever turns a sign.
     """

@@ -23,8 +23,8 @@ from brinell.types import Inputs, Scores
 class Boundary(Attack):
     """The boundary attack (Brendel et al. 2018), for l2.
 
-    queries: forward rows an example, the start's included. around, toward: the first step on the sphere about x0 and
-    the first step to x0, as shares of the distance. Each grows where its steps serve more often than a half and a
+    queries: per example, the start's included. around, toward: the first step on the sphere about x0 and
+    the first step to x0, as shares of the distance. Each grows where its steps succeed more often than a half and a
     quarter of the time, and shrinks where less, by a factor a query in place of the paper's rate over the last ones.
     """
 
@@ -63,6 +63,6 @@ def _on_sphere(x0: Inputs, x: Inputs, share: Scores, u: Inputs) -> Inputs:
     return x0 + turned
 
 
-def _adapted(step: Scores, served: Scores, rate: float) -> Scores:
-    """A tenth longer or shorter at most, and steady where steps serve at this rate."""
-    return step * torch.exp(0.1 * (served - rate))
+def _adapted(step: Scores, succeeded: Scores, rate: float) -> Scores:
+    """A tenth longer or shorter at most, and steady where steps succeed at this rate."""
+    return step * torch.exp(0.1 * (succeeded - rate))

@@ -25,7 +25,7 @@ from brinell.types import Inputs, Mask, Scores
 class Evolutionary(Attack):
     """The evolutionary attack (Dong et al. 2019), for l2.
 
-    queries: forward rows an example, the start's included. spread: a mutation's length as a share of the distance
+    queries: per example, the start's included. spread: a mutation's length as a share of the distance
     (sigma). path, learning: how fast the path and the covariance forget (c_c and c_cov). share: of the
     features that change in one mutation, chosen by their variance (k / m). bias: the first pull to x0 as a share of
     the way (mu), which follows the rate of success toward one in five, query by query. Numbers are those of ARES,

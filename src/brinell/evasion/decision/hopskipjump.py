@@ -21,7 +21,7 @@ from brinell.threat import Access
 class HopSkipJump(Attack):
     """HopSkipJump (Chen et al. 2020), for any set: steps follow its steepest direction, searches its distance.
 
-    queries: forward rows an example, the start's included. probes: decisions of the first estimate of the normal
+    queries: per example, the start's included. probes: decisions of the first estimate of the normal
     (B_0); the t-th has sqrt(t) times as many. start: where it begins. For linf the authors draw probes from a cube;
     here it is a sphere for every set. How fine the searches are says `search.fine`.
     """

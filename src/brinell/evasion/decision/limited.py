@@ -37,7 +37,7 @@ LEAST = 2.0**-9
 class PartialInformation(Attack):
     """The partial-information attack (Ilyas et al. 2018, algorithm 2): it sees the score of the class aimed at.
 
-    queries: forward rows an example, the start's included. probes: points of each estimate. spread: their standard
+    queries: per example, the start's included. probes: points of each estimate. spread: their standard
     deviation, as a share of the box's width (sigma). step: the length of a step as a share of the distance. momentum:
     the share of the last estimate that is kept, as in the authors' code. It begins on the boundary, as Sign-OPT does,
     not at the start itself: what the way there takes is a few dozen queries.
@@ -69,9 +69,9 @@ class PartialInformation(Attack):
 @final
 @dataclass(frozen=True)
 class LabelOnly(Attack):
-    """The label-only attack (Ilyas et al. 2018): a score is the share of points near that serve.
+    """The label-only attack (Ilyas et al. 2018): a score is the share of points near that are adversarial.
 
-    queries: forward rows an example, the start's included. probes: points of each estimate. spread: their
+    queries: per example, the start's included. probes: points of each estimate. spread: their
     standard deviation, as a share of the box's width. step, momentum: as of `PartialInformation`. The paper samples
     twice, around a point for its score and around x for the gradient of that score. Both samples are one here: a
     single decision at each point is an unbiased draw of its smoothed score.
@@ -106,7 +106,7 @@ class _Estimate:
 
 
 def _descend(hunt: Hunt, at: Point, estimate: _Estimate, step: float) -> None:
-    """Step up the estimate, draw the point toward x0, and keep both where the point still serves."""
+    """Step up the estimate, draw the point toward x0, and keep both where the point is still adversarial."""
     # The share of the distance to be given up next.
     cut = hunt.carry(share=torch.full((len(hunt),), FIRST, dtype=torch.float64, device=hunt.x0.device))
     memory = hunt.carry(g=torch.zeros_like(hunt.x0))
@@ -118,10 +118,10 @@ def _descend(hunt: Hunt, at: Point, estimate: _Estimate, step: float) -> None:
                 hits = ask(hunt, _next(hunt, at, held, cut, step).unsqueeze(1), held.open.unsqueeze(1)).squeeze(1)
                 won = held.open & hits
                 at.x = torch.where(over_features(won, at.x), _next(hunt, at, held, cut, step), at.x)
-                lost = held.open & ~hits
+                failed = held.open & ~hits
                 cut.share = torch.where(won, (1.5 * cut.share).clamp(max=FIRST), cut.share)
-                cut.share = torch.where(lost, cut.share / 2, cut.share)
-                held.open = lost & (cut.share > LEAST * FIRST)
+                cut.share = torch.where(failed, cut.share / 2, cut.share)
+                held.open = failed & (cut.share > LEAST * FIRST)
         cut.share = cut.share.clamp(min=2 * LEAST * FIRST)
 
 
@@ -129,7 +129,7 @@ def _estimated(hunt: Hunt, at: Point, estimate: _Estimate) -> Inputs:
     """The sum of antithetic normal directions, each with the value at its end."""
     probes = estimate.probes
     spread = estimate.spread * (hunt.set.box.width if hunt.set.box.bounded else 1.0)
-    with hunt.carrying(g=torch.zeros_like(at.x)) as sum:
+    with hunt.carrying(g=torch.zeros_like(at.x)) as total:
         for first in range(0, probes, BLOCK):
             if not len(hunt):
                 break
@@ -139,8 +139,8 @@ def _estimated(hunt: Hunt, at: Point, estimate: _Estimate) -> Inputs:
             )
             with hunt.carrying(u=torch.cat([u, -u], 1)) as draws:
                 value = estimate.values(hunt, inside(hunt, at.x.unsqueeze(1) + spread * draws.u))
-                sum.g = sum.g + torch.einsum("bk,bk...->b...", value.to(draws.u.dtype), draws.u)
-        return sum.g
+                total.g = total.g + torch.einsum("bk,bk...->b...", value.to(draws.u.dtype), draws.u)
+        return total.g
 
 
 def _next(hunt: Hunt, at: Point, held: Carried, cut: Carried, step: float) -> Inputs:

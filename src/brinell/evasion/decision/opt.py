@@ -22,7 +22,7 @@ from brinell.threat import Access
 class OPT(Attack):
     """Distance descent over directions (Cheng et al. 2019); it minimises the l2 distance.
 
-    queries: forward rows an example, the start's included. probes: directions of each estimate, each of which takes a
+    queries: per example, the start's included. probes: directions of each estimate, each of which takes a
     binary search (q; the authors' code has 10). smoothing: how far apart two directions compared are (beta; theirs is
     0.001); lengths are searched to a thousandth of it. The authors try one step length after another; here all are
     compared at once.
@@ -42,6 +42,6 @@ class OPT(Attack):
                 near = beside(ray, self.smoothing * probes.u)
                 guess = ray.length.unsqueeze(1).expand(-1, self.probes)
                 lengths = measure(hunt, near, guess, 2 * ray.length, tolerance)
-                rise = lengths.clamp(max=2 * ray.length.unsqueeze(1)) - ray.length.unsqueeze(1)
-                downhill = -torch.einsum("bk,bk...->b...", rise.to(probes.u.dtype), probes.u)
+                excess = lengths.clamp(max=2 * ray.length.unsqueeze(1)) - ray.length.unsqueeze(1)
+                downhill = -torch.einsum("bk,bk...->b...", excess.to(probes.u.dtype), probes.u)
             turn(hunt, ray, downhill, tolerance)

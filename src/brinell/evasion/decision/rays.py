@@ -23,7 +23,7 @@ from brinell.types import Inputs, Mask, Scores
 class RayS(Attack):
     """RayS (Chen and Gu 2020), for linf: one query a flip, and a binary search where it helps.
 
-    queries: forward rows an example. tolerance: the width of the last interval of a search, in widths of the box; in
+    queries: per example. tolerance: the width of the last interval of a search, in widths of the box; in
     the authors' code it is 0.001 of l2 length, sqrt(d) times finer. It starts from the corner of all ones, as theirs
     does one flip later, and asks for no gradient and no step length.
     """
@@ -38,8 +38,8 @@ class RayS(Attack):
         hunt.limit(self.queries)
         widest = min(hunt.set.box.width, 128 * hunt.set.radius if hunt.set.radius < torch.inf else 128.0)
         length = torch.full((len(hunt),), widest, dtype=torch.float64, device=hunt.x0.device)
-        # The best signs, the linf length at which they serve, and whether any have yet.
-        corner = hunt.carry(signs=torch.ones_like(hunt.x0), length=length, served=torch.zeros_like(hunt.rows).bool())
+        # The best signs, the linf length at which they succeed, and whether any have yet.
+        corner = hunt.carry(signs=torch.ones_like(hunt.x0), length=length, succeeded=torch.zeros_like(hunt.rows).bool())
         self._try(hunt, corner, corner.signs)
         level = 0
         while len(hunt):
@@ -52,8 +52,8 @@ class RayS(Attack):
             level = min(level + 1, ceil(features).bit_length())
 
     def _try(self, hunt: Hunt, corner: Carried, signs: Inputs) -> None:
-        """Take these signs where they serve within the length known, and find theirs by binary search."""
-        asked = torch.ones_like(corner.served)
+        """Take these signs where they succeed within the length known, and find theirs by binary search."""
+        asked = torch.ones_like(corner.succeeded)
         with hunt.carrying(_Trial(signs, asked, corner.length.clone(), torch.zeros_like(corner.length))) as trial:
             while trial.open.any():
                 hits = ask(hunt, trial.points(hunt).unsqueeze(1), trial.open.unsqueeze(1)).squeeze(1)
@@ -83,7 +83,7 @@ class _Trial:
         first = self.asked >= corner.length
         corner.signs = torch.where(over_features(won, self.signs), self.signs, corner.signs)
         corner.length = torch.where(won, self.asked, corner.length)
-        corner.served = corner.served | won
+        corner.succeeded = corner.succeeded | won
         self.low = torch.where(self.open & ~hits, self.asked, self.low)
         self.open = self.open & (hits | ~first) & (corner.length - self.low > tolerance)
         self.asked = (self.low + corner.length) / 2

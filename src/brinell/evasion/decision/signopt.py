@@ -22,7 +22,7 @@ from brinell.threat import Access
 class SignOPT(Attack):
     """Sign-OPT (Cheng et al. 2020); it minimises the l2 distance.
 
-    queries: forward rows an example, the start's included. probes: signs of the first estimate (Q); the t-th has
+    queries: per example, the start's included. probes: signs of the first estimate (Q); the t-th has
     t ** growth times as many, as the nearer the end, the more the next step asks for; the authors' code has 200
     throughout. smoothing: how far apart two directions compared are (epsilon; theirs is 0.001); lengths are searched
     to a thousandth of it, or the signs would tell of the search and not of the boundary. memory: the share of the last
@@ -41,13 +41,13 @@ class SignOPT(Attack):
     def __call__(self, hunt: Hunt) -> None:
         tolerance = self.smoothing / 1000
         ray = follow(hunt, self.start, self.queries, tolerance)
-        sum = hunt.carry(signed=torch.zeros_like(hunt.x0))
+        memory = hunt.carry(signed=torch.zeros_like(hunt.x0))
         step = 0
         while len(hunt):
             step += 1
             fresh = signed_sum(hunt, round(self.probes * step**self.growth), lambda u: self._beside(hunt, ray, u))
-            sum.signed = self.memory * sum.signed + fresh
-            turn(hunt, ray, sum.signed, tolerance)
+            memory.signed = self.memory * memory.signed + fresh
+            turn(hunt, ray, memory.signed, tolerance)
 
     def _beside(self, hunt: Hunt, ray: Ray, u: Rows) -> tuple[Rows, Rows]:
         """The points as far away as the ray is long, along directions beside its own."""

@@ -18,7 +18,7 @@ Places = Callable[[Rows], tuple[Rows, Rows]]
 
 
 def slope(hunt: Hunt, at: Point, radius: Scores, count: int) -> Inputs:
-    """The sum of signed directions: it points to where decisions serve the adversary. Its length is `count` at most.
+    """The sum of signed directions: it points to where decisions are adversarial. Its length is `count` at most.
 
     radius: the l2 distance of the probes from the point, one an example; a probe moved into the box stands for the
     way it really went.
@@ -41,24 +41,24 @@ def signed_sum(hunt: Hunt, count: int, places: Places) -> Inputs:
     nothing = torch.zeros(len(hunt), dtype=hunt.x0.dtype, device=hunt.x0.device)
     with hunt.carrying(
         signed=torch.zeros_like(hunt.x0), plain=torch.zeros_like(hunt.x0), signs=nothing, count=nothing
-    ) as sum:
+    ) as total:
         for first in range(0, count, BLOCK):
             if not len(hunt):
                 break
-            _probe(hunt, sum, min(BLOCK, count - first), places)
-        mean = sum.signs / sum.count.clamp(min=1)
-        centred = sum.signed - over_features(mean, sum.plain) * sum.plain
-        return torch.where(over_features(mean.abs() < 1, centred), centred, sum.signed)
+            _probe(hunt, total, min(BLOCK, count - first), places)
+        mean = total.signs / total.count.clamp(min=1)
+        centred = total.signed - over_features(mean, total.plain) * total.plain
+        return torch.where(over_features(mean.abs() < 1, centred), centred, total.signed)
 
 
-def _probe(hunt: Hunt, sum: Carried, count: int, places: Places) -> None:
+def _probe(hunt: Hunt, total: Carried, count: int, places: Places) -> None:
     points, ways = places(directions(hunt, count))
     asked = torch.arange(count, device=points.device) < hunt.left.clamp(min=1).unsqueeze(1)
     with hunt.carrying(ways=ways, asked=asked) as probes:
         hits = ask(hunt, points, asked)
         paid = probes.asked.to(ways.dtype)
         signs = (2 * hits.to(ways.dtype) - 1) * paid
-        sum.signed = sum.signed + torch.einsum("bk,bk...->b...", signs, probes.ways)
-        sum.plain = sum.plain + torch.einsum("bk,bk...->b...", paid, probes.ways)
-        sum.signs = sum.signs + signs.sum(1)
-        sum.count = sum.count + paid.sum(1)
+        total.signed = total.signed + torch.einsum("bk,bk...->b...", signs, probes.ways)
+        total.plain = total.plain + torch.einsum("bk,bk...->b...", paid, probes.ways)
+        total.signs = total.signs + signs.sum(1)
+        total.count = total.count + paid.sum(1)

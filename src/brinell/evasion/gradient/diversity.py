@@ -19,7 +19,7 @@ from brinell.types import Inputs
 
 @final
 @dataclass(frozen=True)
-class Diverse(Modifier):
+class InputDiversity(Modifier):
     """Resized and padded at random, each example by a draw of its own, new for every gradient.
 
     chance: of being changed at all, the paper's p. least: the smallest side, as a share of the image's. The paper
@@ -57,7 +57,8 @@ def _interpolation(image: Tensor, axis: int, least: float, size: Tensor, start: 
     length = smallest + (size * (side - smallest + 1)).floor()
     first = (start * (side - length + 1)).floor()
     places = torch.arange(side, dtype=size.dtype, device=image.device)
-    at, length = places - first.unsqueeze(1), length.unsqueeze(1)
+    at = places - first.unsqueeze(1)
+    length = length.unsqueeze(1)
     read = ((at + 0.5) * side / length - 0.5).clamp(0, side - 1)
     weights = (1 - (read.unsqueeze(2) - places).abs()).clamp(min=0)
     inside = (at >= 0) & (at < length)

@@ -20,7 +20,7 @@ View = Callable[[Inputs, torch.Generator], Inputs]
 
 @final
 @dataclass(frozen=True)
-class Expected(Modifier):
+class EOT(Modifier):
     """The gradient of the expected objective, estimated from `draws` draws; each costs a gradient.
 
     view: the transformation; None asks about the same input again and again, for a target with chance of its own. A

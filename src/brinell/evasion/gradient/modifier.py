@@ -16,7 +16,7 @@ from brinell.evasion.hunt import Hunt, Objective, Relative
 from brinell.types import Inputs, Scores
 
 Place = Callable[[Inputs], Inputs]
-"""Where to look: differentiable, and called once with the points x of the examples that stand."""
+"""Where a gradient is taken: differentiable, and called once with the points x of the examples that stand."""
 
 Ask = Callable[[Place], tuple[Scores, Inputs]]
 """(the objective at place(x), its gradient by x), of the examples that still stand after it."""
@@ -34,7 +34,7 @@ class Modifier(Checked, ABC):
 
 
 def here(x: Inputs) -> Inputs:
-    """Look at x itself."""
+    """At x itself."""
     return x
 
 

@@ -14,10 +14,10 @@ import torch
 
 from brinell.arguments import Count, Positive
 from brinell.evasion.attack import Attack, finite_radius
-from brinell.evasion.gradient.expectation import Expected
+from brinell.evasion.gradient.expectation import EOT
 from brinell.evasion.gradient.modifier import Modifier, asking
-from brinell.evasion.gradient.rule import Plain, Sparse, StepRule
-from brinell.evasion.gradient.start import Start
+from brinell.evasion.gradient.rule import Plain, SparseStep, StepRule
+from brinell.evasion.gradient.start import StartingPoint
 from brinell.evasion.hunt import Hunt, Objective, Relative
 from brinell.evasion.objective import Divergence, cross_entropy
 from brinell.threat import Access
@@ -43,7 +43,7 @@ class PGD(Attack):
     random: bool = True
     modifiers: tuple[Modifier, ...] = ()
     travel: Positive = 2.5
-    start: Start | None = None
+    start: StartingPoint | None = None
     falling: bool = False
     needs: ClassVar[Access] = Access.GRADIENTS
 
@@ -80,7 +80,7 @@ def SLIDE(steps: int = 40, step: float | None = None, share: float = 0.01, resta
 
     It is made for the l1 ball, where the steepest step moves one feature alone, and works in every set.
     """
-    return PGD(steps=steps, step=step, restarts=restarts, rule=Sparse(share))
+    return PGD(steps=steps, step=step, restarts=restarts, rule=SparseStep(share))
 
 
 def TPGD(steps: int = 10, step: float | None = None, restarts: int = 1) -> PGD:
@@ -94,6 +94,6 @@ def TPGD(steps: int = 10, step: float | None = None, restarts: int = 1) -> PGD:
 def EOTPGD(draws: int = 10, steps: int = 40, step: float | None = None, restarts: int = 1) -> PGD:
     """PGD on the mean gradient of several passes, for targets with chance of their own (Athalye et al. 2018).
 
-    For a random transformation of your own, give `Expected(draws, view)` to PGD or APGD as a modifier.
+    For a random transformation of your own, give `EOT(draws, view)` to PGD or APGD as a modifier.
     """
-    return PGD(steps=steps, step=step, restarts=restarts, modifiers=(Expected(draws),))
+    return PGD(steps=steps, step=step, restarts=restarts, modifiers=(EOT(draws),))

@@ -82,7 +82,7 @@ class Nesterov(StepRule):
 
 @final
 @dataclass(frozen=True)
-class Sparse(StepRule):
+class SparseStep(StepRule):
     """The signs of the largest gradients, those of others zero (Tramer and Boneh 2019, arXiv:1904.13000, section 3).
 
     share: of the features, that move; the paper's 1 - q. Features that lead out of the box are left out.

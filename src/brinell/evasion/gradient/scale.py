@@ -14,7 +14,7 @@ from brinell.types import Inputs, Scores
 
 @final
 @dataclass(frozen=True)
-class Scaled(Modifier):
+class ScaleInvariant(Modifier):
     """The gradient of the mean objective over x, x/2, x/4, ...
 
     copies: the paper's m, the input itself among them; each costs a gradient.

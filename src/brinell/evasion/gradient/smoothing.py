@@ -19,7 +19,7 @@ from brinell.types import Inputs, Scores
 
 @final
 @dataclass(frozen=True)
-class Smoothed(Modifier):
+class TranslationInvariant(Modifier):
     """The gradient, convolved with a Gaussian in each channel.
 
     length: pixels of the kernel on a side. deviations: how many standard deviations it reaches on each side; 15 and 3

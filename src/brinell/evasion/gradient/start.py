@@ -19,7 +19,7 @@ from brinell.evasion.attack import finite_radius
 from brinell.evasion.hunt import Hunt
 
 
-class Start(Checked, ABC):
+class StartingPoint(Checked, ABC):
     """Moves a hunt to where one of its restarts begins."""
 
     @abstractmethod
@@ -29,7 +29,7 @@ class Start(Checked, ABC):
 
 @final
 @dataclass(frozen=True)
-class Vertices(Start):
+class Vertices(StartingPoint):
     """The projection of a vertex of the box of one radius around x0, of random signs.
 
     Restarts take turns: signs constant in blocks of about `block` by `block` pixels in each channel, in columns,

@@ -17,7 +17,7 @@ from brinell.types import Inputs, Scores
 
 @final
 @dataclass(frozen=True)
-class Tuned(Modifier):
+class VarianceTuned(Modifier):
     """The gradient, plus the mean gradient around the last point less the gradient there.
 
     neighbours: random points around each, the paper's N; each costs a gradient. spread: how far they lie, in radii of

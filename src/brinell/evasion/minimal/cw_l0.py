@@ -13,8 +13,8 @@ from torch import Tensor
 from brinell.arguments import Count, Fraction, NonNegative, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt
-from brinell.evasion.minimal.climb import Climb
 from brinell.evasion.minimal.linear import linear_constant, linear_distance
+from brinell.evasion.minimal.projected_adam import ProjectedAdam
 from brinell.evasion.objective import margin
 from brinell.threat import Access
 from brinell.threat.sets import over_features
@@ -51,17 +51,17 @@ class CWL0(Attack):
         length = linear_distance(hunt.required_margin - lead, g.flatten(1).abs().amax(1), hunt.set.box)
         begun = _Selection.begun(hunt, linear_constant(hunt.required_margin - lead, g), self.step * length, self.share)
         search = hunt.carry(begun)
-        climb = Climb(hunt)
+        optimiser = ProjectedAdam(hunt)
         for k in hunt.steps(self.rounds * self.steps):
-            hunt.move_in_box(climb.x)
+            hunt.move_in_box(optimiser.x)
             lead, g = hunt.gradient(margin)
             search.note(hunt, g)
             constant = search.constant * 1000 ** (k % self.steps / self.steps) * (lead < hunt.required_margin)
             uphill = over_features(constant, g) * g - 2 * (hunt.x - hunt.x0)
-            climb.step(uphill * search.used, search.length)
+            optimiser.step(uphill * search.used, search.length)
             if (k + 1) % self.steps == 0:
                 search.select(hunt)
-                climb.begin(torch.where(search.used, search.witness, hunt.x0))
+                optimiser.begin(torch.where(search.used, search.witness, hunt.x0))
                 hunt.drop(search.done)
 
 
@@ -112,7 +112,8 @@ class _Selection:
 
         Where there is no witness yet the margin weighs more, and steps are longer.
         """
-        won, kept = self.nearest.isfinite(), self.witness != hunt.x0
+        won = self.nearest.isfinite()
+        kept = self.witness != hunt.x0
         count = kept.flatten(1).sum(1)
         never = count == 0
         self.done = ~never & ~won & (self.left_out <= 1)

@@ -11,9 +11,9 @@ import torch
 from brinell.arguments import Count, Fraction, NonNegative, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt
-from brinell.evasion.minimal.climb import Climb
 from brinell.evasion.minimal.hinge import Hinge
 from brinell.evasion.minimal.linear import linear_distance
+from brinell.evasion.minimal.projected_adam import ProjectedAdam
 from brinell.evasion.minimal.schedule import cosine
 from brinell.threat import Access
 from brinell.threat.sets import over_features
@@ -53,19 +53,19 @@ class CWLinf(Attack):
         slopes = g.flatten(1).abs()
         distance = linear_distance(hunt.required_margin - lead, slopes.sum(1), hunt.set.box)
         search = hunt.carry(_Threshold.begun(distance, PULL / slopes.mean(1).clamp(min=torch.finfo(g.dtype).tiny)))
-        climb = Climb(hunt)
+        optimiser = ProjectedAdam(hunt)
         total = self.rounds * self.steps
         for k in hunt.steps(total):
-            hunt.move_in_box(climb.x)
+            hunt.move_in_box(optimiser.x)
             _, g = hunt.gradient(hinge)
             change = hunt.x - hunt.x0
             search.note(hunt.hit, change.abs().flatten(1).amax(1))
             excess = change.sign() * (change.abs() > over_features(search.value, change))
             uphill = over_features(search.constant, g) * g - excess
-            climb.step(uphill, cosine(k, total, self.step, self.step / 100) * search.value)
+            optimiser.step(uphill, cosine(k, total, self.step, self.step / 100) * search.value)
             if (k + 1) % self.steps == 0:
                 search.lower(self.factor)
-                climb.begin(climb.x)
+                optimiser.begin(optimiser.x)
 
 
 @dataclass

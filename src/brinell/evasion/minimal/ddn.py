@@ -11,9 +11,9 @@ import torch
 from brinell.arguments import Count, Fraction, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt, Objective
-from brinell.evasion.minimal.homeward import homeward
+from brinell.evasion.minimal.final_search import final_search
 from brinell.evasion.minimal.linear import linear_distance
-from brinell.evasion.minimal.nearest import Nearest
+from brinell.evasion.minimal.nearest import NearestAdversarial
 from brinell.evasion.minimal.schedule import cosine
 from brinell.evasion.objective import cross_entropy, margin
 from brinell.threat import Access
@@ -35,12 +35,12 @@ class DDN(Attack):
     steps: gradients. step: length of the first move, the paper's alpha; it falls to a hundredth along a cosine.
     radius: the first distance tried; both in widths of the box, or where that is less in NEAR times the distance at
     which a linear model puts the boundary (one gradient more). factor: the paper's gamma, the share by which the
-    distance falls after a hit and grows after a miss. objective: what the second half of the steps climbs; far: what
+    distance falls after a hit and grows after a miss. objective: what the second half of the steps maximises; far: what
     the first does.
 
     Three deviations from the paper. Points are not rounded to 256 levels. The walk begins on cross-entropy, as in the
     paper, and ends on the margin: the first weighs near rivals together and ends beside the nearest; the second alone
-    goes astray before it meets the boundary where gradients vanish and turn about. Last, three forward rows seek the
+    goes astray before it meets the boundary where gradients vanish and turn about. Last, three queries seek the
     crossing between x0 and the nearest point.
     """
 
@@ -58,7 +58,7 @@ class DDN(Attack):
         size = (NEAR * linear_distance(-lead, slope, hunt.set.box)).clamp(max=1)
         # radius: the distance tried next. size: of the first step, in its own length.
         ring = hunt.carry(radius=self.radius * size.double(), size=size)
-        nearest = Nearest(hunt)
+        nearest = NearestAdversarial(hunt)
         for k in hunt.steps(self.steps):
             _, g = hunt.gradient(self.far if 2 * k < self.steps else self.objective)
             nearest.note(hunt)
@@ -69,4 +69,4 @@ class DDN(Attack):
             length = hunt.set.distance(hunt.x0, x)
             scale = torch.where(length > 0, ring.radius / length, 1.0).to(x.dtype)
             hunt.move_in_box(torch.lerp(hunt.x0, x, over_features(scale, x)))
-        homeward(hunt, SEARCH, nearest)
+        final_search(hunt, SEARCH, nearest)

@@ -45,7 +45,8 @@ class DeepFool(Attack):
             onward = ~hunt.hit
             hunt.drop(hunt.hit)
             step = _to_face(hunt, lead[onward], normals[onward])
-            come, length = hunt.set.distance(hunt.x0, hunt.x), hunt.set.distance(hunt.x, hunt.x + step)
+            come = hunt.set.distance(hunt.x0, hunt.x)
+            length = hunt.set.distance(hunt.x, hunt.x + step)
             stretch = 1 + self.overshoot + (LEAST * come / length).nan_to_num(0.0, 0.0, 0.0)
             hunt.move_in_box(hunt.x + over_features(stretch.to(step.dtype), step) * step)
 

@@ -1,4 +1,4 @@
-"""FMN: ascend in a ball that is resized about the decision boundary.
+"""FMN: gradient ascent in a ball that is resized about the decision boundary.
 
 Source: Pintor, Roli, Brendel & Biggio 2021, arXiv:2102.12827, algorithm 1.
 """
@@ -11,8 +11,8 @@ import torch
 from brinell.arguments import Count, Fraction, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt, Objective
-from brinell.evasion.minimal.homeward import homeward
-from brinell.evasion.minimal.nearest import Nearest
+from brinell.evasion.minimal.final_search import final_search
+from brinell.evasion.minimal.nearest import NearestAdversarial
 from brinell.evasion.minimal.schedule import cosine
 from brinell.evasion.objective import margin
 from brinell.evasion.rival import runs
@@ -41,7 +41,7 @@ class FMN(Attack):
     and turn about, that is most of the box, and the ascent goes astray in it. Here a move is the steepest of the set
     and as long as the ball is wide (under l1 and l0 it is shared among as many values as the radius has room for),
     and the ball grows from where a linear model at x0 puts the boundary. In l0 the paper's radius moves by whole
-    features: here it is a number, of which the whole part counts. Last, three forward rows seek the crossing between
+    features: here it is a number, of which the whole part counts. Last, three queries seek the crossing between
     x0 and the nearest point.
     """
 
@@ -53,12 +53,12 @@ class FMN(Attack):
     needs: ClassVar[Access] = Access.GRADIENTS
 
     def __call__(self, hunt: Hunt) -> None:
-        nearest = Nearest(hunt)
+        nearest = NearestAdversarial(hunt)
         for _ in runs(hunt, 1, self.targets):
             self._search(hunt, nearest)
-        homeward(hunt, SEARCH, nearest)
+        final_search(hunt, SEARCH, nearest)
 
-    def _search(self, hunt: Hunt, nearest: Nearest) -> None:
+    def _search(self, hunt: Hunt, nearest: NearestAdversarial) -> None:
         """One run: from x0, in a ball that is no larger than what earlier runs came down to."""
         reach = nearest.reach(hunt)
         ball = hunt.carry(_Ball(reach, reach.isfinite()))

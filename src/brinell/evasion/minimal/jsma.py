@@ -61,9 +61,10 @@ class JSMA(Attack):
         search = hunt.carry(domain=torch.cat([every, other], 1), gain=torch.zeros_like(hunt.x0))
         for _ in hunt.steps(self.steps):
             _, search.gain = hunt.gradient(_wanted)
-            _, rise = hunt.gradient(_others)
+            _, others = hunt.gradient(_others)
             way = 1 if self.step > 0 else -1
-            gain, loss = way * search.gain.flatten(1), -way * rise.flatten(1)
+            gain = way * search.gain.flatten(1)
+            loss = -way * others.flatten(1)
             left = search.domain & self._room(hunt)
             chosen = most_salient(torch.cat([gain, -gain], 1), torch.cat([loss, -loss], 1), left, self.together)
 
@@ -80,7 +81,8 @@ class JSMA(Attack):
     def _room(self, hunt: Hunt) -> Chosen:
         """Which features the box lets move by the step, and which the other way."""
         low, high = hunt.set.box.limits(hunt.x)
-        up, down = (hunt.x < high).flatten(1), (hunt.x > low).flatten(1)
+        up = (hunt.x < high).flatten(1)
+        down = (hunt.x > low).flatten(1)
         return torch.cat([up, down] if self.step > 0 else [down, up], 1)
 
 
@@ -101,7 +103,8 @@ def most_salient(gain: Features, loss: Features, left: Chosen, together: int) ->
     ahead = torch.cat([torch.full_like(ordered[:, :2], -torch.inf), second[:, :-1]], 1)[:, : ordered.shape[1]]
     worth = ordered > ahead
     index = order.gather(1, worth.int().topk(max(1, int(worth.sum(1).amax()) if len(worth) else 1), 1).indices)
-    gain, loss = gain.gather(1, index), loss.gather(1, index)
+    gain = gain.gather(1, index)
+    loss = loss.gather(1, index)
     count = index.shape[1]
     chosen = torch.zeros_like(left)
     for rows in torch.arange(len(gain), device=gain.device).split(max(1, CELLS // count**2)):

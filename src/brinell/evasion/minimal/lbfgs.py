@@ -99,8 +99,8 @@ class _Descent:
         """The next point to ask about."""
         downhill = hunt.set.box.inward(self.x, -self._slope(hunt, constant))
         step = hunt.set.box.inward(self.x, self._newton(downhill, constant))
-        ascends = _inner(step, downhill) <= 0
-        step = torch.where(over_features(ascends, step), downhill / 2, step)
+        uphill = _inner(step, downhill) <= 0
+        step = torch.where(over_features(uphill, step), downhill / 2, step)
         return self.x + over_features(self.share.to(step.dtype), step) * step
 
     def judge(self, hunt: Hunt, value: Scores, g: Inputs, constant: Scores) -> None:
@@ -113,8 +113,10 @@ class _Descent:
         self.moves = torch.where(pushed, torch.cat([move.unsqueeze(1), self.moves[:, :-1]], 1), self.moves)
         turn = (g - self.gradient).unsqueeze(1)
         self.turns = torch.where(pushed, torch.cat([turn, self.turns[:, :-1]], 1), self.turns)
-        self.x, self.gradient = torch.where(wide, hunt.x, self.x), torch.where(wide, g, self.gradient)
-        self.value, self.hit = torch.where(taken, value, self.value), torch.where(taken, hunt.hit, self.hit)
+        self.x = torch.where(wide, hunt.x, self.x)
+        self.gradient = torch.where(wide, g, self.gradient)
+        self.value = torch.where(taken, value, self.value)
+        self.hit = torch.where(taken, hunt.hit, self.hit)
         self.share = torch.where(taken, 1.0, self.share / 2).to(self.share.dtype)
 
     def _slope(self, hunt: Hunt, constant: Scores) -> Inputs:

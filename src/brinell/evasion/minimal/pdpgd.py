@@ -12,8 +12,8 @@ import torch
 from brinell.arguments import AtLeast, AtMost, Count, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt, Objective
-from brinell.evasion.minimal.homeward import homeward
-from brinell.evasion.minimal.nearest import Nearest
+from brinell.evasion.minimal.final_search import final_search
+from brinell.evasion.minimal.nearest import NearestAdversarial
 from brinell.evasion.objective import margin
 from brinell.threat import Access
 from brinell.threat.l1 import shrunk
@@ -51,7 +51,7 @@ class PDPGD(Attack):
 
     def __call__(self, hunt: Hunt) -> None:
         hunt.begin()
-        nearest = Nearest(hunt)
+        nearest = NearestAdversarial(hunt)
         search = hunt.carry(_Search.begun(hunt, self.ratio))
         for k in hunt.steps(self.steps):
             value, g = hunt.gradient(self.objective)
@@ -63,7 +63,7 @@ class PDPGD(Attack):
             hunt.move_in_box(hunt.x0 + shrunk(x - hunt.x0, price))
             rate = self.rate * (1 - 0.9 * k / self.steps)
             search.follow(torch.where(hunt.hit, rate, -rate))
-        homeward(hunt, SEARCH, nearest)
+        final_search(hunt, SEARCH, nearest)
 
 
 def _weight(metric: Inputs, inner: int) -> Inputs:
@@ -88,7 +88,8 @@ class _Search:
 
     @classmethod
     def begun(cls, hunt: Hunt, ratio: float) -> "_Search":
-        one, zero = hunt.x0.new_ones(len(hunt)), torch.zeros_like(hunt.x)
+        one = hunt.x0.new_ones(len(hunt))
+        zero = torch.zeros_like(hunt.x)
         return cls(log(ratio) * one, ratio / (1 + ratio) * one, zero, zero)
 
     @property

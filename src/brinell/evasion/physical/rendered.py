@@ -35,7 +35,7 @@ def pull_back(
     return values, pulled
 
 
-def ascend(thing: Tensor, gradient: Callable[[Tensor], Tensor], steps: int, rate: float) -> Tensor:
+def optimise(thing: Tensor, gradient: Callable[[Tensor], Tensor], steps: int, rate: float) -> Tensor:
     """`steps` of Adam up this gradient, free of limits."""
     leaf = thing.clone().requires_grad_()
     optimiser = torch.optim.Adam([leaf], rate, maximize=True)

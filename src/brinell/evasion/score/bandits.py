@@ -25,7 +25,7 @@ from brinell.threat.sets import over_features
 class Bandits(Attack):
     """Bandit optimisation with time and data priors (Ilyas et al. 2019).
 
-    steps: moves, of two forward rows each. tile: the side of the squares of pixels that share a value of the prior, in
+    steps: moves, of two queries each. tile: the side of the squares of pixels that share a value of the prior, in
     each channel; smaller where an image would have fewer than `side` of them along its longer side. The authors' code
     has 50 tiles on 299 pixels. step: of each move, as a share of the radius. smoothing: how far each feature is moved
     to measure (eta), as a share of what it may move where all move alike: of the radius in linf, of the radius over
@@ -35,9 +35,9 @@ class Bandits(Attack):
     into set ∩ box the two would be one point wherever v leads out, so ours leave v out, which changes their
     difference to second order only. Its prior for linf is learnt by exponentiated gradients, which saturate and keep
     signs alone; the sum of the estimates, which it has for l2, is stronger in both and free of the scores' scale.
-    Its eta is an absolute 0.01 to 0.1 of l2 length, too short to see past masked gradients. It climbs cross-entropy,
+    Its eta is an absolute 0.01 to 0.1 of l2 length, too short to see past masked gradients. It maximises cross-entropy,
     whose slope is all but nothing where a network is sure: what was learnt near the boundary, right or wrong, then
-    outweighs all that follows, so ours climbs the margin.
+    outweighs all that follows, so ours maximises the margin.
     """
 
     steps: Count = 5000

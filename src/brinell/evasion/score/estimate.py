@@ -55,7 +55,7 @@ def estimator(hunt: Hunt, objective: Objective, draw: Draw, smoothing: float) ->
     """Estimates, for one run of `hunt`, the gradient of the objective at x: called with a number of pairs.
 
     The mean over random directions u of u (f(x + s u) - f(x - s u)) / 2s, where s is `smoothing`, as a share of what a
-    feature may move (`even`). It costs two forward rows a pair, and is the gradient of f smoothed by the draw, without
+    feature may move (`even`). It costs two queries a pair, and is the gradient of f smoothed by the draw, without
     bias, where both points lie in set ∩ box. Those that do not are projected: where a feature is at an end of its
     interval, one side of the difference is left and the estimate is half of the derivative, with its sign. So every
     point asked about is one that the adversary may show, and one that hits is a witness.

@@ -27,7 +27,7 @@ from brinell.types import Inputs, Scores
 class GenAttack(Attack):
     """A genetic algorithm (Alzantot et al. 2019), for every set by projection.
 
-    generations: of population - 1 forward rows each, as the best of the last lives on unasked. rate, step: the share of
+    generations: of population - 1 queries each, as the best of the last lives on unasked. rate, step: the share of
     the tiles that a mutation changes and by how much, as a share of what each feature may move where all move alike: of
     the radius in linf, of the radius over sqrt(d) in l2. patience: generations without a better best after which both
     are made smaller by a tenth, down to least_rate and least_step. tile: the side of the squares of pixels that share a
@@ -58,7 +58,8 @@ class GenAttack(Attack):
         size = affordable(hunt, self.population)
         if not size:
             return
-        n, x0 = len(hunt), hunt.x0
+        n = len(hunt)
+        x0 = hunt.x0
         whole = x0.new_ones(n)
         bred = torch.stack([self._mutated(hunt, hunt.x0, whole, whole) for _ in range(size)], 1)
         herd = hunt.carry(_Herd(bred, x0.new_zeros((n, size)), x0.new_full((n,), -torch.inf), *x0.new_zeros((2, n))))
@@ -77,7 +78,8 @@ class GenAttack(Attack):
             rate, step = self._pace(herd.plateaus)
             elite = _take(herd.x, best.indices.unsqueeze(1))
             bred = torch.stack([self._mutated(hunt, self._child(hunt, herd), rate, step) for _ in range(children)], 1)
-            herd.x, herd.value = torch.cat([bred, elite], 1), best.values.unsqueeze(1)
+            herd.x = torch.cat([bred, elite], 1)
+            herd.value = best.values.unsqueeze(1)
             value = evaluate(hunt, children, lambda part: _points(herd, part), self.objective).T.to(x0.dtype)
             herd.value = torch.cat([value, herd.value], 1)
 

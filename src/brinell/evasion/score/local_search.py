@@ -27,7 +27,7 @@ Places = Int64[Tensor, "batch points"]
 class LocalSearch(Attack):
     """Greedy local search over pixels (Narodytska and Kasiviswanathan 2016), for every set by projection.
 
-    rounds: of points + 1 forward rows each. points: pixels tried a round, at random over the image and then around
+    rounds: of points + 1 queries each. points: pixels tried a round, at random over the image and then around
     the chosen; the paper tries all of the neighbourhood. chosen: pixels changed a round (the paper's t). reach: how
     far a neighbour may be, in rows and columns (d).
 
@@ -59,7 +59,8 @@ class LocalSearch(Attack):
                 hunt, count, lambda part: _each_set(hunt, tried.places[:, part], tried.up[:, part]), self.objective
             )
             best = value.T.topk(min(self.chosen, count), dim=1).indices
-            places, x = tried.places.gather(1, best), hunt.x
+            places = tried.places.gather(1, best)
+            x = hunt.x
             for k in range(best.shape[1]):
                 x = _pixel_set(hunt, x, places[:, k], tried.up.gather(1, best)[:, k])
             hunt.move(x)

@@ -19,7 +19,7 @@ from brinell.threat import Access
 class NES(Attack):
     """Natural evolution strategies (Ilyas et al. 2018).
 
-    steps: moves; each costs 2 * pairs forward rows, the last fewer where the budget ends. smoothing: the standard
+    steps: moves; each costs 2 * pairs queries, the last fewer where the budget ends. smoothing: the standard
     deviation of the directions (sigma), as a share of what each feature may move where all move alike: of the radius
     in linf, of the radius over sqrt(d) in l2. step: of each move, as a share of the radius. Pairs and step are those
     of the authors' code, whose step is 0.01 at a radius of 0.05; its momentum and its search for a smaller step on a

@@ -28,7 +28,7 @@ Genomes = Float[Tensor, "batch population pixels genes"]
 class OnePixel(Attack):
     """One pixel, or a few (Su et al. 2017); it is for the set that counts pixels, and in others it projects.
 
-    pixels: how many are changed. generations: of `population` forward rows each, all examples at once, and one more
+    pixels: how many are changed. generations: of `population` queries each, all examples at once, and one more
     for the first; the last asks about fewer where the budget ends. weight: of the difference of two genomes that is
     added to a third (the paper's F); there is no crossover. A gene that leaves its range is drawn anew. A colour is
     a share of the way from the lowest to the highest value that the set and the box allow there.

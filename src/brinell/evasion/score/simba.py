@@ -60,7 +60,9 @@ class Cosines(Basis):
     def directions(self, index: Int64[Tensor, " batch"], x: Inputs) -> Inputs:
         _, high, wide = self._kept(x)
         n, channels, height, width = as_image(x).shape
-        channel, down, across = index // (high * wide), index // wide % high, index % wide
+        channel = index // (high * wide)
+        down = index // wide % high
+        across = index % wide
         wave = torch.einsum("bh,bw->bhw", cosines(height, x)[down], cosines(width, x)[across])
         image = x.new_zeros((n, channels, height, width))
         image[torch.arange(n, device=x.device), channel] = wave
@@ -84,7 +86,7 @@ def cosines(size: int, like: Tensor) -> Float[Tensor, "frequencies places"]:
 class SimBA(Attack):
     """Simple black-box attack (Guo et al. 2019), for every set by projection.
 
-    queries: forward rows an example. basis: the directions, tried in a random order of each example's own, and from
+    queries: per example. basis: the directions, tried in a random order of each example's own, and from
     the start again when all were tried. step: the length of a change, in widths of the box (the paper's epsilon). Each
     example asks one point a round and moves on by its own answer, so it pays what the paper counts: one query where
     forward helped, two elsewhere.
@@ -124,7 +126,8 @@ class _State:
 
     @classmethod
     def start(cls, hunt: Hunt, count: int, objective: Objective) -> "_State":
-        n, x = len(hunt), hunt.x
+        n = len(hunt)
+        x = hunt.x
         chance = torch.rand((n, count), device=x.device, generator=hunt.rng)
         value = x.new_zeros(0) if hunt.clean is None else objective(hunt.clean, hunt.y, hunt.aim)
         return cls(x, value, chance.argsort(1), torch.zeros(n, dtype=torch.int64, device=x.device), x.new_ones(n))

@@ -21,7 +21,7 @@ from brinell.threat.sets import over_features
 class SPSA(Attack):
     """Simultaneous perturbation stochastic approximation (Uesato et al. 2018).
 
-    steps: moves; each costs 2 * pairs forward rows, the last fewer where the budget ends. smoothing: how far each
+    steps: moves; each costs 2 * pairs queries, the last fewer where the budget ends. smoothing: how far each
     feature is moved to measure (delta); step: Adam's (alpha). Both are shares of what each feature may move where all
     move alike: of the radius in linf, of the radius over sqrt(d) in l2. The paper has 0.01 of the box for both, at
     radii of about 0.03; at 0.3 such steps reach no corner of the ball, and at 0.003 each leaves it. Points of an

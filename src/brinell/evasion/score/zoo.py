@@ -29,8 +29,8 @@ from brinell.types import Inputs, Labels, Logits, Scores
 class ZOO(Attack):
     """Zeroth-order optimisation (Chen et al. 2017): the smallest l2 change, kept in the set by projection.
 
-    queries: forward rows an example. searches: values tried of the constant that weighs the margin against the squared
-    length, by bisection from `constant` on. steps: of 2 * coordinates + 1 forward rows each, within each search.
+    queries: per example. searches: values tried of the constant that weighs the margin against the squared
+    length, by bisection from `constant` on. steps: of 2 * coordinates + 1 queries each, within each search.
     coordinates: features measured and moved a step, drawn without repetition. width: of the symmetric difference (h),
     and step: Adam's, both in widths of the box. Features are moved in the box itself (the paper also has the change of
     variables by tanh).

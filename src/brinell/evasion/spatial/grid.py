@@ -41,7 +41,8 @@ class Grid(Attack):
             if not len(hunt):
                 return
             low, high = hunt.set.hull(hunt.x0)
-            low, high = low.flatten(1), high.flatten(1)
+            low = low.flatten(1)
+            high = high.flatten(1)
             x = hunt.x0.flatten(1).clone()
             x[:, free] = torch.lerp(low[:, free], high[:, free], shares)
             hunt.move(x.reshape(hunt.x0.shape))

@@ -32,8 +32,10 @@ class RotateShift(Transformation):
         _size(x)
         angle, right, down = (parameters * parameters.new_tensor([self.degrees * pi / 180, self.pixels, self.pixels])).T
         x_, y_ = _pixels(x)
-        x_, y_ = x_ - right.reshape(-1, 1, 1), y_ - down.reshape(-1, 1, 1)
-        cos, sin = angle.cos().reshape(-1, 1, 1), angle.sin().reshape(-1, 1, 1)
+        x_ = x_ - right.reshape(-1, 1, 1)
+        y_ = y_ - down.reshape(-1, 1, 1)
+        cos = angle.cos().reshape(-1, 1, 1)
+        sin = angle.sin().reshape(-1, 1, 1)
         return _read(x, cos * x_ - sin * y_, sin * x_ + cos * y_, "zeros")
 
 

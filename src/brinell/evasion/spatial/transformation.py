@@ -102,7 +102,8 @@ class Transformed:
 
     def render(self, lifted: Float[Tensor, "batch inputs"]) -> Inputs:
         """The inputs that the inner target sees, in its units and its box; untouched where no parameter is set."""
-        x, parameters = lifted[:, : prod(self.shape)].unflatten(1, self.shape), self.parameters(lifted)
+        x = lifted[:, : prod(self.shape)].unflatten(1, self.shape)
+        parameters = self.parameters(lifted)
         return self.inner.box.clamp(self.transformation(x, parameters))
 
 

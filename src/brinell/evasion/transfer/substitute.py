@@ -74,18 +74,19 @@ class Substitute(Checked):
             network = usual_network(x.shape[1:], classes, torch.Generator().manual_seed(seed)).to(x)
         student = copy.deepcopy(network).requires_grad_()
         self._teach(student, x, y, rng)
-        for round in range(self.rounds):
+        for k in range(self.rounds):
             rows = torch.arange(len(x), device=x.device)
-            if self.reservoir is not None and round >= self.after:
+            if self.reservoir is not None and k >= self.after:
                 rows = torch.randperm(len(x), generator=rng, device=x.device)[: self.reservoir]
-            grown = self._grown(Target(TorchBackend(student), oracle.box), x[rows], y[rows], round)
-            x, y = torch.cat([x, grown]), torch.cat([y, black_box.labels(grown)])
+            grown = self._grown(Target(TorchBackend(student), oracle.box), x[rows], y[rows], k)
+            x = torch.cat([x, grown])
+            y = torch.cat([y, black_box.labels(grown)])
             self._teach(student, x, y, rng)
         return Taught(Target(TorchBackend(student), oracle.box), x, y, black_box.meter.forwards)
 
-    def _grown(self, student: Target, x: Inputs, y: Labels, round: int) -> Inputs:
+    def _grown(self, student: Target, x: Inputs, y: Labels, k: int) -> Inputs:
         """x + lambda sign(dF_y/dx), clamped to the box. The sign is that of log F_y, which does not underflow."""
-        turned = self.turn is not None and round // self.turn % 2
+        turned = self.turn is not None and k // self.turn % 2
         step = -self.step if turned else self.step
 
         def of_label(scores: Logits, rows: slice) -> Scores:

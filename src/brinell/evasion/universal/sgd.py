@@ -45,7 +45,8 @@ class UniversalSGD(Checked):
     def _sweep(self, study: Study, perturbation: Perturbation) -> Perturbation:
         step = study.set.radius / 5 if self.step is None else self.step
         for rows in study.shuffled(self.batch):
-            x, aims = study.x[rows], None if study.aims is None else study.aims[rows]
+            x = study.x[rows]
+            aims = None if study.aims is None else study.aims[rows]
 
             def render(v: Perturbation, x: Inputs = x) -> Inputs:
                 return study.set.box.clamp(x + v)

@@ -94,7 +94,8 @@ def _pad(
         raise Foreign(f"padding with mode {how!r}, or along named axes")
     widths = call.get("pads") or call.whole(pads, "padding")
     fill = call.get("value", 0.0) if value is None else float(value)
-    before, after = widths[: x.dim()], widths[x.dim() :]
+    before = widths[: x.dim()]
+    after = widths[x.dim() :]
     if before[0] or after[0]:
         raise Foreign("examples added to the batch")
     return padded(call, x, before[1:], after[1:], fill)

@@ -6,7 +6,7 @@ from brinell.threat.sets import over_features
 from brinell.types import Inputs, Scores
 
 
-class Climb:
+class ProjectedAdam:
     """Projected Adam, for one run of `hunt`, from x0.
 
     Parts of a gradient that lead out of the box are left out, so that what Adam remembers is of moves that were made.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from brinell.evasion.hunt import Hunt
-from brinell.evasion.minimal.nearest import Nearest
+from brinell.evasion.minimal.nearest import NearestAdversarial
 from brinell.evasion.objective import margin
 from brinell.threat.sets import over_features
 from brinell.types import Inputs, Scores
@@ -17,10 +17,10 @@ PAST = 1e-3
 """How far past the crossing that is expected the next point lies, as a share of what is left up to the witness."""
 
 
-def homeward(hunt: Hunt, steps: int, nearest: Nearest) -> None:
+def final_search(hunt: Hunt, steps: int, nearest: NearestAdversarial) -> None:
     """Look for the crossing between x0 and the nearest point that a walk has found, in the set or not.
 
-    It takes `steps` forward rows and no gradients: the first at that point, the others where a line through the
+    It takes `steps` queries and no gradients: the first at that point, the others where a line through the
     margins at both ends crosses zero. The examples without such a point are let go: it ends an attack.
     """
     nearest.note_last(hunt)
@@ -58,5 +58,7 @@ class _Span:
 
     def note(self, share: Scores, value: Scores) -> None:
         hit = value >= 0
-        self.low, self.below = torch.where(hit, self.low, share), torch.where(hit, self.below, value)
-        self.high, self.above = torch.where(hit, share, self.high), torch.where(hit, value, self.above)
+        self.low = torch.where(hit, self.low, share)
+        self.below = torch.where(hit, self.below, value)
+        self.high = torch.where(hit, share, self.high)
+        self.above = torch.where(hit, value, self.above)
