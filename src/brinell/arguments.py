@@ -21,6 +21,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
+Test = Callable[[Any], bool]
+
 _MOST = 2**63
 """What no whole number reaches: tensors and generators hold none beyond."""
 
@@ -136,12 +138,10 @@ def _check(
     except TypeError:
         return  # too many, or not enough: the call itself says so best
     for name, value in given.items():
-        if name not in hints or name in but:
-            continue
-        if not fits(value, hints[name]):
+        if name in hints and name not in but and not fits(value, hints[name]):
+            if limits := broken_limits(value, hints[name]):
+                raise UsageError(f"{name} is {value}; it must be {' and '.join(map(str, limits))}")
             raise UsageError(f"{name} is {a_kind(value)}; {_remedy(hints[name], owner)}")
-        if limits := broken_limits(value, hints[name]):
-            raise UsageError(f"{name} is {value}; it must be {' and '.join(map(str, limits))}")
 
 
 @cache
@@ -158,42 +158,55 @@ def _asked(function: Callable[..., Any]) -> tuple[inspect.Signature, dict[str, A
 
 
 def fits(value: object, hint: Any) -> bool:
-    """Whether a value is of the kind that an annotation names, as far as that can be told without calling it."""
+    """Whether a value is what an annotation names, limits and all, as far as that can be told without calling it."""
+    return _test(hint)(value)
+
+
+@cache
+def _test(hint: Any) -> Test:
+    """The test that an annotation stands for: made once, and asked at every call."""
     origin = get_origin(hint)
     inner = get_args(hint)
     if origin in (Union, types.UnionType):
-        return any(fits(value, one) for one in inner)
+        either = [_test(one) for one in inner]
+        return lambda value: any(test(value) for test in either)
     if origin is Annotated:
-        return fits(value, inner[0])
+        kind = _test(inner[0])
+        limits = [limit for limit in inner[1:] if isinstance(limit, Limit)]
+        return lambda value: kind(value) and all(limit.holds(value, limit.bound) for limit in limits)
     if origin is Literal:
-        return any(type(value) is type(one) and value == one for one in inner)
+        return lambda value: any(type(value) is type(one) and value == one for one in inner)
     if hint is None or hint is type(None):
-        return value is None
+        return lambda value: value is None
     if hint is int:
-        return type(value) is not bool and isinstance(value, Integral) and -_MOST <= int(value) < _MOST
+        return lambda value: type(value) is not bool and isinstance(value, Integral) and -_MOST <= int(value) < _MOST
     if hint is float:
-        return type(value) is not bool and isinstance(value, Real)
+        return lambda value: type(value) is not bool and isinstance(value, Real)
     if origin is Callable or hint is Callable:
-        return callable(value)
+        return callable
     if isinstance(origin, type):
-        return _holds(value, origin, inner)
+        return lambda value: _holds(value, origin, inner)
     if isinstance(hint, type) and issubclass(hint, AbstractArray):
-        return isinstance(value, hint.array_type)
+        return lambda value: isinstance(value, hint.array_type)
+    return lambda value: not isinstance(hint, type) or _is_a(value, hint)
+
+
+def _is_a(value: object, hint: type) -> bool:
     try:
-        return not isinstance(hint, type) or isinstance(value, hint)
+        return isinstance(value, hint)
     except TypeError:  # a protocol that cannot be asked at run time
         return True
 
 
 def broken_limits(value: Any, hint: Any) -> list[Limit]:
-    """The limits that an annotation sets to a value of its kind, where it breaks one of them."""
+    """The limits that an annotation sets to a value that is of its kind, where it breaks one of them; else none."""
     origin = get_origin(hint)
     inner = get_args(hint)
     if origin in (Union, types.UnionType):
-        return next(broken_limits(value, one) for one in inner if fits(value, one))
-    if origin is tuple and inner[-1:] != (...,):
+        return next(filter(None, (broken_limits(value, one) for one in inner)), [])
+    if origin is tuple and isinstance(value, tuple):
         return next(filter(None, map(broken_limits, value, inner)), [])
-    if origin is not Annotated:
+    if origin is not Annotated or not fits(value, inner[0]):
         return []
     limits = [limit for limit in inner[1:] if isinstance(limit, Limit)]
     return [] if all(limit.holds(value, limit.bound) for limit in limits) else limits

@@ -213,7 +213,7 @@ def test_a_probe_answers_for_several_points_at_once_and_keeps_the_nearest_that_b
     assert torch.equal(hunt.distance, apart)
     assert torch.equal(hunt.reach, apart)
     assert torch.equal(hunt.hit, broken.any(0))
-    assert torch.equal((hunt.nearest.double() - x.double()).abs().amax(1)[hunt.hit], apart[hunt.hit])
+    assert torch.equal((hunt.candidates[hunt.rows].double() - x.double()).abs().amax(1)[hunt.hit], apart[hunt.hit])
     assert (hunt.queries == 6).all()
 
 

@@ -106,24 +106,23 @@ def run(
 ) -> Found:
     """The same, for a caller that has checked its arguments and owns the generator."""
     hunt = Hunt(target, x, y, threat, rng, checkpoint)
-    aims = hunt.goal_aims
     attack(hunt)
     hunt.query_if_moved()
-    tried = hunt.distance.isfinite()
-    broken = tried.clone()
-    distance = hunt.distance
-    rows = tried.nonzero().flatten()
-    candidates = x.clone()
-    unpushed = hunt.outward(hunt.candidates)
+
+    broken = torch.zeros_like(y, dtype=torch.bool)
+    distance = torch.full_like(hunt.distance, torch.inf)
+    candidates = hunt.outward(hunt.candidates)
+    shown = x.clone()
     witness = target.restrict(threat.access)
+    rows = hunt.distance.isfinite().nonzero().flatten()
     for push in PUSHES:
-        candidates[rows] = threat.set.box.clamp(torch.lerp(x[rows], unpushed[rows], 1 + push))
-        broken[rows], distance[rows] = judge(
-            witness, threat.set, x[rows], candidates[rows], y[rows], None if aims is None else aims[rows]
-        )
+        shown[rows] = threat.set.box.clamp(torch.lerp(x[rows], candidates[rows], 1 + push))
+        aims = None if hunt.goal_aims is None else hunt.goal_aims[rows]
+        broken[rows], distance[rows] = judge(witness, threat.set, x[rows], shown[rows], y[rows], aims)
         rows = rows[~broken[rows]]
         if not len(rows):
             break
-    distance = distance.where(broken, torch.inf)
-    found = torch.where(broken.reshape(-1, *(1,) * (x.dim() - 1)), candidates, x)
-    return Found(found, broken, distance, hunt.queries, hunt.gradients)
+
+    shown[rows] = x[rows]
+    distance[rows] = torch.inf
+    return Found(shown, broken, distance, hunt.queries, hunt.gradients)

@@ -7,18 +7,19 @@ example, and works on ever smaller batches.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, TypeVar, final, overload
+from typing import final
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from brinell.evasion.memory import Carried as Carried
+from brinell.evasion.memory import Memory
 from brinell.evasion.objective import AnyObjective as AnyObjective
 from brinell.evasion.objective import Objective as Objective
 from brinell.evasion.objective import Relative as Relative
 from brinell.evasion.objective import of_rows
-from brinell.evasion.score_scale import in_units, ordinary_unit
+from brinell.evasion.units import exact_unit, finite, in_units, ordinary_unit
 from brinell.targets import Target
 from brinell.threat import Access, PerturbationSet, Threat
 from brinell.threat.goal import Goal, met, met_by_label
@@ -30,22 +31,6 @@ Hits = Bool[Tensor, "points batch"]
 
 NO_LIMIT = torch.iinfo(torch.int64).max
 """The budget of an example that has none."""
-
-
-class Carried:
-    """Tensors of one row an example, by name: `Carried(x=..., value=...).x`. A hunt shrinks those it carries."""
-
-    def __init__(self, **tensors: Tensor) -> None:
-        vars(self).update(tensors)
-
-    def __getattr__(self, name: str) -> Tensor:
-        raise AttributeError(f"no tensor {name!r} is carried; there are {', '.join(vars(self)) or 'none'}")
-
-    def __setattr__(self, name: str, rows: Tensor) -> None:
-        vars(self)[name] = rows
-
-
-R = TypeVar("R")
 
 
 @final
@@ -70,6 +55,12 @@ class Hunt:
     checkpoint: called before the target is asked; what it raises ends the hunt.
     """
 
+    aim: Labels | None
+    goal_aims: Labels | None
+    clean: Logits | None = None
+    _margin = 0.0
+    _moved = False
+
     def __init__(
         self,
         target: Target,
@@ -79,14 +70,13 @@ class Hunt:
         rng: torch.Generator,
         checkpoint: Callable[[], None] = lambda: None,
     ) -> None:
-        self.unit = _exact_unit(threat.set.unit(x0), x0)
+        self.unit = exact_unit(threat.set.unit(x0), x0)
         self.measure = threat.set.distance_unit(self.unit)
         self.set: PerturbationSet = threat.set.rescaled(self.unit)
         self._target = target.restrict(threat.access).rescaled(self.unit)
         self.access = self._target.access
         self.rng = rng
         self._budget = NO_LIMIT if threat.queries is None else threat.queries
-        self._margin = 0.0
         self._checkpoint = checkpoint
 
         self.x0 = self.x = self.inward(x0)
@@ -94,8 +84,9 @@ class Hunt:
         self.rows = torch.arange(len(x0), device=x0.device)
         self.hit = torch.zeros_like(self.rows, dtype=torch.bool)
         self.score_unit: Scores = torch.ones_like(self.rows, dtype=torch.float64)
-        self._carried: list[object] = []
-        self._moved = False
+        self._memory = Memory()
+        self.carry = self._memory.carry
+        self.carrying = self._memory.carrying
 
         self.queries = torch.zeros_like(self.rows)
         self.gradients = torch.zeros_like(self.rows)
@@ -118,38 +109,7 @@ class Hunt:
         self.query_if_moved()
         self.x = self.x0
         self.aim = self._goal_aim
-        self._carried.clear()
-
-    @overload
-    def carry(self, rows: R, /) -> R: ...
-
-    @overload
-    def carry(self, /, **tensors: Tensor) -> Carried: ...
-
-    def carry(self, rows: Any = None, /, **tensors: Tensor) -> Any:
-        """Shrink these tensors together with the hunt, until the next `begin`: `memory = hunt.carry(best=hunt.x)`.
-
-        rows: an object whose attributes are such tensors, in their place, where they come with methods.
-        """
-        carried = Carried(**tensors) if rows is None else rows
-        self._carried.append(carried)
-        return carried
-
-    @overload
-    def carrying(self, rows: R, /) -> AbstractContextManager[R]: ...
-
-    @overload
-    def carrying(self, /, **tensors: Tensor) -> AbstractContextManager[Carried]: ...
-
-    @contextmanager
-    def carrying(self, rows: Any = None, /, **tensors: Tensor) -> Iterator[Any]:
-        """`carry` for the length of a block: for what a part of a search remembers."""
-        carried = Carried(**tensors) if rows is None else rows
-        self._carried.append(carried)
-        try:
-            yield carried
-        finally:
-            self._carried = [other for other in self._carried if other is not carried]
+        self._memory.clear()
 
     def limit(self, queries: int) -> None:
         """Let no example ask for more than this many queries in all, whatever the threat allows beyond."""
@@ -223,7 +183,7 @@ class Hunt:
             return self._no_scores(), self.x.unsqueeze(1).expand(-1, classes.shape[1], *self.x.shape[1:])
         scores, jacobian = self._target.jacobian(self.x, classes, against)
         keep = self._retire(self.x.unsqueeze(0), self._met(scores))
-        jacobian = _finite(_those(jacobian, keep))
+        jacobian = finite(_those(jacobian, keep))
         return in_units(_those(scores, keep), self.score_unit), in_units(jacobian, self.score_unit)
 
     def probe(self, points: Points) -> Float[Tensor, "points batch classes"]:
@@ -251,7 +211,7 @@ class Hunt:
             points.flatten(0, 1), lambda scores, rows: ask(in_units(scores, unit[rows]), rows)
         )
         keep = self._retire(points, self._met(scores, len(points)))
-        return _those(value.reshape(points.shape[:2]), keep, 1), _those(_finite(g).reshape(points.shape), keep, 1)
+        return _those(value.reshape(points.shape[:2]), keep, 1), _those(finite(g).reshape(points.shape), keep, 1)
 
     def decide(self, points: Points, asked: Mask | Hits | None = None) -> Hits:
         """Whether each of several points meets the goal, of the examples that still stand after them.
@@ -288,13 +248,8 @@ class Hunt:
         return left
 
     @property
-    def nearest(self) -> Inputs:
-        """The nearest witness found so far; x0 where there is none."""
-        return self.candidates[self.rows]
-
-    @property
     def reach(self) -> Scores:
-        """Its distance, float64; inf where there is none."""
+        """The distance of the nearest witness found so far, float64; inf where there is none."""
         return self.distance[self.rows]
 
     @property
@@ -303,16 +258,13 @@ class Hunt:
 
     def _query_clean(self, goal: Goal) -> None:
         """Ask about the clean examples: it retires those already misclassified, and lets the goal take its aim."""
-        self.clean: Logits | None = None
         if self.access < Access.SCORES:
-            self.goal_aims = goal.aims(self.y, None)
-            self.aim = self.goal_aims
+            self.goal_aims = self.aim = goal.aims(self.y, None)
             self.query()
             return
         self._spend()
         clean = self._target.scores(self.x0) if len(self) else self._no_scores()
-        self.goal_aims = goal.aims(self.y, clean)
-        self.aim = self.goal_aims
+        self.goal_aims = self.aim = goal.aims(self.y, clean)
         self.score_unit = ordinary_unit(clean)
         self.clean = in_units(clean, self.score_unit)
         self._retire(self.x0.unsqueeze(0), self._met(clean))
@@ -321,15 +273,14 @@ class Hunt:
         self.x = x
         self._moved = True
 
-    def _spend(self, forwards: int | Int64[Tensor, " batch"] = 1, gradients: int = 0) -> Mask:
-        """Count these rows for each example that can pay, and retire the others unasked; says who stays."""
+    def _spend(self, queries: int | Int64[Tensor, " batch"] = 1, gradients: int = 0) -> Mask:
+        """Count these for each example that can pay, and retire the others unasked; says who stays."""
         self._checkpoint()
-        queries = self.queries[self.rows] + forwards
-        paid = queries <= self._budget
+        paid = self.left >= queries
+        rows = self.rows[paid]
+        self.queries[rows] += queries if isinstance(queries, int) else queries[paid]
+        self.gradients[rows] += gradients
         self._keep(paid)
-        self.queries[self.rows] = _those(queries, paid)
-        if gradients:
-            self.gradients[self.rows] += gradients
         return paid
 
     def _met(self, scores: Logits, points: int = 1) -> Hits:
@@ -343,7 +294,7 @@ class Hunt:
         Where no radius is given the smallest perturbation is sought, and a hit is no reason to stop.
         """
         self.hit = hits.any(0)
-        if not self.hit.any():
+        if not hits.any():
             return ~self.hit
         which, row = hits.nonzero(as_tuple=True)
         x0 = self.x0[row]
@@ -366,9 +317,7 @@ class Hunt:
             return
         for name in ("rows", "x0", "x", "y", "aim", "clean", "score_unit", "hit"):
             setattr(self, name, _some(getattr(self, name), keep))
-        for carried in self._carried:
-            for name, rows in vars(carried).items():
-                setattr(carried, name, rows[keep])
+        self._memory.keep(keep)
 
     def _over_scores(self, objective: AnyObjective, points: int = 1) -> Callable[[Logits, slice], Scores]:
         """The objective of some rows of scores, in units, where `points` batches follow one another."""
@@ -384,11 +333,6 @@ class Hunt:
         return self.x.new_zeros((0, classes))
 
 
-def _exact_unit(unit: float, x0: Inputs) -> float:
-    """The unit, or one where some value is so small that it would be lost on the way."""
-    return unit if torch.equal(x0 / unit * unit, x0) else 1.0
-
-
 def _those(values: Tensor, keep: Mask, axis: int = 0) -> Tensor:
     """Those of these rows along an axis, without a copy where it is all of them."""
     if keep.all():
@@ -398,8 +342,3 @@ def _those(values: Tensor, keep: Mask, axis: int = 0) -> Tensor:
 
 def _some(rows: Tensor | None, keep: Tensor | slice) -> Tensor | None:
     return None if rows is None else rows[keep]
-
-
-def _finite(g: Tensor) -> Tensor:
-    """Zero where it is not finite, without a copy where it is: a sum is finite only if all its parts are."""
-    return g if g.sum().isfinite() else torch.nan_to_num(g, 0.0, 0.0, 0.0)

@@ -5,7 +5,7 @@ import torch
 
 from brinell.errors import UsageError
 from brinell.evasion import APGD, PGD, SLIDE, Hunt, SparseStep, attack, cross_entropy, margin
-from brinell.evasion.gradient.apgd_l1 import _Thinning
+from brinell.evasion.gradient.apgd_l1 import _Sparsity
 from brinell.evasion.gradient.sparse import leading
 from brinell.threat import L1, L2, Linf, Threat
 from brinell.threat.masked import Masked
@@ -74,7 +74,7 @@ def test_a_share_that_cannot_be_is_refused() -> None:
 
 
 def test_a_check_thins_the_steps_and_starts_afresh_from_a_thinner_best() -> None:
-    run = _Thinning.at(torch.zeros(3, 100), 8.0)
+    run = _Sparsity.at(torch.zeros(3, 100), 8.0)
     assert run.share.tolist() == pytest.approx([0.2] * 3)
     assert run.check(torch.tensor([30.0, 94.0, 99.0]), 100, 8.0).tolist() == [True, True, False]
     assert run.share.tolist() == pytest.approx([0.2, 0.94 / 1.5, 0.66])

@@ -36,7 +36,7 @@ class PDPGD(Attack):
     multiplier of the length to that of the goal, to begin with. rate: by how much the logarithm of the ratio moves at
     first, up after a hit and down after a miss; it falls to a tenth. What is descended is the length and, weighed
     against it, log(1 + exp(-objective)). inner: iterations of the proximal step in Adam's metric (Yurtsever, Gu & Zhou
-    2019, arXiv:1910.10094, as the authors use it). Run to its end the step would divide the price of each value by its
+    2019, arXiv:1910.10094, as the authors use it). Run to its end the step would divide the multiplier of each value by its
     mean gradient, and where gradients vanish and turn about no value that was small for a while would ever move; few
     iterations bound what it pays.
     """
@@ -59,15 +59,15 @@ class PDPGD(Attack):
             step = self.step * 0.01 ** (k / self.steps)
             ascent, metric = search.adam(over_features(torch.sigmoid(-value).to(g.dtype), g) * g, k + 1)
             x = hunt.set.box.clamp(hunt.x + step * ascent / metric)
-            price = over_features(search.price.to(g.dtype), g) * step * _weight(metric, self.inner)
-            hunt.move_in_box(hunt.x0 + shrunk(x - hunt.x0, price))
+            threshold = over_features(search.multiplier.to(g.dtype), g) * step * _weight(metric, self.inner)
+            hunt.move_in_box(hunt.x0 + shrunk(x - hunt.x0, threshold))
             rate = self.rate * (1 - 0.9 * k / self.steps)
             search.follow(torch.where(hunt.hit, rate, -rate))
         final_search(hunt, SEARCH, nearest)
 
 
 def _weight(metric: Inputs, inner: int) -> Inputs:
-    """What a price of one costs each value after so many iterations in this metric.
+    """What a multiplier of one takes off each value after so many iterations in this metric.
 
     An iteration goes on from d to shrunk(d - h (d - x), 1 / top), where h is the metric over its largest, top. As long
     as d keeps its sign it is x less (1 - (1 - h)^iterations) / h / top, which ends at 1 / metric.
@@ -93,7 +93,7 @@ class _Search:
         return cls(log(ratio) * one, ratio / (1 + ratio) * one, zero, zero)
 
     @property
-    def price(self) -> Scores:
+    def multiplier(self) -> Scores:
         """Of length, in units of the goal."""
         return self.share / (1 - self.share)
 

@@ -1,12 +1,17 @@
-"""The unit in which an attack sees the scores of an example, so that no positive factor on them changes a search."""
+"""The units in which an attack sees inputs and scores: neither the user's own nor a factor on the scores changes it."""
 
 import torch
 from torch import Tensor
 
-from brinell.types import Logits, Scores
+from brinell.types import Inputs, Logits, Scores
 
 ORDINARY = 10.0
 """How far the highest clean score lies above the mean of all, with a network trained on cross-entropy: about."""
+
+
+def exact_unit(unit: float, x0: Inputs) -> float:
+    """The unit, or one where some value is so small that it would be lost on the way."""
+    return unit if torch.equal(x0 / unit * unit, x0) else 1.0
 
 
 def ordinary_unit(clean: Logits) -> Scores:
@@ -24,3 +29,8 @@ def ordinary_unit(clean: Logits) -> Scores:
 def in_units(values: Tensor, unit: Scores) -> Tensor:
     """Scores, or gradients of them, divided by the unit of their example: the first axis."""
     return values / unit.to(values.dtype).reshape(-1, *(1,) * (values.dim() - 1))
+
+
+def finite(g: Tensor) -> Tensor:
+    """Zero where it is not finite, without a copy where it is: a sum is finite only if all its parts are."""
+    return g if g.sum().isfinite() else torch.nan_to_num(g, 0.0, 0.0, 0.0)
