@@ -133,6 +133,7 @@ def play(
     returns = torch.zeros(episodes, dtype=torch.float64)
     lengths, changed, turned = (torch.zeros(episodes, dtype=torch.int64) for _ in range(3))
     going = list(range(episodes))
+
     for step in range(steps):
         x = torch.from_numpy(np.stack([np.asarray(seen[number], np.float32) for number in going]))
         own = policy.labels(x)
@@ -148,6 +149,7 @@ def play(
                 going.remove(number)
         if not going:
             break
+
     return Played(returns, lengths, changed, turned)
 
 

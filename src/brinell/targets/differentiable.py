@@ -121,12 +121,14 @@ class KernelMachine(nn.Module):
         ends = np.cumsum([0, *machine._n_support])
         weight = np.zeros((len(pairs), len(machine.support_vectors_)))
         signs = np.zeros((len(pairs), classes))
+
         for pair, (i, j) in enumerate(pairs):
             for own, other in ((i, j - 1), (j, i)):  # a vector has one coefficient for each class but its own
                 rows = slice(ends[own], ends[own + 1])
                 weight[pair, rows] = machine._dual_coef_[other, rows]
             signs[pair, i] = 1
             signs[pair, j] = -1
+
         self.register_buffer("support", _double(machine.support_vectors_))
         self.register_buffer("weight", _double(weight))
         self.register_buffer("offset", _double(machine._intercept_))

@@ -125,12 +125,14 @@ def _global_threshold(level: Float[Tensor, "batch frames bins"], frequencies: Fl
     weaker = (beside & (masker.unsqueeze(-2) > masker.unsqueeze(-1))).any(-1)
     masker = torch.where(weaker, -torch.inf, masker)
     total = (10 ** (quiet / 10)).expand_as(level)
+
     for each, place in zip(masker.unbind(-1), z.unbind(-1), strict=True):
         each = each.unsqueeze(-1)
         away = bark - place.unsqueeze(-1)
         upward = -27 + 0.37 * (each - 40).clamp(min=0)
         spread = torch.where(away > 0, upward * away, 27 * away)
         total = total + 10 ** ((each - 6.025 - 0.275 * place.unsqueeze(-1) + spread) / 10)
+
     return 10 * total.log10()
 
 

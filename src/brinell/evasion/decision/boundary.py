@@ -38,6 +38,7 @@ class Boundary(Attack):
         at = on_boundary(hunt, self.start, self.queries, 1e-3)
         first = torch.ones(len(hunt), dtype=hunt.x0.dtype, device=hunt.x0.device)
         steps = hunt.carry(around=self.around * first, toward=self.toward * first)
+
         while len(hunt):
             beside = _on_sphere(hunt.x0, at.x, steps.around, directions(hunt, 1).squeeze(1))
             nearer = torch.lerp(beside, hunt.x0, over_features(steps.toward, beside))

@@ -47,6 +47,7 @@ class Evolutionary(Attack):
         at = on_boundary(hunt, self.start, self.queries, 1e-3)
         one = torch.ones(len(hunt), dtype=hunt.x0.dtype, device=hunt.x0.device)
         grown = hunt.carry(variance=torch.ones_like(hunt.x0), path=torch.zeros_like(hunt.x0), bias=self.bias * one)
+
         while len(hunt):
             chosen = torch.multinomial(grown.variance.flatten(1), changed, generator=hunt.rng)
             normal = torch.randn(hunt.x0.shape, dtype=hunt.x0.dtype, device=hunt.x0.device, generator=hunt.rng)

@@ -46,6 +46,7 @@ class GeoDA(Attack):
         # The sum of all estimates of the normal so far.
         held = hunt.carry(normal=torch.zeros_like(hunt.x0))
         k = 0
+
         while len(hunt):
             count = max(1, int(0.9 * most * shares[k] / sum(shares)))
             radius = hunt.set.distance(hunt.x0, at.x) / features

@@ -36,6 +36,7 @@ class HopSkipJump(Attack):
         at = on_boundary(hunt, self.start, self.queries, COARSE)
         approach(hunt, at, fine(hunt, at))
         step = 0
+
         while len(hunt):
             step += 1
             distance = hunt.set.distance(hunt.x0, at.x)

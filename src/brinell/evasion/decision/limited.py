@@ -110,6 +110,7 @@ def _descend(hunt: Hunt, at: Point, estimate: _Estimate, step: float) -> None:
     # The share of the distance to be given up next.
     cut = hunt.carry(share=torch.full((len(hunt),), FIRST, dtype=torch.float64, device=hunt.x0.device))
     memory = hunt.carry(g=torch.zeros_like(hunt.x0))
+
     while len(hunt):
         fresh = _estimated(hunt, at, estimate)
         g = memory.g = estimate.momentum * memory.g + (1 - estimate.momentum) * fresh
@@ -129,6 +130,7 @@ def _estimated(hunt: Hunt, at: Point, estimate: _Estimate) -> Inputs:
     """The sum of antithetic normal directions, each with the value at its end."""
     probes = estimate.probes
     spread = estimate.spread * (hunt.set.box.width if hunt.set.box.bounded else 1.0)
+
     with hunt.carrying(g=torch.zeros_like(at.x)) as total:
         for first in range(0, probes, BLOCK):
             if not len(hunt):

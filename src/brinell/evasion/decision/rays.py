@@ -42,6 +42,7 @@ class RayS(Attack):
         corner = hunt.carry(signs=torch.ones_like(hunt.x0), length=length, succeeded=torch.zeros_like(hunt.rows).bool())
         self._try(hunt, corner, corner.signs)
         level = 0
+
         while len(hunt):
             for first, last in _blocks(features, level):
                 if not len(hunt):

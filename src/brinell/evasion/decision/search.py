@@ -28,6 +28,7 @@ def on_boundary(hunt: Hunt, start: Start, queries: int, tolerance: float) -> Poi
     hunt.limit(queries)
     at = start(hunt)
     approach(hunt, at, COARSE)
+
     for first in range(0, start.draws, DRAWS):
         if not len(hunt):
             break
@@ -46,6 +47,7 @@ def on_boundary(hunt: Hunt, start: Start, queries: int, tolerance: float) -> Poi
             chosen = drawn.points[torch.arange(len(hunt), device=at.x.device), best.indices]
         at.x = torch.where(over_features(nearer, at.x), chosen, at.x)
         approach(hunt, at, COARSE, nearer)
+
     approach(hunt, at, tolerance)
     return at
 

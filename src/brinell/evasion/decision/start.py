@@ -46,6 +46,7 @@ class Start:
         at = hunt.carry(_Tried(hunt.x0.clone(), torch.zeros_like(hunt.rows, dtype=torch.bool)))
         tried = 0
         count = 1
+
         while len(hunt) and not at.found.all():
             points = self._draw(hunt, tried, count)
             with hunt.carrying(points=points) as drawn:
@@ -56,6 +57,7 @@ class Start:
             at.found = at.found | new
             tried = tried + count
             count = min(2 * count, BLOCK)
+
         return at
 
     def _draw(self, hunt: Hunt, tried: int, count: int) -> Rows:

@@ -75,9 +75,11 @@ def _run(hunt: Hunt, ask: Ask, steps: int, radius: float) -> None:
         x = hunt.x
         best.note(x, g, value)
         run.note(value)
+
         if k in checkpoints:
             x, g = best.back(run.check(best.value, RHO * (k - last)), x, g)
             last = k
+
         z = hunt.set.project(hunt.x0, torch.addcmul(x, over_features(run.step, x), hunt.set.steepest(g)))
         # Eq. 1. The first step has no last move; the last point is judged by the hunt without a gradient.
         hunt.move(z if k == 0 else torch.lerp(2 * x - run.previous, z, MOMENTUM))

@@ -51,6 +51,7 @@ def decreasing_radii(hunt: Hunt, ask: Ask, steps: int) -> None:
     start = hunt.x0 + side * noise
     hunt.move_in_box(ball.resized(RADII[0] * ball.radius).project(hunt.x0, start))
     early = ceil(EARLY * steps)
+
     for times, count in zip(RADII, (early, min(early, steps - early), max(steps - 2 * early, 0)), strict=True):
         within = ball.resized(times * ball.radius)
         hunt.move_in_box(within.project(hunt.x0, hunt.x))
@@ -68,6 +69,7 @@ def run_l1(hunt: Hunt, ask: Ask, steps: int, within: PerturbationSet, sparse: bo
     run = hunt.carry(_Sparsity.at(hunt.x, radius))
     if sparse:
         run.start(hunt.x0, hunt.x)
+
     for k in hunt.steps(steps):
         value, g = ask(here)
         x = hunt.x
@@ -77,6 +79,7 @@ def run_l1(hunt: Hunt, ask: Ask, steps: int, within: PerturbationSet, sparse: bo
             x, g = best.back(run.check(changed.to(x.dtype), prod(x.shape[1:]), radius), x, g)
         move = over_features(run.step, x) * leading(hunt, x, g, run.share, within)
         hunt.move_in_box(within.project(hunt.x0, x + move))
+
     return best
 
 

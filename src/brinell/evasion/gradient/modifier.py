@@ -6,8 +6,6 @@ back; so modifiers stack, and any attack that takes them has all their combinati
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import final
 
 import torch
 
@@ -55,8 +53,7 @@ def asking(hunt: Hunt, objective: Objective | Relative, modifiers: Sequence[Modi
 
 def averaged(hunt: Hunt, ask: Ask, places: Sequence[Place]) -> tuple[Scores, Inputs]:
     """The mean of what is answered at several places, asked one after the other."""
-    nothing = _Total(hunt.x.new_zeros(len(hunt)), torch.zeros_like(hunt.x))
-    with hunt.carrying(nothing) as total:
+    with hunt.carrying(value=hunt.x.new_zeros(len(hunt)), gradient=torch.zeros_like(hunt.x)) as total:
         for k in hunt.steps(len(places)):
             value, g = ask(places[k])
             total.value += value
@@ -75,10 +72,3 @@ def _through(hunt: Hunt, objective: Objective | Relative, place: Place) -> tuple
     outer = g[0] if whole else torch.zeros_like(point).index_copy(0, left.rows, g[0])
     (inner,) = torch.autograd.grad(point, x, outer)
     return value[0], inner if whole else inner[left.rows]
-
-
-@final
-@dataclass
-class _Total:
-    value: Scores
-    gradient: Inputs

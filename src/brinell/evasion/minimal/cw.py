@@ -55,6 +55,7 @@ class CW(Attack):
         constant = hunt.carry(Constant.begun(linear_constant(shortfall, g)))
         optimiser = ProjectedAdam(hunt)
         total = self.searches * self.steps
+
         for k in hunt.steps(total):
             hunt.move_in_box(optimiser.x)
             _, g = hunt.gradient(hinge)

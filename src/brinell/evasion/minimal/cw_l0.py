@@ -52,6 +52,7 @@ class CWL0(Attack):
         begun = _Selection.begun(hunt, linear_constant(hunt.required_margin - lead, g), self.step * length, self.share)
         search = hunt.carry(begun)
         optimiser = ProjectedAdam(hunt)
+
         for k in hunt.steps(self.rounds * self.steps):
             hunt.move_in_box(optimiser.x)
             lead, g = hunt.gradient(margin)

@@ -55,6 +55,7 @@ class CWLinf(Attack):
         search = hunt.carry(_Threshold.begun(distance, PULL / slopes.mean(1).clamp(min=torch.finfo(g.dtype).tiny)))
         optimiser = ProjectedAdam(hunt)
         total = self.rounds * self.steps
+
         for k in hunt.steps(total):
             hunt.move_in_box(optimiser.x)
             _, g = hunt.gradient(hinge)

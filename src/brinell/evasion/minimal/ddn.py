@@ -59,6 +59,7 @@ class DDN(Attack):
         # radius: the distance tried next. size: of the first step, in its own length.
         ring = hunt.carry(radius=self.radius * size.double(), size=size)
         nearest = NearestAdversarial(hunt)
+
         for k in hunt.steps(self.steps):
             _, g = hunt.gradient(self.far if 2 * k < self.steps else self.objective)
             nearest.note(hunt)
@@ -69,4 +70,5 @@ class DDN(Attack):
             length = hunt.set.distance(hunt.x0, x)
             scale = torch.where(length > 0, ring.radius / length, 1.0).to(x.dtype)
             hunt.move_in_box(torch.lerp(hunt.x0, x, over_features(scale, x)))
+
         final_search(hunt, SEARCH, nearest)

@@ -1,4 +1,4 @@
-"""EAD: C&W with an l1 price on the perturbation, descended by iterative shrinkage.
+"""EAD: C&W with an l1 penalty on the perturbation, descended by iterative shrinkage.
 
 Source: Chen, Sharma, Zhang, Yi & Hsieh 2018, arXiv:1709.04114, section 3 and algorithm 1.
 """
@@ -26,11 +26,11 @@ class EAD(Attack):
     """Elastic-net attack (Chen et al. 2018): least beta * l1 + squared l2 length at which the margin is met.
 
     searches: constants tried for each example, by bisection. steps: gradients a search. step: length of a step along
-    the gradient, falling to zero like a square root over each search. beta: the price of l1. momentum: 1 for FISTA, 0
+    the gradient, falling to zero like a square root over each search. beta: the weight of l1. momentum: 1 for FISTA, 0
     for ISTA. confidence: the margin that a witness must have (kappa).
 
-    The paper shrinks by beta whatever the length of the step, and so at a price that grows as steps get shorter: 0.001
-    at steps of 0.01 is 0.1. Here beta is the price itself, and high enough by default for l1 to outweigh the rest.
+    The paper shrinks by beta whatever the length of the step, and so at a weight that grows as steps get shorter: 0.001
+    at steps of 0.01 is 0.1. Here beta is the weight itself, and high enough by default for l1 to outweigh the rest.
     The paper returns the witness of least elastic-net or of least l1 length; here it is the one nearest in the set's
     own length, so under `L1` the rule is the second. Each search goes on from where the last one ended, and the first
     constant is the one that would do if the model were linear.
@@ -56,6 +56,7 @@ class EAD(Attack):
         constant = hunt.carry(Constant.begun(first))
         # point: the last one of each example. ahead: where its momentum leads to, and the next gradient is taken.
         path = hunt.carry(point=hunt.x0, ahead=hunt.x0)
+
         for k in hunt.steps(self.searches * self.steps):
             turn = k % self.steps
             hunt.move_in_box(path.ahead)

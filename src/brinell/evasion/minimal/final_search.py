@@ -32,6 +32,7 @@ def final_search(hunt: Hunt, steps: int, nearest: NearestAdversarial) -> None:
         return
     zero = torch.zeros_like(hunt.clean[:, 0])
     span = hunt.carry(_Span(nearest.x(hunt), zero, margin(hunt.clean, hunt.y, hunt.aim), zero + 1, zero))
+
     for _ in hunt.steps(steps):
         share = span.crossing()
         hunt.move_in_box(torch.lerp(hunt.x0, span.far, over_features(share.to(hunt.x0.dtype), hunt.x0)))

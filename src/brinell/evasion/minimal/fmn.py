@@ -62,6 +62,7 @@ class FMN(Attack):
         """One run: from x0, in a ball that is no larger than what earlier runs came down to."""
         reach = nearest.reach(hunt)
         ball = hunt.carry(_Ball(reach, reach.isfinite()))
+
         for k in hunt.steps(self.steps):
             value, g = hunt.gradient(self.objective)
             nearest.note(hunt)
@@ -71,6 +72,7 @@ class FMN(Attack):
             ball.resize(hunt.hit, nearest.reach(hunt), cosine(k, self.steps, *self.factor), max(self.factor))
             step = cosine(k, self.steps, self.step, self.step / 100) * hunt.set.stride(g, ball.radius)
             hunt.move_in_box(hunt.set.project_each(hunt.x0, hunt.x + step, ball.radius))
+
         nearest.note_last(hunt)
 
 

@@ -107,12 +107,14 @@ def most_salient(gain: Features, loss: Features, left: Chosen, together: int) ->
     loss = loss.gather(1, index)
     count = index.shape[1]
     chosen = torch.zeros_like(left)
+
     for rows in torch.arange(len(gain), device=gain.device).split(max(1, CELLS // count**2)):
         a, b = (v[rows].unsqueeze(1) + v[rows].unsqueeze(2) for v in (gain, loss))
         saliency = torch.where((a > 0) & (b > 0), a * b, 0.0).triu(1).flatten(1)
         value, best = saliency.max(1)
         pair = torch.stack([best // count, best % count], 1)
         chosen[rows] = chosen[rows].scatter(1, index[rows].gather(1, pair), (value > 0).unsqueeze(1).expand(-1, 2))
+
     return chosen
 
 

@@ -64,6 +64,7 @@ class LBFGS(Attack):
         constant = hunt.carry(Constant.begun(2 * linear_constant(-lead, g)))
         value, g = hunt.gradient(self.objective)
         descent = hunt.carry(_Descent.begun(hunt, value, g, self.memory))
+
         for k in hunt.steps(self.searches * self.steps):
             hunt.move_in_box(descent.trial(hunt, constant.value))
             value, g = hunt.gradient(self.objective)
@@ -129,6 +130,7 @@ class _Descent:
         """The two-loop recursion. The squared length alone has the curvature 2 along every move."""
         pairs = []
         step = downhill
+
         for i in range(self.moves.shape[1]):
             move = self.moves[:, i]
             turn = 2 * move - over_features(constant, move) * self.turns[:, i]
@@ -137,6 +139,7 @@ class _Descent:
             share = over_features(weight * _inner(move, step), step)
             step = step - share * turn
             pairs.append((move, turn, weight, share))
+
         step = step / 2
         for move, turn, weight, share in reversed(pairs):
             step = step + (share - over_features(weight * _inner(turn, step), step)) * move

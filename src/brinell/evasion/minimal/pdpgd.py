@@ -36,9 +36,9 @@ class PDPGD(Attack):
     multiplier of the length to that of the goal, to begin with. rate: by how much the logarithm of the ratio moves at
     first, up after a hit and down after a miss; it falls to a tenth. What is descended is the length and, weighed
     against it, log(1 + exp(-objective)). inner: iterations of the proximal step in Adam's metric (Yurtsever, Gu & Zhou
-    2019, arXiv:1910.10094, as the authors use it). Run to its end the step would divide the multiplier of each value by its
-    mean gradient, and where gradients vanish and turn about no value that was small for a while would ever move; few
-    iterations bound what it pays.
+    2019, arXiv:1910.10094, as the authors use it). Run to its end the step would divide the multiplier of each value by
+    its mean gradient, and where gradients vanish and turn about no value that was small for a while would ever move;
+    few iterations bound the threshold.
     """
 
     steps: Count = 500
@@ -56,11 +56,15 @@ class PDPGD(Attack):
         for k in hunt.steps(self.steps):
             value, g = hunt.gradient(self.objective)
             nearest.note(hunt)
+
+            # The gradient step in Adam's metric, then the proximal step of the length: soft thresholding.
             step = self.step * 0.01 ** (k / self.steps)
             ascent, metric = search.adam(over_features(torch.sigmoid(-value).to(g.dtype), g) * g, k + 1)
             x = hunt.set.box.clamp(hunt.x + step * ascent / metric)
             threshold = over_features(search.multiplier.to(g.dtype), g) * step * _weight(metric, self.inner)
             hunt.move_in_box(hunt.x0 + shrunk(x - hunt.x0, threshold))
+
+            # The dual step.
             rate = self.rate * (1 - 0.9 * k / self.steps)
             search.follow(torch.where(hunt.hit, rate, -rate))
         final_search(hunt, SEARCH, nearest)

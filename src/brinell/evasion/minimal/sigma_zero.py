@@ -44,6 +44,7 @@ class SigmaZero(Attack):
         adam = hunt.carry(Adam.none(hunt.x))
         # Below which change a feature of each example goes back.
         cut = hunt.carry(threshold=hunt.x0.new_full((len(hunt),), self.threshold))
+
         for k in hunt.steps(self.steps):
             _, g = hunt.gradient(self.objective)
             change = (hunt.x - hunt.x0) / side

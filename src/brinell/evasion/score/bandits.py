@@ -55,6 +55,7 @@ class Bandits(Attack):
         length = (self.smoothing * even(hunt)).clamp(min=torch.finfo(hunt.x0.dtype).tiny)
         # The gradient believed in, a value a tile; what was drawn; the move it makes, and its length a feature.
         memory = hunt.carry(prior=none, noise=none, move=hunt.x0.unsqueeze(1), length=length)
+
         for _ in hunt.steps(self.steps):
             if affordable(hunt, 2) < 2:
                 return

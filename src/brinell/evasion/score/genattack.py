@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from brinell.arguments import AtLeast, Count, Portion, Positive
 from brinell.evasion.attack import Attack, finite_radius
-from brinell.evasion.hunt import Hunt, Objective, Points
+from brinell.evasion.hunt import Carried, Hunt, Objective, Points
 from brinell.evasion.objective import margin
 from brinell.evasion.score.estimate import even
 from brinell.evasion.score.image import Image, as_image, enlarged, tiled
@@ -62,7 +61,14 @@ class GenAttack(Attack):
         x0 = hunt.x0
         whole = x0.new_ones(n)
         bred = torch.stack([self._mutated(hunt, hunt.x0, whole, whole) for _ in range(size)], 1)
-        herd = hunt.carry(_Herd(bred, x0.new_zeros((n, size)), x0.new_full((n,), -torch.inf), *x0.new_zeros((2, n))))
+        # The population and its values; the best so far, the generations since, and how often that was too many.
+        herd = hunt.carry(
+            x=bred,
+            value=x0.new_zeros((n, size)),
+            best=x0.new_full((n,), -torch.inf),
+            idle=x0.new_zeros(n),
+            plateaus=x0.new_zeros(n),
+        )
         herd.value = evaluate(hunt, size, lambda part: _points(herd, part), self.objective).T.to(x0.dtype)
         for _ in hunt.steps(self.generations - 1):
             children = affordable(hunt, size - 1)
@@ -89,7 +95,7 @@ class GenAttack(Attack):
         step = (self.step * 0.9**plateaus).clamp(min=min(self.least_step, self.step))
         return rate, step
 
-    def _child(self, hunt: Hunt, herd: "_Herd") -> Inputs:
+    def _child(self, hunt: Hunt, herd: Carried) -> Inputs:
         """Two parents drawn by softmax of the values; each tile is the first's with its share of the chance."""
         chance = torch.softmax(_standardised(herd.value), 1)
         parents = torch.multinomial(chance, 2, replacement=True, generator=hunt.rng)
@@ -112,18 +118,7 @@ class GenAttack(Attack):
         return torch.rand(shape, dtype=hunt.x0.dtype, device=hunt.x0.device, generator=hunt.rng)
 
 
-@dataclass
-class _Herd:
-    """The population and its values; the best so far, the generations since, and how often that was too many."""
-
-    x: Float[Tensor, "batch population *shape"]
-    value: Float[Tensor, "batch population"]
-    best: Scores
-    idle: Scores
-    plateaus: Scores
-
-
-def _points(herd: _Herd, part: slice) -> Points:
+def _points(herd: Carried, part: slice) -> Points:
     return herd.x[:, part].transpose(0, 1)
 
 

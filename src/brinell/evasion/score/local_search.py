@@ -50,6 +50,7 @@ class LocalSearch(Attack):
         places = anywhere.argsort(1)[:, : self.points]
         # The pixels tried next, and whether each goes to its highest value.
         tried = hunt.carry(places=places, up=places == 0)
+
         for _ in hunt.steps(self.rounds):
             count = affordable(hunt, tried.places.shape[1])
             if not count:

@@ -56,6 +56,7 @@ class OnePixel(Attack):
         least = hunt.x0.new_full(shape[:2], -torch.inf)
         # Genomes, their values, and the genomes to be tried against them.
         herd = hunt.carry(x=first, value=least, children=first)
+
         for _ in hunt.steps(1 + self.generations):
             count = affordable(hunt, self.population)
             if not count:

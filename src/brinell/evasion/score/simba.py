@@ -102,6 +102,7 @@ class SimBA(Attack):
         finite_radius(self, hunt.set)
         hunt.begin()
         state = hunt.carry(_State.start(hunt, self.basis.count(hunt.x), self.objective))
+
         for _ in hunt.steps(self.queries):
             index = state.order.gather(1, (state.place % state.order.shape[1]).unsqueeze(1)).squeeze(1)
             move = self.step * over_features(state.sign, hunt.x0) * self.basis.directions(index, hunt.x0)

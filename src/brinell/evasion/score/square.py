@@ -49,6 +49,7 @@ class Square(Attack):
         moves = _moves(hunt.set)
         hunt.begin()
         best = hunt.carry(_Best.none(hunt.x))
+
         for query in hunt.steps(self.queries):
             x0 = as_image(hunt.x0)
             shape = hunt.x0.shape

@@ -56,6 +56,7 @@ class ZOO(Attack):
         search = hunt.carry(Constant.begun(hunt.x0.new_full((len(hunt),), self.constant)))
         adam = hunt.carry(Adam.none(hunt.x))
         axes = hunt.carry(_Axes(hunt.x0.new_zeros((len(hunt), 0), dtype=torch.int64)))
+
         for _ in hunt.steps(self.searches):
             hunt.move(hunt.x0)
             adam.forget()

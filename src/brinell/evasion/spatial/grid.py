@@ -37,6 +37,7 @@ class Grid(Attack):
             return
         low, high = hunt.set.hull(hunt.x0)
         free = (high > low).flatten(1).any(0).nonzero().flatten()
+
         for shares in self._lattice(len(free), hunt.rng, hunt.x0):
             if not len(hunt):
                 return

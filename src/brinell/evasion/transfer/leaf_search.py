@@ -72,6 +72,7 @@ class _Leaves:
         free = np.full(tree.n_features, np.inf, np.float32)
         found: list[tuple[list[int], np.ndarray, np.ndarray, int]] = []
         ahead: list[tuple[int, list[int], np.ndarray, np.ndarray]] = [(0, [], -free, free)]
+
         while ahead:
             node, path, low, high = ahead.pop()
             if tree.children_left[node] < 0:
@@ -89,6 +90,7 @@ class _Leaves:
                 (tree.children_right[node], [*path, 1], above, high),
                 (tree.children_left[node], [*path, -1], low, below),
             ]
+
         depth = max(len(path) for path, *_ in found)
         paths, lows, highs, says = zip(*found, strict=True)
         return cls(

@@ -74,6 +74,7 @@ class Substitute(Checked):
             network = usual_network(x.shape[1:], classes, torch.Generator().manual_seed(seed)).to(x)
         student = copy.deepcopy(network).requires_grad_()
         self._teach(student, x, y, rng)
+
         for k in range(self.rounds):
             rows = torch.arange(len(x), device=x.device)
             if self.reservoir is not None and k >= self.after:
@@ -82,6 +83,7 @@ class Substitute(Checked):
             x = torch.cat([x, grown])
             y = torch.cat([y, black_box.labels(grown)])
             self._teach(student, x, y, rng)
+
         return Taught(Target(TorchBackend(student), oracle.box), x, y, black_box.meter.forwards)
 
     def _grown(self, student: Target, x: Inputs, y: Labels, k: int) -> Inputs:
@@ -101,10 +103,12 @@ class Substitute(Checked):
             raise UsageError(f"the oracle said class {int(y.max())}; the substitute has {outputs}, so give it more")
         optimiser = torch.optim.Adam(student.parameters(), self.rate)
         student.train()
+
         with torch.enable_grad():
             for _ in range(self.epochs):
                 for rows in torch.randperm(len(x), generator=rng, device=x.device).split(self.batch):
                     optimiser.zero_grad()
                     functional.cross_entropy(student(x[rows]), y[rows]).backward()
                     optimiser.step()
+
         student.eval()

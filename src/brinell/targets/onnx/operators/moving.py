@@ -32,6 +32,7 @@ def _slice(
     last = call.get("ends") or call.whole(ends, "last place")
     along = call.axes(axes, range(len(first)))
     strides = [1] * len(first) if steps is None else call.whole(steps, "step")
+
     for axis, start, end, step in zip(along, first, last, strides, strict=True):
         if step < 1:
             raise Foreign(f"a slice with step {step}")
@@ -41,6 +42,7 @@ def _slice(
             continue
         if range(x.shape[axis])[start:end:step] != range(x.shape[axis]):
             x = call.do(aten.slice.Tensor, x, axis, start, min(end, 2**31), step)
+
     return x
 
 
