@@ -52,7 +52,8 @@ class Hunt:
     goal_aims, queries, gradients, candidates, distance: of all examples. The goal's own aim, or None; the queries and
     gradients spent; the nearest witness so far, and its distance, inf where there is none.
 
-    checkpoint: called before the target is asked; what it raises ends the hunt.
+    carry, carrying: what an attack remembers of each example, as `Memory` has it. checkpoint: called before the target
+    is asked; what it raises ends the hunt.
     """
 
     aim: Labels | None
