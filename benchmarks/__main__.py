@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 NAMES = (
     "startup",
     "pgd",
+    "lines_met",
     "overhead",
     "autoattack",
     "standard",

@@ -53,7 +53,7 @@ def run() -> list[Figure]:
 def craft(made: Attack, source: Target, x: Tensor, y: Tensor) -> Tensor:
     """Where the search ends."""
     hunt = Hunt(source, x, y, Threat(brinell.Linf(RADIUS, source.box)), torch.Generator().manual_seed(SEED))
-    hunt.demand(torch.inf)
+    hunt.require_margin(torch.inf)
     made(hunt)
     return hunt.x
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import brinell
-from brinell.arguments import a_kind, fits
+from brinell.arguments import Count, Fraction, Positive, a_kind, broken_limits, fits
 from brinell.errors import UsageError
 from brinell.evasion import PGD
 from brinell.types import Inputs
@@ -54,6 +54,24 @@ THREAT = brinell.Threat(brinell.Linf(0.1))
 )
 def test_a_value_fits_what_an_annotation_names(value, hint, expected) -> None:
     assert fits(value, hint) is expected
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "broken"),
+    [
+        (1, Count, ""),
+        (0, Count, "at least 1"),
+        (None, Count | None, ""),
+        (0, Count | None, "at least 1"),
+        (float("nan"), Positive, "more than 0"),
+        (1.0, Fraction, "more than 0, less than 1"),
+        ((0.5, 1.0), tuple[Fraction, Fraction], "more than 0, less than 1"),
+        ((0.5, 0.5), tuple[Fraction, Fraction], ""),
+        (-1.0, float, ""),
+    ],
+)
+def test_a_value_keeps_to_the_limits_of_its_annotation(value, hint, broken) -> None:
+    assert ", ".join(map(str, broken_limits(value, hint))) == broken
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,15 @@
 """Arguments of the wrong kind, refused in one sentence at the public door: what is behind it need not ask again."""
 
 import inspect
+import operator
 import types
 from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from functools import cache, wraps
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, final, get_args, get_origin, get_type_hints
 
 import numpy as np
 from jaxtyping import AbstractArray
@@ -18,6 +20,8 @@ from brinell.errors import UsageError
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+
+Test = Callable[[Any], bool]
 
 _MOST = 2**63
 """What no whole number reaches: tensors and generators hold none beyond."""
@@ -38,10 +42,52 @@ _WORDS: dict[Any, str] = {
 }
 
 
-class Checked:
-    """A class that is made of arguments of the kinds that its annotations name, and else raises UsageError.
+@final
+@dataclass(frozen=True)
+class Limit:
+    """What a number has to be, as part of an annotation: `steps: Annotated[int, AtLeast(1)]`. Several hold together."""
 
-    Checked before anything in it is made, so that what looks at the values may take their kinds for granted.
+    words: str
+    bound: float
+    holds: Callable[[float, float], bool]
+
+    def __str__(self) -> str:
+        return f"{self.words} {self.bound:g}"
+
+
+def AtLeast(bound: float) -> Limit:
+    """No smaller than this."""
+    return Limit("at least", bound, operator.ge)
+
+
+def AtMost(bound: float) -> Limit:
+    """No larger than this."""
+    return Limit("at most", bound, operator.le)
+
+
+def MoreThan(bound: float) -> Limit:
+    """Larger than this."""
+    return Limit("more than", bound, operator.gt)
+
+
+def LessThan(bound: float) -> Limit:
+    """Smaller than this."""
+    return Limit("less than", bound, operator.lt)
+
+
+Count = Annotated[int, AtLeast(1)]
+Positive = Annotated[float, MoreThan(0)]
+NonNegative = Annotated[float, AtLeast(0)]
+Probability = Annotated[float, AtLeast(0), AtMost(1)]
+Portion = Annotated[float, MoreThan(0), AtMost(1)]
+Fraction = Annotated[float, MoreThan(0), LessThan(1)]
+
+
+class Checked:
+    """A class that is made of arguments of the kinds and within the limits that its annotations name.
+
+    Checked before anything in it is made, so that what looks at the values may take their kinds for granted. Raises
+    UsageError for any other.
     """
 
     def __new__(cls: type[T], *args: Any, **settings: Any) -> T:
@@ -93,6 +139,8 @@ def _check(
         return  # too many, or not enough: the call itself says so best
     for name, value in given.items():
         if name in hints and name not in but and not fits(value, hints[name]):
+            if limits := broken_limits(value, hints[name]):
+                raise UsageError(f"{name} is {value}; it must be {' and '.join(map(str, limits))}")
             raise UsageError(f"{name} is {a_kind(value)}; {_remedy(hints[name], owner)}")
 
 
@@ -101,7 +149,7 @@ def _asked(function: Callable[..., Any]) -> tuple[inspect.Signature, dict[str, A
     """(what a function takes, the kinds of those that name one and stand alone)."""
     signature = inspect.signature(function)
     try:
-        hints = get_type_hints(function)
+        hints = get_type_hints(function, include_extras=True)
     except NameError:  # of what is imported for a type checker only
         hints = {}
     gathered = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -110,30 +158,58 @@ def _asked(function: Callable[..., Any]) -> tuple[inspect.Signature, dict[str, A
 
 
 def fits(value: object, hint: Any) -> bool:
-    """Whether a value is of the kind that an annotation names, as far as that can be told without calling it."""
-    origin, inner = get_origin(hint), get_args(hint)
+    """Whether a value is what an annotation names, limits and all, as far as that can be told without calling it."""
+    return _test(hint)(value)
+
+
+@cache
+def _test(hint: Any) -> Test:
+    """The test that an annotation stands for: made once, and asked at every call."""
+    origin = get_origin(hint)
+    inner = get_args(hint)
     if origin in (Union, types.UnionType):
-        return any(fits(value, one) for one in inner)
+        either = [_test(one) for one in inner]
+        return lambda value: any(test(value) for test in either)
     if origin is Annotated:
-        return fits(value, inner[0])
+        kind = _test(inner[0])
+        limits = [limit for limit in inner[1:] if isinstance(limit, Limit)]
+        return lambda value: kind(value) and all(limit.holds(value, limit.bound) for limit in limits)
     if origin is Literal:
-        return any(type(value) is type(one) and value == one for one in inner)
+        return lambda value: any(type(value) is type(one) and value == one for one in inner)
     if hint is None or hint is type(None):
-        return value is None
+        return lambda value: value is None
     if hint is int:
-        return type(value) is not bool and isinstance(value, Integral) and -_MOST <= int(value) < _MOST
+        return lambda value: type(value) is not bool and isinstance(value, Integral) and -_MOST <= int(value) < _MOST
     if hint is float:
-        return type(value) is not bool and isinstance(value, Real)
+        return lambda value: type(value) is not bool and isinstance(value, Real)
     if origin is Callable or hint is Callable:
-        return callable(value)
+        return callable
     if isinstance(origin, type):
-        return _holds(value, origin, inner)
+        return lambda value: _holds(value, origin, inner)
     if isinstance(hint, type) and issubclass(hint, AbstractArray):
-        return isinstance(value, hint.array_type)
+        return lambda value: isinstance(value, hint.array_type)
+    return lambda value: not isinstance(hint, type) or _is_a(value, hint)
+
+
+def _is_a(value: object, hint: type) -> bool:
     try:
-        return not isinstance(hint, type) or isinstance(value, hint)
+        return isinstance(value, hint)
     except TypeError:  # a protocol that cannot be asked at run time
         return True
+
+
+def broken_limits(value: Any, hint: Any) -> list[Limit]:
+    """The limits that an annotation sets to a value that is of its kind, where it breaks one of them; else none."""
+    origin = get_origin(hint)
+    inner = get_args(hint)
+    if origin in (Union, types.UnionType):
+        return next(filter(None, (broken_limits(value, one) for one in inner)), [])
+    if origin is tuple and isinstance(value, tuple):
+        return next(filter(None, map(broken_limits, value, inner)), [])
+    if origin is not Annotated or not fits(value, inner[0]):
+        return []
+    limits = [limit for limit in inner[1:] if isinstance(limit, Limit)]
+    return [] if all(limit.holds(value, limit.bound) for limit in limits) else limits
 
 
 def _holds(value: object, origin: type, inner: tuple[Any, ...]) -> bool:
@@ -160,7 +236,8 @@ def _remedy(hint: Any, owner: str) -> str:
 
 
 def _named(hint: Any) -> str:
-    origin, inner = get_origin(hint), get_args(hint)
+    origin = get_origin(hint)
+    inner = get_args(hint)
     if origin in (Union, types.UnionType):
         return " or ".join(dict.fromkeys(map(_named, inner)))
     if origin is Annotated:

@@ -162,7 +162,7 @@ def recorded(name: str, set, access=Access.WEIGHTS, **about) -> tuple[Hunt, Reco
         model.target(), Recorder.examples(x), y, Threat(set, access=access, **about), generator(0), lambda: None
     )
     CASES[name](hunt)
-    hunt.settle()
+    hunt.query_if_moved()
     return hunt, model
 
 

@@ -86,7 +86,7 @@ def test_what_was_carried_is_let_go_when_the_block_raises() -> None:
     hunt = hunt_on(torch.full((2, 2), 0.2), LABELS)
     with pytest.raises(KeyError), hunt.carrying(Names(hunt.rows.clone())):
         raise KeyError
-    assert not hunt._carried
+    assert not hunt._memory._carried
 
 
 @pytest.mark.parametrize(("allowed", "own", "spent"), [(None, 4, 4), (9, 4, 4), (3, 4, 3)])

@@ -59,7 +59,7 @@ def test_what_is_carried_is_let_go_at_the_next_beginning() -> None:
     hunt.begin()
     before = len(carried.name)
     hunt.sample()
-    hunt.settle()
+    hunt.query_if_moved()
     assert len(hunt) < before == len(carried.name)
 
 
@@ -68,10 +68,10 @@ def test_the_last_point_is_judged_too() -> None:
     hunt = Hunt(target(model), torch.tensor([[0.45]]), torch.tensor([0]), Threat(Linf(0.1, UNIT)), generator())
     hunt.move(torch.tensor([[0.9]]))
     assert hunt.distance.isinf().all()
-    hunt.settle()
+    hunt.query_if_moved()
     assert hunt.distance.item() == pytest.approx(0.1, rel=1e-5)
     assert len(hunt) == 0
-    hunt.settle()
+    hunt.query_if_moved()
     assert hunt.queries.tolist() == [2]
 
 
@@ -92,7 +92,7 @@ def test_an_attack_may_go_on_with_nobody_left(set) -> None:
     hunt = Hunt(target(model), x, y, Threat(set, queries=1), generator())
     assert len(hunt) == 2
     hunt.sample()
-    hunt.look()
+    hunt.query()
     assert len(hunt) == 0
     hunt.begin()
     hunt.sample()
@@ -114,7 +114,7 @@ def test_where_no_radius_is_given_the_nearest_hit_is_kept() -> None:
     assert hunt.rows.tolist() == [0]
     for at in (0.9, 0.6, 0.8, 0.3):
         hunt.move(torch.tensor([[at]]))
-        hunt.look()
+        hunt.query()
     assert hunt.distance.tolist() == pytest.approx([0.4, 0.0], abs=1e-6)
     assert hunt.candidates.flatten().tolist() == pytest.approx([0.6, 0.6])
     assert len(hunt) == 1
@@ -147,7 +147,7 @@ def test_a_black_box_shows_no_scores() -> None:
     hunt = Hunt(target(model), x, y, Threat(Linf(0.1, UNIT), access=Access.LABELS), generator())
     assert hunt.clean is None
     hunt.sample()
-    hunt.look()
+    hunt.query()
     assert int(hunt.queries.sum()) >= len(x)
     with pytest.raises(Exception, match="shows LABELS; this needs SCORES"):
         hunt.scores()
@@ -213,7 +213,7 @@ def test_a_probe_answers_for_several_points_at_once_and_keeps_the_nearest_that_b
     assert torch.equal(hunt.distance, apart)
     assert torch.equal(hunt.reach, apart)
     assert torch.equal(hunt.hit, broken.any(0))
-    assert torch.equal((hunt.nearest.double() - x.double()).abs().amax(1)[hunt.hit], apart[hunt.hit])
+    assert torch.equal((hunt.candidates[hunt.rows].double() - x.double()).abs().amax(1)[hunt.hit], apart[hunt.hit])
     assert (hunt.queries == 6).all()
 
 
@@ -253,7 +253,7 @@ def test_an_unseen_point_is_still_looked_at_after_a_probe() -> None:
     hunt = standing(model, x, y, 0.3)
     hunt.move(x + 0.3 * (0.5 - x).sign())
     hunt.probe(x.unsqueeze(0))
-    hunt.settle()
+    hunt.query_if_moved()
     assert (hunt.queries == 3).all()
 
 
@@ -317,10 +317,10 @@ def test_a_hit_leads_by_as_much_as_is_demanded(goal) -> None:
     model = Affine(torch.tensor([[0.0], [1.0]]), torch.tensor([0.5, 0.0]))
     x0, y = torch.tensor([[0.2]]), torch.tensor([0])
     hunt = Hunt(target(model), x0, y, Threat(Linf(torch.inf, UNIT), goal), generator())
-    hunt.demand(0.25)
+    hunt.require_margin(0.25)
     for at, hit in ((0.6, False), (0.74, False), (0.8, True)):
         hunt.move(torch.tensor([[at]]))
-        hunt.look()
+        hunt.query()
         assert hunt.hit.tolist() == [hit]
         assert hunt.decide(hunt.x.unsqueeze(0)).tolist() == [[hit]]
     assert hunt.distance.item() == pytest.approx(0.6)
@@ -330,12 +330,12 @@ def test_who_is_dismissed_is_asked_no_more_and_keeps_its_candidate() -> None:
     model, x, y = middling()
     hunt = standing(model, x, y, torch.inf)
     hunt.move(hunt.x0 + 0.5)
-    hunt.look()
+    hunt.query()
     rows, hit = hunt.rows, hunt.hit
     assert 0 < int(hit.sum()) < len(hit)
     before = hunt.queries.clone()
-    hunt.dismiss(hit)
-    hunt.look()
+    hunt.drop(hit)
+    hunt.query()
     assert torch.equal(hunt.rows, rows[~hit])
     assert torch.equal(hunt.queries[rows[hit]], before[rows[hit]])
     assert hunt.distance[rows[hit]].isfinite().all()

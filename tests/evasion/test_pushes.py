@@ -23,7 +23,7 @@ class To(Attack):
 
     def __call__(self, hunt: Hunt) -> None:
         hunt.move(torch.full_like(hunt.x0, self.value))
-        hunt.settle()
+        hunt.query_if_moved()
 
 
 def shy(edge: float, alone: float) -> Of:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from brinell.errors import UsageError
-from brinell.threat import LEAST_LIKELY, UNTARGETED, Given, Targeted
+from brinell.threat import LEAST_LIKELY, UNTARGETED, GivenAims, Targeted
 from brinell.threat.goal import met, met_by_label
 
 SCORES = torch.tensor(
@@ -69,5 +69,5 @@ def test_a_goal_is_open_where_it_is_not_reached_yet() -> None:
 
 def test_given_aims_are_what_was_given() -> None:
     y, aims = torch.tensor([0, 1]), torch.tensor([2, 0])
-    assert Given(aims).aims(y, None) is aims
-    assert Given(None).aims(y, None) is None
+    assert GivenAims(aims).aims(y, None) is aims
+    assert GivenAims(None).aims(y, None) is None

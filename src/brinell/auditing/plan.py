@@ -54,17 +54,21 @@ class Stage(BaseModel):
     worth: float = Field(default=0.0, ge=0, le=1)
     within: float | None = Field(default=None, gt=0)
 
-    def fits(self, access: Access, sight: Access, set: str | None = None) -> bool:
+    def fits(self, access: Access, max_access: Access, set: str | None = None) -> bool:
         """Whether it is meant for a target that shows this much, and for this set.
 
-        sight: what may be seen of the target, which may be more. set: its name; None for any.
+        max_access: what may be seen of the target, which may be more. set: its name; None for any.
         """
         meant = set is None or not self.sets or set in self.sets
-        return meant and not self.beyond(access, sight) and (self.below is None or access < Access[self.below.upper()])
+        return (
+            meant
+            and not self.beyond(access, max_access)
+            and (self.below is None or access < Access[self.below.upper()])
+        )
 
-    def beyond(self, access: Access, sight: Access) -> bool:
+    def beyond(self, access: Access, max_access: Access) -> bool:
         """Whether it needs to see more. An exact engine reads a model, whether or not the model has gradients."""
-        return self.row.access > (sight if self.row.kind == "exact" else access)
+        return self.row.access > (max_access if self.row.kind == "exact" else access)
 
     def answers_for(self, set: str) -> bool:
         """Whether it has anything to say about a perturbation set of this name."""
@@ -161,12 +165,12 @@ class Plan(BaseModel):
         """The same, where certificates count from this level on: real, float64 or float32."""
         return self.model_copy(update={"soundness": Soundness.of(soundness)})
 
-    def for_access(self, access: Access, sight: Access | None = None, set: str | None = None) -> "Plan":
+    def for_access(self, access: Access, max_access: Access | None = None, set: str | None = None) -> "Plan":
         """Only the stages meant for a target that shows this much, and for this set.
 
-        sight: what may be seen of the target, if that is more. set: its name; None for any.
+        max_access: what may be seen of the target, if that is more. set: its name; None for any.
         """
-        kept = tuple(s for s in self.stages if s.fits(access, access if sight is None else sight, set))
+        kept = tuple(s for s in self.stages if s.fits(access, access if max_access is None else max_access, set))
         return self.model_copy(update={"stages": kept})
 
 

@@ -88,7 +88,7 @@ def dry_run(sources: "Sources", plan: "Plan", as_json: bool) -> None:
     set_, radii = sources.sets()
     examples, target = sources.load()
     if as_json:
-        typer.echo(plan.for_access(target.access, target.sight).model_dump_json(indent=2))
+        typer.echo(plan.for_access(target.access, target.max_access).model_dump_json(indent=2))
     else:
         Console().print(plan_table(plan, target, examples, set_, radii))
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from brinell import Audit
     from brinell.auditing import Difference, Finding, Plan, Ruling
     from brinell.data import Dataset
-    from brinell.questions.evasion import Alone, Diagnosis
+    from brinell.questions.evasion import AttackSummary, Diagnosis
     from brinell.targets import Target
     from brinell.threat import PerturbationSet
 
@@ -38,7 +38,7 @@ def diagnosis_table(diagnosis: "Diagnosis", label: str) -> RenderableType:
     return Group(_text(tried), _table(("code", "severity", "found", "examples", "remedy"), rows))
 
 
-def alone_table(figures: "Alone") -> RenderableType:
+def alone_table(figures: "AttackSummary") -> RenderableType:
     """What one attack did."""
     rows = [
         ("attack", figures.engine),

@@ -45,7 +45,7 @@ class Model(BaseModel):
     right: Count
 
 
-class Fooled(BaseModel):
+class TransferCell(BaseModel):
     """What the examples crafted on one model do to another. fooled: of those that the other has right as they are."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,7 +64,7 @@ class Transferred(BaseModel):
     n: int = Field(description="examples")
     seed: int
     models: tuple[Model, ...]
-    cells: tuple[Fooled, ...]
+    cells: tuple[TransferCell, ...]
 
 
 def named(things: Sequence[str]) -> dict[str, str]:
@@ -145,7 +145,7 @@ def _figures(
             for name, right in zip(made.names, made.right, strict=True)
         ),
         cells=tuple(
-            Fooled(source=cell.source, target=cell.target, fooled=Count.told(cell.fooled)) for cell in made.cells
+            TransferCell(source=cell.source, target=cell.target, fooled=Count.told(cell.fooled)) for cell in made.cells
         ),
     )
 

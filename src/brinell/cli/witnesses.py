@@ -5,7 +5,7 @@ from typing import Literal
 
 from brinell.auditing.ledger import write_atomically
 from brinell.errors import UsageError
-from brinell.questions.evasion.alone import Strike
+from brinell.questions.evasion.alone import AttackRun
 
 Kind = Literal["npz", "safetensors"]
 
@@ -20,7 +20,7 @@ def kind_of(path: Path) -> Kind:
     raise UsageError(f"--save {str(path)!r} is neither .npz nor .safetensors; give one of them")
 
 
-def write(path: Path, kind: Kind, strike: Strike) -> None:
+def write(path: Path, kind: Kind, strike: AttackRun) -> None:
     """Write the broken examples: x the witnesses, x0 the clean ones, y labels, id row numbers, distance."""
     from io import BytesIO
 

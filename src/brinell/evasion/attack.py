@@ -21,7 +21,7 @@ from brinell.types import Inputs, Labels, Mask
 
 PUSHES = (0.0, 2.0**-18, 2.0**-14, 2.0**-10)
 """How much farther from x0 a candidate is offered again that the judge refused: one that lies on the boundary up to
-rounding serves in a batch, and may not alone. Each is judged like any other."""
+rounding is adversarial in a batch, and may not be alone. Each is judged like any other."""
 
 
 class Attack(Checked, ABC):
@@ -42,14 +42,14 @@ class Attack(Checked, ABC):
         """Search from where the hunt stands."""
 
 
-def finite_radius(attack: object, set: PerturbationSet) -> float:
+def finite_radius(attack: object, allowed: PerturbationSet) -> float:
     """The radius, for an attack or a part of one that measures its steps by it. Raises UsageError where none is."""
-    if set.radius == float("inf"):
+    if allowed.radius == float("inf"):
         raise UsageError(
             f"{type(attack).__name__} needs a finite radius and the set has none; give a radius, "
             "or an attack that seeks the smallest perturbation"
         )
-    return set.radius
+    return allowed.radius
 
 
 @final
@@ -106,24 +106,23 @@ def run(
 ) -> Found:
     """The same, for a caller that has checked its arguments and owns the generator."""
     hunt = Hunt(target, x, y, threat, rng, checkpoint)
-    aims = hunt.goal_aims
     attack(hunt)
-    hunt.settle()
-    tried = hunt.distance.isfinite()
-    broken = tried.clone()
-    distance = hunt.distance
-    rows = tried.nonzero().flatten()
-    candidates = x.clone()
-    unpushed = hunt.outward(hunt.candidates)
+    hunt.query_if_moved()
+
+    broken = torch.zeros_like(y, dtype=torch.bool)
+    distance = torch.full_like(hunt.distance, torch.inf)
+    candidates = hunt.outward(hunt.candidates)
+    shown = x.clone()
     witness = target.restrict(threat.access)
+    rows = hunt.distance.isfinite().nonzero().flatten()
     for push in PUSHES:
-        candidates[rows] = threat.set.box.clamp(torch.lerp(x[rows], unpushed[rows], 1 + push))
-        broken[rows], distance[rows] = judge(
-            witness, threat.set, x[rows], candidates[rows], y[rows], None if aims is None else aims[rows]
-        )
+        shown[rows] = threat.set.box.clamp(torch.lerp(x[rows], candidates[rows], 1 + push))
+        aims = None if hunt.goal_aims is None else hunt.goal_aims[rows]
+        broken[rows], distance[rows] = judge(witness, threat.set, x[rows], shown[rows], y[rows], aims)
         rows = rows[~broken[rows]]
         if not len(rows):
             break
-    distance = distance.where(broken, torch.inf)
-    found = torch.where(broken.reshape(-1, *(1,) * (x.dim() - 1)), candidates, x)
-    return Found(found, broken, distance, hunt.queries, hunt.gradients)
+
+    shown[rows] = x[rows]
+    distance[rows] = torch.inf
+    return Found(shown, broken, distance, hunt.queries, hunt.gradients)

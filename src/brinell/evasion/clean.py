@@ -11,7 +11,7 @@ from brinell.evasion.hunt import Hunt
 @final
 @dataclass(frozen=True)
 class Clean(Attack):
-    """Proposes x0 itself. A hunt begins by looking at it, so there is nothing left to do."""
+    """Proposes x0 itself. A hunt begins by querying it, so there is nothing left to do."""
 
     needs: ClassVar[Access] = Access.LABELS
 

@@ -12,8 +12,8 @@ from brinell.types import Mask, Scores
 
 @dataclass
 class Constant:
-    """value: the constant tried now. low, high: the largest that failed and the least that served. won: whether this
-    one has served yet. All have one row an example.
+    """value: the constant tried now. low, high: the largest that failed and the least that succeeded. won: whether this
+    one has succeeded yet. All have one row an example.
     """
 
     value: Scores

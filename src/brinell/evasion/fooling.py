@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from brinell.evasion.objective import cross_entropy
-from brinell.evasion.physical.rendered import ascend, freed, one_range, pull_back, within
+from brinell.evasion.physical.rendered import freed, one_range, optimise, pull_back, within
 from brinell.targets import Target
 from brinell.types import Inputs, Labels
 
@@ -43,7 +43,7 @@ class Fooling:
             mean = pull_back(target, free, lambda free: within(free, limits), cross_entropy, aims, aims)[1]
             return len(start) * mean
 
-        x = target.box.clamp(within(ascend(freed(start, limits), gradient, self.steps, self.rate), limits))
+        x = target.box.clamp(within(optimise(freed(start, limits), gradient, self.steps, self.rate), limits))
         return Fooled(x, target.scores(x).softmax(1).gather(1, aims.unsqueeze(1)).squeeze(1))
 
     def rubbish(self, target: Target, shape: tuple[int, ...], aims: Labels, seed: int = 0) -> Fooled:

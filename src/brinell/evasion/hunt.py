@@ -7,38 +7,30 @@ example, and works on ever smaller batches.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import Field, fields
-from typing import Any, ClassVar, Protocol, TypeVar, final, runtime_checkable
+from typing import final
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from brinell.evasion.objective import Absolute as Absolute
+from brinell.evasion.memory import Carried as Carried
+from brinell.evasion.memory import Memory
+from brinell.evasion.objective import AnyObjective as AnyObjective
 from brinell.evasion.objective import Objective as Objective
 from brinell.evasion.objective import Relative as Relative
+from brinell.evasion.objective import of_rows
+from brinell.evasion.units import exact_unit, finite, in_units, ordinary_unit
 from brinell.targets import Target
 from brinell.threat import Access, PerturbationSet, Threat
-from brinell.threat.goal import met, met_by_label
+from brinell.threat.goal import Goal, met, met_by_label
 from brinell.types import Inputs, Jacobian, Labels, Logits, Mask, Scores
 
 Classes = Int64[Tensor, "batch classes"]
 Points = Float[Tensor, "points batch *shape"]
-AnyObjective = Objective | Relative | Absolute
+Hits = Bool[Tensor, "points batch"]
 
-ORDINARY = 10.0
-"""How far the highest clean score lies above the mean of all, with a network trained on cross-entropy: about."""
-
-
-@runtime_checkable
-class _Rows(Protocol):
-    """A dataclass whose tensors have one row an example."""
-
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-
-
-R = TypeVar("R", bound=_Rows)
+NO_LIMIT = torch.iinfo(torch.int64).max
+"""The budget of an example that has none."""
 
 
 @final
@@ -51,12 +43,24 @@ class Hunt:
     an attack sees them divided by `score_unit`, a power of two for each example with which the clean scores spread as
     those of an ordinary network do (`ordinary_unit`), whatever a positive factor the network puts on them.
 
-    x0, y: the examples still standing. x: the point each has reached, always in set ∩ box. aim: the class each is
-    headed for, or None; the goal's own aim to begin with. goal_aims: that aim, for all examples. clean: scores at x0,
-    where they are seen. hit: whether the last point asked about served the adversary; the example still stands only
-    where the smallest perturbation is sought (an infinite radius). rng: the only source of chance. checkpoint: called
-    before the target is asked; what it raises ends the hunt.
+    x0, y: the examples still standing; rows: which of all they are. x: the point each has reached, always in set ∩ box.
+    aim: the class each is headed for, or None; a run may set it where the goal has none. clean: scores at x0, where
+    they are seen. hit: whether the last question showed a point that meets the goal; the example still stands only
+    where that point is outside the set, or where the smallest perturbation is sought (an infinite radius). rng: the
+    only source of chance.
+
+    goal_aims, queries, gradients, candidates, distance: of all examples. The goal's own aim, or None; the queries and
+    gradients spent; the nearest witness so far, and its distance, inf where there is none.
+
+    carry, carrying: what an attack remembers of each example, as `Memory` has it. checkpoint: called before the target
+    is asked; what it raises ends the hunt.
     """
+
+    aim: Labels | None
+    goal_aims: Labels | None
+    clean: Logits | None = None
+    _margin = 0.0
+    _moved = False
 
     def __init__(
         self,
@@ -67,30 +71,29 @@ class Hunt:
         rng: torch.Generator,
         checkpoint: Callable[[], None] = lambda: None,
     ) -> None:
-        self.unit = _exact_unit(threat.set.unit(x0), x0)
+        self.unit = exact_unit(threat.set.unit(x0), x0)
         self.measure = threat.set.distance_unit(self.unit)
-        x0 = x0 if self.unit == 1 else x0 / self.unit
-        self._target = target.restrict(threat.access).rescaled(self.unit)
-        self._budget = threat.queries
-        self._lead = 0.0
-        self._checkpoint = checkpoint
         self.set: PerturbationSet = threat.set.rescaled(self.unit)
+        self._target = target.restrict(threat.access).rescaled(self.unit)
         self.access = self._target.access
         self.rng = rng
+        self._budget = NO_LIMIT if threat.queries is None else threat.queries
+        self._checkpoint = checkpoint
+
+        self.x0 = self.x = self.inward(x0)
+        self.y = y
         self.rows = torch.arange(len(x0), device=x0.device)
-        self.x0, self.x, self.y = x0, x0, y
-        self.aim: Labels | None = None
-        self.clean: Logits | None = None
-        self.score_unit: Scores = torch.ones(len(x0), dtype=torch.float64, device=x0.device)
-        self.queries = torch.zeros(len(x0), dtype=torch.int64, device=x0.device)
-        self.gradients = torch.zeros_like(self.queries)
-        self.hit = torch.zeros(len(x0), dtype=torch.bool, device=x0.device)
-        self.candidates = x0.clone()
-        self.distance = torch.full((len(x0),), torch.inf, dtype=torch.float64, device=x0.device)
-        self._carried: list[_Rows] = []
-        self._seen = True
-        self._aims: Labels | None = None
-        self._look_first(threat)
+        self.hit = torch.zeros_like(self.rows, dtype=torch.bool)
+        self.score_unit: Scores = torch.ones_like(self.rows, dtype=torch.float64)
+        self._memory = Memory()
+        self.carry = self._memory.carry
+        self.carrying = self._memory.carrying
+
+        self.queries = torch.zeros_like(self.rows)
+        self.gradients = torch.zeros_like(self.rows)
+        self.candidates = self.x0.clone()
+        self.distance = torch.full_like(self.rows, torch.inf, dtype=torch.float64)
+        self._query_clean(threat.goal)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -104,112 +107,85 @@ class Hunt:
 
     def begin(self) -> None:
         """Back to the clean examples and the goal's own aim, as before a restart; carried rows are let go."""
-        self.settle()
-        self.x, self.aim = self.x0, self._aims
-        self._carried.clear()
-
-    def carry(self, rows: R) -> R:
-        """Shrink the tensors of this dataclass together with the hunt, until the next `begin`."""
-        self._carried.append(rows)
-        return rows
-
-    @contextmanager
-    def carrying(self, rows: R) -> Iterator[R]:
-        """`carry` for the length of a block: for what a part of a search remembers."""
-        self._carried.append(rows)
-        try:
-            yield rows
-        finally:
-            self._carried = [other for other in self._carried if other is not rows]
+        self.query_if_moved()
+        self.x = self.x0
+        self.aim = self._goal_aim
+        self._memory.clear()
 
     def limit(self, queries: int) -> None:
-        """Let no example ask for more than this many forward rows in all, whatever the threat allows beyond."""
-        self._budget = queries if self._budget is None else min(self._budget, queries)
+        """Let no example ask for more than this many queries in all, whatever the threat allows beyond."""
+        self._budget = min(self._budget, queries)
 
-    def demand(self, lead: float) -> None:
-        """From now on only what leads by so much serves the adversary: the margin by which a goal has to be met.
-
-        lead: in the user's own units of the scores.
-        """
-        self._lead = lead
+    def require_margin(self, margin: float) -> None:
+        """From now on the goal is met only by this margin, in the user's own units of the scores."""
+        self._margin = margin
 
     @property
-    def demanded(self) -> Scores:
-        """That lead in the units of the scores that an attack sees, one number an example."""
-        return (self._lead / self.score_unit).to(self.x0.dtype)
+    def required_margin(self) -> Scores:
+        """That margin in the units of the scores that an attack sees, one number an example."""
+        return (self._margin / self.score_unit).to(self.x0.dtype)
 
-    def dismiss(self, done: Mask) -> None:
+    def drop(self, done: Mask) -> None:
         """Let go of the examples for which the search has nothing left to try; their candidates are kept."""
         self._keep(~done)
 
     def move(self, x: Inputs) -> None:
         """Go to the points of set ∩ box nearest to x."""
-        self.x, self._seen = self.set.project(self.x0, x.to(self.x0.dtype)), False
+        self._go(self.set.project(self.x0, x.to(self.x0.dtype)))
 
-    def roam(self, x: Inputs) -> None:
+    def move_in_box(self, x: Inputs) -> None:
         """Go to the valid points nearest to x, whether in the set or not; outside of it nothing is a witness."""
-        self.x, self._seen = self.set.valid(self.x0, x.to(self.x0.dtype)), False
+        self._go(self.set.valid(self.x0, x.to(self.x0.dtype)))
 
     def sample(self) -> None:
         """Go to random points of set ∩ box."""
-        self.x, self._seen = self.set.sample(self.x0, self.rng), False
+        self._go(self.set.sample(self.x0, self.rng))
 
-    def settle(self) -> None:
-        """Look at x if nobody has: the last point of a search is judged too."""
-        if not self._seen:
-            self.look()
+    def query_if_moved(self) -> None:
+        """Query x if that has not been done since the last move: the last point of a search is judged too."""
+        if self._moved:
+            self.query()
 
-    def look(self) -> None:
-        """Ask for what is seen of x, scores or decisions; what serves the adversary is noted and retired."""
-        if self.access >= Access.SCORES:
-            self.scores()
-            return
-        self._seen = True
-        self._spend()
-        if len(self):
-            self._retire(met_by_label(self._target.labels(self.x), self.y, self._aims))
+    def query(self) -> None:
+        """Ask for what is seen of x, scores or decisions; what meets the goal is noted and retired."""
+        self._moved = False
+        self.decide(self.x.unsqueeze(0))
 
     def scores(self) -> Logits:
         """Scores at x, of the examples that still stand after them."""
-        self._seen = True
-        self._spend()
-        scores = self._target.scores(self.x) if len(self) else self._nothing()
-        keep = self._retire(self._met(scores, self.y, self._aims))
-        return in_units(scores[keep], self.score_unit)
+        self._moved = False
+        return self.probe(self.x.unsqueeze(0))[0]
 
     def value(self, objective: AnyObjective) -> Scores:
         """The objective at x, of the examples that still stand after it."""
         scores = self.scores()
-        return self._of(objective)(scores, slice(None))
+        return self._over_scores(objective)(scores, slice(None))
 
     def gradient(self, objective: AnyObjective) -> tuple[Scores, Inputs]:
         """(objective, its gradient) at x, of the examples that still stand after it.
 
         What is not finite in a gradient is zero.
         """
-        self._seen = True
-        self._spend(gradients=1)
-        if not len(self):
-            return self.x.new_zeros(0), self.x
-        scores, value, g = self._target.gradient(self.x, self._asked(objective))
-        keep = self._retire(self._met(scores, self.y, self._aims))
-        return _rows(value, keep), _finite(_rows(g, keep))
+        self._moved = False
+        value, g = self.probe_gradient(self.x.unsqueeze(0), objective)
+        return value[0], g[0]
 
     def jacobian(self, classes: Classes, against: Labels | None = None) -> tuple[Logits, Jacobian]:
         """(scores, the gradient of the score of each of these classes) at x, of the examples that still stand after it.
 
-        classes: k class indices an example. against: a class whose score is taken off each. It costs one forward row
+        classes: k class indices an example. against: a class whose score is taken off each. It costs one query
         and k gradient rows each.
         """
-        self._seen = True
+        self._moved = False
         paid = self._spend(gradients=classes.shape[1])
-        classes, against = classes[paid], _some(against, paid)
+        classes = classes[paid]
+        against = _some(against, paid)
         if not len(self):
-            return self._nothing(), self.x.unsqueeze(1).expand(-1, classes.shape[1], *self.x.shape[1:])
+            return self._no_scores(), self.x.unsqueeze(1).expand(-1, classes.shape[1], *self.x.shape[1:])
         scores, jacobian = self._target.jacobian(self.x, classes, against)
-        keep = self._retire(self._met(scores, self.y, self._aims))
-        jacobian = _finite(_rows(jacobian, keep))
-        return in_units(_rows(scores, keep), self.score_unit), in_units(jacobian, self.score_unit)
+        keep = self._retire(self.x.unsqueeze(0), self._met(scores))
+        jacobian = finite(_those(jacobian, keep))
+        return in_units(_those(scores, keep), self.score_unit), in_units(jacobian, self.score_unit)
 
     def probe(self, points: Points) -> Float[Tensor, "points batch classes"]:
         """Scores at several points of each example at once, of the examples that still stand after them.
@@ -217,29 +193,29 @@ class Hunt:
         points: (k, batch, *shape), taken as they are; x stays where it is. A point outside set ∩ box is answered and
         never a witness, so `set.project` first what shall be one.
         """
-        points = points[:, self._spend(len(points))]
+        points = _those(points, self._spend(len(points)), 1)
         if not len(self):
-            return self._nothing().expand(len(points), -1, -1)
+            return self._no_scores().expand(len(points), -1, -1)
         scores = self._target.scores(points.flatten(0, 1))
-        hits = self._met(scores, *self._over_points(len(points), self._aims)).unflatten(0, points.shape[:2])
-        answers: Tensor = in_units(scores, self.score_unit.repeat(len(points))).unflatten(0, points.shape[:2])
-        return answers[:, self._retire_any(points, hits)]
+        keep = self._retire(points, self._met(scores, len(points)))
+        scores = _those(scores.unflatten(0, points.shape[:2]), keep, 1)
+        return scores / self.score_unit.to(scores.dtype).unsqueeze(1)
 
     def probe_gradient(self, points: Points, objective: AnyObjective) -> tuple[Float[Tensor, "points batch"], Points]:
         """(objective, its gradient) at several points of each example at once; otherwise as `probe`."""
-        points = points[:, self._spend(len(points), len(points))]
+        points = _those(points, self._spend(len(points), len(points)), 1)
         if not len(self):
             return self.x.new_zeros((len(points), 0)), points
-        scores, value, g = self._target.gradient(points.flatten(0, 1), self._asked(objective, len(points)))
-        hits = self._met(scores, *self._over_points(len(points), self._aims))
-        keep = self._retire_any(points, hits.unflatten(0, points.shape[:2]))
-        g = _finite(g).unflatten(0, points.shape[:2])
-        return value.unflatten(0, points.shape[:2])[:, keep], g if keep.all() else g[:, keep]
+        ask = self._over_scores(objective, len(points))
+        unit = self.score_unit.repeat(len(points))
+        scores, value, g = self._target.gradient(
+            points.flatten(0, 1), lambda scores, rows: ask(in_units(scores, unit[rows]), rows)
+        )
+        keep = self._retire(points, self._met(scores, len(points)))
+        return _those(value.reshape(points.shape[:2]), keep, 1), _those(finite(g).reshape(points.shape), keep, 1)
 
-    def decide(
-        self, points: Points, asked: Mask | Bool[Tensor, "points batch"] | None = None
-    ) -> Bool[Tensor, "points batch"]:
-        """Whether each of several points serves the adversary, of the examples that still stand after them.
+    def decide(self, points: Points, asked: Mask | Hits | None = None) -> Hits:
+        """Whether each of several points meets the goal, of the examples that still stand after them.
 
         It needs labels only. asked: the examples that are asked at all, or the points of each that are; False stands
         for the others, at no cost. Points as in `probe`.
@@ -247,15 +223,16 @@ class Hunt:
         hits = torch.zeros(points.shape[:2], dtype=torch.bool, device=points.device)
         asked = ~hits if asked is None else asked.expand_as(hits)
         paid = self._spend(asked.sum(0))
-        points, hits, asked = points[:, paid], hits[:, paid], asked[:, paid]
+        points, hits, asked = (_those(rows, paid, 1) for rows in (points, hits, asked))
         if asked.any():
             row = asked.nonzero(as_tuple=True)[1]
-            y, aims = self.y[row], _some(self._aims, row)
+            y = self.y[row]
+            aim = _some(self._goal_aim, row)
             if self.access >= Access.SCORES:
-                hits[asked] = self._met(self._target.scores(points[asked]), y, aims)
+                hits[asked] = met(self._target.scores(points[asked]), y, aim, self._margin)
             else:
-                hits[asked] = met_by_label(self._target.labels(points[asked]), y, aims)
-        return hits[:, self._retire_any(points, hits)]
+                hits[asked] = met_by_label(self._target.labels(points[asked]), y, aim)
+        return _those(hits, self._retire(points, hits), 1)
 
     def outward(self, x: Inputs) -> Inputs:
         """Points of the hunt in the user's units."""
@@ -267,158 +244,101 @@ class Hunt:
 
     @property
     def left(self) -> Int64[Tensor, " batch"]:
-        """The forward rows each example may still ask for; the largest integer where there is no limit."""
-        most = torch.iinfo(torch.int64).max if self._budget is None else self._budget
-        left: Tensor = most - self.queries[self.rows]
+        """The queries each example may still ask for; about `NO_LIMIT` where there is no limit."""
+        left: Tensor = self._budget - self.queries[self.rows]
         return left
 
     @property
-    def nearest(self) -> Inputs:
-        """The nearest point found so far that serves the adversary; x0 where there is none."""
-        return self.candidates[self.rows]
-
-    @property
     def reach(self) -> Scores:
-        """Its distance, float64; inf where there is none."""
+        """The distance of the nearest witness found so far, float64; inf where there is none."""
         return self.distance[self.rows]
 
-    def _look_first(self, threat: Threat) -> None:
-        """One look at the clean examples: it retires those already lost, and lets the goal take its aim."""
+    @property
+    def _goal_aim(self) -> Labels | None:
+        return _some(self.goal_aims, self.rows)
+
+    def _query_clean(self, goal: Goal) -> None:
+        """Ask about the clean examples: it retires those already misclassified, and lets the goal take its aim."""
         if self.access < Access.SCORES:
-            self.goal_aims = self._aims = self.aim = threat.goal.aims(self.y, None)
-            self.look()
+            self.goal_aims = self.aim = goal.aims(self.y, None)
+            self.query()
             return
         self._spend()
-        clean = self._target.scores(self.x0) if len(self) else self._nothing()
-        self.goal_aims = self._aims = self.aim = threat.goal.aims(self.y, clean)
+        clean = self._target.scores(self.x0) if len(self) else self._no_scores()
+        self.goal_aims = self.aim = goal.aims(self.y, clean)
         self.score_unit = ordinary_unit(clean)
         self.clean = in_units(clean, self.score_unit)
-        self._retire(met(clean, self.y, self._aims))
+        self._retire(self.x0.unsqueeze(0), self._met(clean))
 
-    def _spend(self, forwards: int | Int64[Tensor, " batch"] = 1, gradients: int = 0) -> Mask:
-        """Count these rows for each example that can pay, and retire the others unasked; says who stays."""
+    def _go(self, x: Inputs) -> None:
+        self.x = x
+        self._moved = True
+
+    def _spend(self, queries: int | Int64[Tensor, " batch"] = 1, gradients: int = 0) -> Mask:
+        """Count these for each example that can pay, and retire the others unasked; says who stays."""
         self._checkpoint()
-        queries = self.queries[self.rows] + forwards
-        paid = torch.ones_like(self.rows, dtype=torch.bool) if self._budget is None else queries <= self._budget
+        paid = self.left >= queries
+        rows = self.rows[paid]
+        self.queries[rows] += queries if isinstance(queries, int) else queries[paid]
+        self.gradients[rows] += gradients
         self._keep(paid)
-        self.queries[self.rows] = _rows(queries, paid)
-        if gradients:
-            self.gradients[self.rows] += gradients
         return paid
 
-    def _met(self, scores: Logits, y: Labels, aims: Labels | None) -> Mask:
-        return met(scores, y, aims, self._lead)
+    def _met(self, scores: Logits, points: int = 1) -> Hits:
+        """Whether the scores of `points` batches, one after the other, meet the goal."""
+        row = self._repeated(points)
+        return met(scores, self.y[row], _some(self._goal_aim, row), self._margin).reshape(points, -1)
 
-    def _retire(self, hits: Mask) -> Mask:
-        """Note the hits at x; keep the rest, and say which they are.
+    def _retire(self, points: Points, hits: Hits) -> Mask:
+        """Keep each example's nearest hit among these points, of those in set ∩ box, and say who still stands.
 
         Where no radius is given the smallest perturbation is sought, and a hit is no reason to stop.
         """
-        keep = self._note(hits & self.set.contains(self.x0, self.x), self.x) if hits.any() else ~hits
-        self.hit = hits[keep]
-        return keep
-
-    def _retire_any(self, points: Points, hits: Bool[Tensor, "points batch"]) -> Mask:
-        """The same for the nearest hit of each example among several points, of those in set ∩ box."""
+        self.hit = hits.any(0)
         if not hits.any():
-            return ~hits.any(0)
+            return ~self.hit
         which, row = hits.nonzero(as_tuple=True)
-        x0, x = self.x0[row], points[which, row]
+        x0 = self.x0[row]
+        x = points[which, row]
         distance = torch.full(hits.shape, torch.inf, dtype=torch.float64, device=x.device)
         distance[which, row] = self.set.distance(x0, x).where(self.set.contains(x0, x), torch.inf)
-        best = distance.min(0)
-        return self._note(best.values.isfinite(), points[best.indices, torch.arange(len(self), device=x.device)])
+        nearest = distance.min(0)
 
-    def _note(self, hits: Mask, points: Inputs) -> Mask:
-        self.hit = hits
-        if not hits.any():
-            return ~hits
-        won, x0, x = self.rows[hits], self.x0[hits], points[hits]
-        distance = self.set.distance(x0, x)
-        closer = distance < self.distance[won]
-        self.candidates[won[closer]] = x[closer]
-        self.distance[won[closer]] = distance[closer]
-        done = hits & (self.distance[self.rows] == 0) if self.set.radius == torch.inf else hits
-        self._keep(~done)
-        return ~done
+        closer = nearest.values < self.reach
+        won = self.rows[closer]
+        self.candidates[won] = points[nearest.indices[closer], closer.nonzero().squeeze(1)]
+        self.distance[won] = nearest.values[closer]
+        standing = self.reach > 0 if self.set.radius == torch.inf else nearest.values.isinf()
+        self._keep(standing)
+        return standing
 
     def _keep(self, keep: Mask) -> None:
+        """Shrink everything that belongs to an example to these."""
         if keep.all():
             return
-        self.rows, self.x0, self.x, self.y = self.rows[keep], self.x0[keep], self.x[keep], self.y[keep]
-        self.hit, self.score_unit = self.hit[keep], self.score_unit[keep]
-        self.aim, self._aims, self.clean = (
-            _some(self.aim, keep),
-            _some(self._aims, keep),
-            _some(self.clean, keep),
-        )
-        for rows in self._carried:
-            for field in fields(rows):
-                setattr(rows, field.name, getattr(rows, field.name)[keep])
+        for name in ("rows", "x0", "x", "y", "aim", "clean", "score_unit", "hit"):
+            setattr(self, name, _some(getattr(self, name), keep))
+        self._memory.keep(keep)
 
-    def _asked(self, objective: AnyObjective, points: int = 1) -> Callable[[Logits, slice], Scores]:
-        """The objective of a chunk of the target's own scores, where `points` batches follow one another."""
-        ask, unit = self._of(objective, points), self.score_unit.repeat(points)
-        return lambda scores, rows: ask(in_units(scores, unit[rows]), rows)
+    def _over_scores(self, objective: AnyObjective, points: int = 1) -> Callable[[Logits, slice], Scores]:
+        """The objective of some rows of scores, in units, where `points` batches follow one another."""
+        row = self._repeated(points)
+        return of_rows(objective, self.y[row], _some(self.aim, row), _some(self.clean, row), self.score_unit[row])
 
-    def _of(self, objective: AnyObjective, points: int = 1) -> Callable[[Logits, slice], Scores]:
-        """The same of scores that were divided by their unit."""
-        y, aim = self._over_points(points, self.aim)
-        if isinstance(objective, Absolute):
-            unit = self.score_unit.repeat(points)
-            return lambda scores, rows: of_rows(objective.within(unit[rows]), y, aim)(scores, rows)
-        if not isinstance(objective, Relative):
-            return of_rows(objective, y, aim)
-        assert self.clean is not None  # scores are seen, and so were those of the clean input
-        clean = self.clean if points == 1 else self.clean.repeat(points, 1)
-        return lambda scores, rows: of_rows(objective.to(clean[rows]), y, aim)(scores, rows)
+    def _repeated(self, times: int) -> Int64[Tensor, " rows"]:
+        """The example that each row of `times` batches, one after the other, belongs to."""
+        return torch.arange(len(self), device=self.rows.device).repeat(times)
 
-    def _over_points(self, points: int, aims: Labels | None) -> tuple[Labels, Labels | None]:
-        """Label and aim of each row of `points` batches, one after the other."""
-        if points == 1:
-            return self.y, aims
-        return self.y.repeat(points), None if aims is None else aims.repeat(points)
-
-    def _nothing(self) -> Logits:
+    def _no_scores(self) -> Logits:
         classes = 2 if self.clean is None else self.clean.shape[1]
         return self.x.new_zeros((0, classes))
 
 
-def _exact_unit(unit: float, x0: Inputs) -> float:
-    """The unit, or one where some value is so small that it would be lost on the way."""
-    return unit if torch.equal(x0 / unit * unit, x0) else 1.0
-
-
-def ordinary_unit(clean: Logits) -> Scores:
-    """The power of two for each example by which its scores are to be divided, so that they spread as is ordinary.
-
-    Cross-entropy and other objectives that are not homogeneous saturate where scores are large, and are all but flat
-    where they are small: its gradient is lost to rounding. The spread grows as the scores do, so that no positive
-    factor on them is seen. Gupta and Ajanthan 2020 (arXiv:2003.13511) choose a temperature by the network's Jacobian.
-    """
-    above = clean.double().amax(1) - clean.double().mean(1)
-    mantissa, exponent = torch.frexp(above.where((above > 0) & above.isfinite(), ORDINARY) / ORDINARY)
-    return torch.ldexp(torch.ones_like(above), exponent - (mantissa < 0.5**0.5).int())
-
-
-def in_units(values: Tensor, unit: Scores) -> Tensor:
-    """Scores, or gradients of them, divided by the unit of their example: the first axis."""
-    return values / unit.to(values.dtype).reshape(-1, *(1,) * (values.dim() - 1))
-
-
-def _rows(values: Tensor, keep: Mask) -> Tensor:
-    """Those of these rows, without a copy where it is all of them."""
-    return values if keep.all() else values[keep]
-
-
-def _finite(g: Tensor) -> Tensor:
-    """Zero where it is not finite, without a copy where it is: a sum is finite only if all its parts are."""
-    return g if g.sum().isfinite() else torch.nan_to_num(g, 0.0, 0.0, 0.0)
-
-
-def of_rows(objective: Objective, y: Labels, aim: Labels | None) -> Callable[[Logits, slice], Scores]:
-    """The objective as `Target.gradient` asks for it: of the scores of a chunk, and the rows they belong to."""
-    return lambda scores, rows: objective(scores, y[rows], _some(aim, rows))
+def _those(values: Tensor, keep: Mask, axis: int = 0) -> Tensor:
+    """Those of these rows along an axis, without a copy where it is all of them."""
+    if keep.all():
+        return values
+    return values[:, keep] if axis else values[keep]
 
 
 def _some(rows: Tensor | None, keep: Tensor | slice) -> Tensor | None:

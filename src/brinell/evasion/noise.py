@@ -8,7 +8,7 @@ from typing import ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count
 from brinell.evasion.attack import Attack, finite_radius
 from brinell.evasion.hunt import Hunt
 from brinell.threat import Access
@@ -22,12 +22,8 @@ class Noise(Attack):
     draws: points an example. The extreme points of linf are its corners.
     """
 
-    draws: int = 100
+    draws: Count = 100
     needs: ClassVar[Access] = Access.LABELS
-
-    def __post_init__(self) -> None:
-        if self.draws < 1:
-            raise UsageError(f"draws is {self.draws}; it must be at least 1")
 
     def __call__(self, hunt: Hunt) -> None:
         radius = finite_radius(self, hunt.set)
@@ -38,4 +34,4 @@ class Noise(Attack):
             else:
                 direction = torch.randn(hunt.x0.shape, dtype=hunt.x0.dtype, device=hunt.x0.device, generator=hunt.rng)
                 hunt.move(hunt.x0 + radius * hunt.set.steepest(direction))
-            hunt.look()
+            hunt.query()

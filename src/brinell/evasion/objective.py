@@ -1,6 +1,7 @@
-"""What attacks ascend: one number an example, larger for the adversary, whether it leaves the label or has an aim."""
+"""What attacks maximise: one number an example, larger for the adversary, whether it leaves the label or has an aim."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import exp
 from typing import Protocol, final, runtime_checkable
@@ -8,6 +9,7 @@ from typing import Protocol, final, runtime_checkable
 import torch
 from torch.nn import functional
 
+from brinell.arguments import Checked
 from brinell.types import Labels, Logits, Scores
 
 SURE = -30.0
@@ -16,7 +18,7 @@ SURE = -30.0
 
 @runtime_checkable
 class Objective(Protocol):
-    """What an attack ascends: one number an example, from its scores, its label, and the class aimed at (or None).
+    """What an attack maximises: one number an example, from its scores, its label, and the class aimed at (or None).
 
     Larger is better for the adversary, with or without an aim, so no caller ever turns a sign.
     """
@@ -32,12 +34,41 @@ class Relative(ABC):
         """The objective, for the examples whose clean scores these are."""
 
 
-class Absolute(ABC):
+class Absolute(Checked, ABC):
     """An objective that holds a number in the user's own units of the scores, such as a confidence."""
 
     @abstractmethod
     def within(self, unit: Scores) -> Objective:
         """The objective, for examples whose scores have been divided by these."""
+
+
+AnyObjective = Objective | Relative | Absolute
+
+
+def of_rows(
+    objective: AnyObjective,
+    y: Labels,
+    aim: Labels | None,
+    clean: Logits | None = None,
+    unit: Scores | None = None,
+) -> Callable[[Logits, slice], Scores]:
+    """The objective as `Target.gradient` asks for it: of the scores of a chunk, and the rows they belong to.
+
+    clean: the clean scores, for an objective that is relative to them. unit: what the scores have been divided by, for
+    one that holds a number in the user's units.
+    """
+
+    def value(scores: Logits, rows: slice) -> Scores:
+        chosen = objective
+        if isinstance(chosen, Relative):
+            assert clean is not None  # scores are seen, and so were those of the clean input
+            chosen = chosen.to(clean[rows])
+        elif isinstance(chosen, Absolute):
+            assert unit is not None
+            chosen = chosen.within(unit[rows])
+        return chosen(scores, y[rows], None if aim is None else aim[rows])
+
+    return value
 
 
 def cross_entropy(scores: Logits, y: Labels, aim: Labels | None) -> Scores:

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int64
 from scipy.stats import t as student
 from torch import Tensor
 
+from brinell.arguments import Checked, Positive, Probability
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack, attack
 from brinell.targets import Target
@@ -36,7 +37,7 @@ class Environment(Protocol):
         ...
 
 
-class Timing(ABC):
+class Timing(Checked, ABC):
     """When the adversary acts."""
 
     @abstractmethod
@@ -62,15 +63,8 @@ class Strategic(Timing):
     temperature: the scores are divided by it first; for values (Q) instead of logits the paper's softmax has one.
     """
 
-    threshold: float
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1 or not self.temperature > 0:
-            raise UsageError(
-                f"threshold is {self.threshold} and temperature {self.temperature}; "
-                "they must lie in [0, 1] and be more than 0"
-            )
+    threshold: Probability
+    temperature: Positive = 1.0
 
     def __call__(self, scores: Logits) -> Mask:
         low, high = (scores / self.temperature).softmax(1).aminmax(dim=1)
@@ -139,6 +133,7 @@ def play(
     returns = torch.zeros(episodes, dtype=torch.float64)
     lengths, changed, turned = (torch.zeros(episodes, dtype=torch.int64) for _ in range(3))
     going = list(range(episodes))
+
     for step in range(steps):
         x = torch.from_numpy(np.stack([np.asarray(seen[number], np.float32) for number in going]))
         own = policy.labels(x)
@@ -154,6 +149,7 @@ def play(
                 going.remove(number)
         if not going:
             break
+
     return Played(returns, lengths, changed, turned)
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from brinell.errors import UsageError
 from brinell.evasion.objective import cross_entropy
-from brinell.evasion.physical.rendered import ascend, one_range, pull_back, within
+from brinell.evasion.physical.rendered import one_range, optimise, pull_back, within
 from brinell.targets import Target
 from brinell.types import Inputs, Labels
 
@@ -78,12 +78,13 @@ class Reprogramming:
             return pull_back(target, free, render, cross_entropy, aims, aims)[1]
 
         start = 0.1 * torch.randn(*shape, generator=rng, dtype=x.dtype, device=x.device)
-        return Program(within(ascend(start, gradient, self.steps, self.rate), limits), corner, small, classes)
+        return Program(within(optimise(start, gradient, self.steps, self.rate), limits), corner, small, classes)
 
 
 def _place(frame: Tensor, x: Inputs, corner: tuple[int, int]) -> Inputs:
     top, left = corner
-    below, right = frame.shape[1] - top - x.shape[2], frame.shape[2] - left - x.shape[3]
+    below = frame.shape[1] - top - x.shape[2]
+    right = frame.shape[2] - left - x.shape[3]
     margins = (left, right, top, below)
     inside = functional.pad(torch.ones_like(x[:1, :1], dtype=torch.bool), margins)
     wide = functional.pad(x.expand(-1, len(frame), -1, -1), margins)

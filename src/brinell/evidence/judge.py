@@ -15,15 +15,15 @@ from brinell.types import Inputs, Labels, Mask
 
 
 def judge(
-    target: Target, set: PerturbationSet, x0: Inputs, x: Inputs, y: Labels, aims: Labels | None = None
+    target: Target, allowed: PerturbationSet, x0: Inputs, x: Inputs, y: Labels, aims: Labels | None = None
 ) -> tuple[Mask, Float[Tensor, " batch"]]:
     """(whether each candidate x breaks its example x0, its distance in float64).
 
     A candidate breaks if it lies in the set and in the box, and the target, asked afresh, no longer prefers the label
     (or prefers the aim): a tie breaks, a score that is not finite does not.
     """
-    distance = set.distance(x0, x)
-    broken = set.contains(x0, x)
+    distance = allowed.distance(x0, x)
+    broken = allowed.contains(x0, x)
     for row in broken.nonzero().flatten().tolist():
         one = slice(row, row + 1)
         broken[row] = decides(target, x[one], y[one], None if aims is None else aims[one]).item()

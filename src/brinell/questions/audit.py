@@ -114,8 +114,8 @@ def audit(
 
     target: a Target, or a Subject with what else questions need. data: (x, y), inputs in the target's box and class
     indices, or a Dataset; with a Subject, the questions. threat: of a target. plan: quick, standard, full, a file, a
-    Plan, or a Plan for each question by its name. budget: seconds for all of it, None to finish the plan. out: the run's
-    folder, where the same call continues; None keeps it for as long as the Audit lives. seed decides every random
+    Plan, or a Plan for each question by its name. budget: seconds for all of it, None to finish the plan. out: the
+    run's folder, where the same call continues; None keeps it for as long as the Audit lives. seed decides every random
     choice. radii: several in one run, in place of the threat's own. workers: None is one a core, or one for an
     accelerator; figures do not depend on it. accept: codes of findings to go on in spite of, such as "zero-gradients".
     diagnose: whether the attacks are put to the test. labels: how radii are written. sources: kept with the run.

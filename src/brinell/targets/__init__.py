@@ -5,7 +5,7 @@ from brinell.targets.bpda import BPDA as BPDA
 from brinell.targets.load import load as load
 from brinell.targets.load import target as target
 from brinell.targets.noise import Gaussian as Gaussian
-from brinell.targets.noise import Noise as Noise
+from brinell.targets.noise import NoiseDistribution as NoiseDistribution
 from brinell.targets.noise import Uniform as Uniform
 from brinell.targets.onnx import OnnxBackend as OnnxBackend
 from brinell.targets.sklearn import SklearnBackend as SklearnBackend

@@ -54,14 +54,14 @@ def fitted(target: Target) -> Any:
     """The scikit-learn estimator behind a target, for a holder of the model. Raises UsageError where that is hidden."""
     if not isinstance(target.backend, SklearnBackend):
         raise UsageError(f"{target.describe()} is no scikit-learn estimator, so its formula is not known")
-    if target.sight < Access.WEIGHTS:
-        raise UsageError(f"the target shows {target.sight.name} only; give the model itself to read its formula")
+    if target.max_access < Access.WEIGHTS:
+        raise UsageError(f"the target shows {target.max_access.name} only; give the model itself to read its formula")
     estimator = target.backend.estimator
     return getattr(estimator, "best_estimator_", estimator)
 
 
 @final
-class Affine(nn.Module):
+class LinearScores(nn.Module):
     """weight @ x + offset."""
 
     weight: Tensor
@@ -113,17 +113,22 @@ class KernelMachine(nn.Module):
                 "only linear, poly, rbf and sigmoid on dense rows are written out"
             )
         classes = len(machine.classes_)
-        self._kernel, self._degree = machine.kernel, machine.degree
-        self._gamma, self._constant = float(machine._gamma), float(machine.coef0)
+        self._kernel = machine.kernel
+        self._degree = machine.degree
+        self._gamma = float(machine._gamma)
+        self._constant = float(machine.coef0)
         pairs = [(i, j) for i in range(classes) for j in range(i + 1, classes)]
         ends = np.cumsum([0, *machine._n_support])
         weight = np.zeros((len(pairs), len(machine.support_vectors_)))
         signs = np.zeros((len(pairs), classes))
+
         for pair, (i, j) in enumerate(pairs):
             for own, other in ((i, j - 1), (j, i)):  # a vector has one coefficient for each class but its own
                 rows = slice(ends[own], ends[own + 1])
                 weight[pair, rows] = machine._dual_coef_[other, rows]
-            signs[pair, i], signs[pair, j] = 1, -1
+            signs[pair, i] = 1
+            signs[pair, j] = -1
+
         self.register_buffer("support", _double(machine.support_vectors_))
         self.register_buffer("weight", _double(weight))
         self.register_buffer("offset", _double(machine._intercept_))
@@ -163,9 +168,10 @@ def _classifier(estimator: Any) -> nn.Module:
     if name not in LINEAR:
         known = ", ".join((*LINEAR, *MACHINES))
         raise UsageError(f"{name} is not written out in torch; the classifiers that are: {known}")
-    weight, offset = np.atleast_2d(estimator.coef_), np.atleast_1d(estimator.intercept_)
+    weight = np.atleast_2d(estimator.coef_)
+    offset = np.atleast_1d(estimator.intercept_)
     halves = np.array([[-0.5], [0.5]])
-    return Affine(weight, offset) if len(weight) > 1 else Affine(halves * weight, halves[:, 0] * offset)
+    return LinearScores(weight, offset) if len(weight) > 1 else LinearScores(halves * weight, halves[:, 0] * offset)
 
 
 def _scaler(step: Any) -> Scaler:

@@ -59,7 +59,7 @@ def _widest(target: Target, x: Inputs, threat: Threat) -> float:
 
 
 def _count_classes(target: Target, x: Inputs) -> int | None:
-    """From one answer, where scores are seen: it costs one forward row."""
+    """From one answer, where scores are seen: it costs one query."""
     if target.access < Access.SCORES:
         return None
     asked = target.restrict(Access.SCORES)

@@ -120,7 +120,8 @@ def _is_free(module: nn.Module, looped: nn.Module, example: Tensor) -> bool:
     x = torch.rand(rows, *example.shape[1:], generator=torch.Generator().manual_seed(0)).to(example.dtype)
     try:
         with torch.no_grad():
-            one, other = module(x), looped(x)
+            one = module(x)
+            other = looped(x)
     except Exception:  # noqa: BLE001 - a shape it cannot take fails in as many ways as there are operators
         return False
     return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-5)
@@ -251,7 +252,9 @@ def _checked_graph(program: Json, path: Path) -> Json:
     """The graph without what only people read (stack traces, guards), and with every string checked."""
     try:
         graph = program["graph_module"]
-        graph["metadata"], graph["treespec_namedtuple_fields"], program["guards_code"] = {}, {}, []
+        graph["metadata"] = {}
+        graph["treespec_namedtuple_fields"] = {}
+        program["guards_code"] = []
         graph["module_call_graph"] = [call for call in graph["module_call_graph"] if call["fqn"] == ""]
     except (KeyError, TypeError) as error:
         raise CannotRun(f"{path}: its graph is damaged; export it again") from error
@@ -303,7 +306,9 @@ def _is_tree(text: str) -> bool:
     """Whether a string describes nested tuples, lists and dicts of plain keys."""
 
     def plain(node: Json, depth: int) -> bool:
-        kind, context, children = node["type"], node["context"], node["children_spec"]
+        kind = node["type"]
+        context = node["context"]
+        children = node["children_spec"]
         if depth > 20 or not all(plain(child, depth + 1) for child in children):
             return False
         if kind is None or kind in ("builtins.tuple", "builtins.list"):
@@ -337,7 +342,8 @@ _STRINGS: dict[str, Callable[[str], object]] = {
 def _silent() -> Iterator[None]:
     """torch.export logs a traceback on a damaged file; the error says it in one line."""
     log = logging.getLogger("torch.export")
-    was, log.disabled = log.disabled, True
+    was = log.disabled
+    log.disabled = True
     try:
         yield
     finally:

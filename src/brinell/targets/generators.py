@@ -3,43 +3,39 @@
 import random
 import threading
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ContextDecorator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
-from torch import Tensor
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class Generators:
-    """A snapshot of them. CUDA's are among them once it is in use."""
+def _numpy_state() -> Any:
+    return np.random.get_state(legacy=False)  # noqa: NPY002 - it is about that one
 
-    python: tuple[Any, ...]
-    numpy: Any
-    torch: Tensor
-    cuda: tuple[Tensor, ...]
 
-    @classmethod
-    def now(cls) -> "Generators":
-        """As they stand."""
-        return cls(
-            random.getstate(),
-            np.random.get_state(legacy=False),  # noqa: NPY002 - it is about that one
-            torch.get_rng_state(),
-            tuple(torch.cuda.get_rng_state_all()) if torch.cuda.is_initialized() else (),
-        )
+_GENERATORS: tuple[tuple[Callable[[], Any], Callable[[Any], None]], ...] = (
+    (random.getstate, random.setstate),
+    (_numpy_state, np.random.set_state),
+    (torch.get_rng_state, torch.set_rng_state),
+)
+"""How the state of each is read and put back."""
 
-    def restore(self) -> None:
-        """Put them back."""
-        random.setstate(self.python)
-        np.random.set_state(self.numpy)  # noqa: NPY002
-        torch.set_rng_state(self.torch)
-        if self.cuda:
-            torch.cuda.set_rng_state_all(list(self.cuda))
+
+def states() -> list[Any]:
+    """Of all of them, as they stand. CUDA's are among them once it is in use."""
+    cuda = [torch.cuda.get_rng_state_all()] if torch.cuda.is_initialized() else []
+    return [read() for read, _ in _GENERATORS] + cuda
+
+
+def restore(before: list[Any]) -> None:
+    """Put these states back."""
+    for (_, put_back), state in zip(_GENERATORS, before, strict=False):
+        put_back(state)
+    for state in before[len(_GENERATORS) :]:
+        torch.cuda.set_rng_state_all(state)
 
 
 @final
@@ -52,12 +48,12 @@ class generators_kept(ContextDecorator):
 
     _lock: ClassVar[threading.Lock] = threading.Lock()
     _inside: ClassVar[Counter[threading.Thread]] = Counter()
-    _before: ClassVar[Generators | None] = None
+    _before: ClassVar[list[Any] | None] = None
 
     def __enter__(self) -> None:
         with self._lock:
             if not generators_kept._inside:
-                generators_kept._before = Generators.now()
+                generators_kept._before = states()
             generators_kept._inside[threading.current_thread()] += 1
 
     def __exit__(
@@ -81,5 +77,5 @@ class generators_kept(ContextDecorator):
         if cls._inside[thread] == 0:
             del cls._inside[thread]
         if not cls._inside and cls._before is not None:
-            cls._before.restore()
+            restore(cls._before)
             cls._before = None

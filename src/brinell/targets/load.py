@@ -207,6 +207,7 @@ def _from_code(source: str, name: str) -> object:
                 raise
             except (Exception, SystemExit) as error:
                 raise CannotRun(f"{source}:{name} raised {_reason(error)}; it is called without arguments") from error
+
     if not isinstance(made, nn.Module) and not hasattr(made, "predict"):
         raise UsageError(
             f"{source}:{name} gave a {type(made).__name__}; it must return an nn.Module or a fitted classifier"

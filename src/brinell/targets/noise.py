@@ -19,7 +19,7 @@ _INWARD = 1 - 1e-12
 """More than rounding adds to a radius."""
 
 
-class Noise(ABC):
+class NoiseDistribution(ABC):
     """order: of the norm in which distances are measured."""
 
     order: ClassVar[float]
@@ -39,7 +39,7 @@ class Noise(ABC):
 
 @final
 @dataclass(frozen=True)
-class Gaussian(Noise):
+class Gaussian(NoiseDistribution):
     """Normal noise of standard deviation `sigma`, in the units of the input (Cohen et al. 2019, arXiv:1902.02918)."""
 
     order: ClassVar[float] = 2
@@ -62,7 +62,7 @@ class Gaussian(Noise):
 
 @final
 @dataclass(frozen=True)
-class Uniform(Noise):
+class Uniform(NoiseDistribution):
     """Noise from -reach to reach in each value (Yang et al. 2020, arXiv:2002.08118; Lee et al. 2019, arXiv:1906.04948).
 
     Shifted by d, the cube overlaps itself in all but a share of at most |d|_1 / (2 reach): so many votes may change.

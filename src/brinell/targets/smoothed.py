@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from brinell.errors import UsageError
 from brinell.targets.backend import Backend
-from brinell.targets.noise import Noise
+from brinell.targets.noise import NoiseDistribution
 from brinell.targets.target import Target
 from brinell.threat import Access
 from brinell.types import Inputs, Logits
@@ -32,10 +32,13 @@ class Smoothed(Backend):
 
     access = Access.SCORES
 
-    def __init__(self, base: Target, noise: Noise, votes: int, seed: int) -> None:
+    def __init__(self, base: Target, noise: NoiseDistribution, votes: int, seed: int) -> None:
         if votes < 1:
             raise UsageError(f"votes is {votes}; it must be at least 1")
-        self.base, self.noise, self.votes, self.seed = base, noise, votes, seed
+        self.base = base
+        self.noise = noise
+        self.votes = votes
+        self.seed = seed
         self.classes = base.classes
         self._count: int | None = None if base.classes is None else len(base.classes)
 
@@ -59,7 +62,7 @@ class Smoothed(Backend):
         return Smoothed(self.base.copy(), self.noise, self.votes, self.seed)
 
 
-def smoothed(target: Target, noise: Noise, votes: int = 1000, seed: int = 0) -> Target:
+def smoothed(target: Target, noise: NoiseDistribution, votes: int = 1000, seed: int = 0) -> Target:
     """The target's vote over noise, as a target of its own, which shows scores: shares of the votes.
 
     A row asked of it is `votes` rows asked of the base target.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from jaxtyping import Int64
@@ -19,6 +19,7 @@ from brinell.threat import Access, Box
 from brinell.types import Inputs, Jacobian, Labels, Logits, Scores
 
 Scale = float | Sequence[float] | Tensor | None
+Ask = Callable[[Inputs, slice], tuple[Tensor, ...]]
 
 CHUNK = 128
 """Most rows a forward pass: small enough that a small network's activations stay in a core's cache."""
@@ -50,8 +51,8 @@ class Target(Checked):
 
     mean, std: a number, or one a channel (the first axis of an example); the model sees (x - mean) / std.
     chunk: most rows in one pass, fewer where inputs are large; it bounds memory and changes no result beyond rounding.
-    sight: the most that may be seen of it; access: what is seen, which the model itself may limit further. checkpoint:
-    called before each pass; what it raises passes through.
+    max_access: the most that may be seen of it; access: what is seen, which the model itself may limit further.
+    checkpoint: called before each pass; what it raises passes through.
 
     The model is handed inputs of its own: normalised, in the precision that it computes in, whatever theirs is, and a
     copy, so that it may write into them. What it answers is copied too, as it may write there again. The global
@@ -77,8 +78,8 @@ class Target(Checked):
         self.std = _scale(std, "std")
         if self.std is not None and not (self.std > 0).all():
             raise UsageError(f"std is {self.std.tolist()}; it must be positive")
-        self.sight = Access.WEIGHTS if access is None else access
-        self.access = min(self.sight, backend.access)
+        self.max_access = Access.WEIGHTS if access is None else access
+        self.access = min(self.max_access, backend.access)
         self.chunk = chunk
         self.checkpoint = checkpoint
         self.meter = Meter()
@@ -110,15 +111,7 @@ class Target(Checked):
     @checked()
     def restrict(self, access: Access) -> "Target":
         """The same model through a lower access, with a meter of its own: LABELS is a true black box."""
-        return Target(
-            self.backend,
-            self.box,
-            mean=self.mean,
-            std=self.std,
-            access=min(access, self.sight),
-            chunk=self.chunk,
-            checkpoint=self.checkpoint,
-        )
+        return self._with(access=min(access, self.max_access))
 
     def rescaled(self, unit: float) -> "Target":
         """The same model of inputs that are divided by `unit`, a power of two, with a meter of its own.
@@ -127,58 +120,32 @@ class Target(Checked):
         """
         if unit == 1:
             return self
+        mean = None if self.mean is None else self.mean / unit
         std = torch.ones((), dtype=torch.float64) if self.std is None else self.std
-        return Target(
-            self.backend,
-            self.box.rescaled(unit),
-            mean=None if self.mean is None else self.mean / unit,
-            std=std / unit,
-            access=self.sight,
-            chunk=self.chunk,
-            checkpoint=self.checkpoint,
-        )
+        return self._with(box=self.box.rescaled(unit), mean=mean, std=std / unit)
 
     def copy(self) -> "Target":
         """The same model for a second thread, with a meter of its own."""
-        return Target(
-            self.backend.copy(),
-            self.box,
-            mean=self.mean,
-            std=self.std,
-            access=self.sight,
-            chunk=self.chunk,
-            checkpoint=self.checkpoint,
-        )
+        return self._with(backend=self.backend.copy())
 
     def watched(self, checkpoint: Callable[[], None]) -> "Target":
         """The same model with the same meter, and `checkpoint` called before each pass in place of its own."""
-        watched = Target(
-            self.backend,
-            self.box,
-            mean=self.mean,
-            std=self.std,
-            access=self.sight,
-            chunk=self.chunk,
-            checkpoint=checkpoint,
-        )
+        watched = self._with(checkpoint=checkpoint)
         watched.meter = self.meter
         return watched
 
-    @generators_kept()
+    def _with(self, **changed: Any) -> "Target":
+        """This target with other arguments, and a meter of its own."""
+        names = ("backend", "box", "mean", "std", "chunk", "checkpoint")
+        return Target(**{"access": self.max_access} | {name: getattr(self, name) for name in names} | changed)
+
     def labels(self, x: Inputs) -> Labels:
         """The decisions."""
-        self._allow(Access.LABELS)
-        check_inputs(x)
-        with torch.no_grad():
-            return self._in_chunks(self.backend.labels, x)
+        return self._in_chunks(Access.LABELS, lambda part, _: (self._run(self.backend.labels, part),), x)[0]
 
-    @generators_kept()
     def scores(self, x: Inputs) -> Logits:
         """One score a class."""
-        self._allow(Access.SCORES)
-        check_inputs(x)
-        with torch.no_grad():
-            return self._in_chunks(self.backend.scores, x)
+        return self._in_chunks(Access.SCORES, lambda part, _: (self._run(self.backend.scores, part),), x)[0]
 
     @generators_kept()
     def answer(self, x: Inputs) -> Logits:
@@ -187,28 +154,21 @@ class Target(Checked):
         check_inputs(x)
         return self._run(self.backend.scores, x)
 
-    @generators_kept()
     def gradient(self, x: Inputs, objective: Callable[[Logits, slice], Scores]) -> tuple[Logits, Scores, Inputs]:
         """(scores, objective, its gradient by x), from one forward and one backward pass.
 
         objective gets the scores of a chunk and the rows they belong to, and returns one number a row.
         """
-        self._allow(Access.GRADIENTS)
-        check_inputs(x)
-        scores, values, grads = [], [], []
-        for rows in _chunks(x, self.chunk):
-            leaf = x[rows].detach().requires_grad_()
-            with torch.enable_grad():
-                s = self._run(self.backend.scores, leaf)
-                value = objective(s, rows)
-                g = _gradient(value, leaf)
-            scores.append(s.detach())
-            values.append(value.detach())
-            grads.append(g)
-        self.meter.gradients += len(x)
-        return _joined(scores), _joined(values), _joined(grads)
 
-    @generators_kept()
+        def ask(leaf: Inputs, rows: slice) -> tuple[Tensor, ...]:
+            scores = self._run(self.backend.scores, leaf)
+            value = objective(scores, rows)
+            return scores.detach(), value.detach(), _gradient(value, leaf)
+
+        scores, value, g = self._in_chunks(Access.GRADIENTS, ask, x)
+        self.meter.gradients += len(x)
+        return scores, value, g
+
     def jacobian(
         self, x: Inputs, classes: Int64[Tensor, "batch classes"], against: Labels | None = None
     ) -> tuple[Logits, Jacobian]:
@@ -216,22 +176,18 @@ class Target(Checked):
 
         against: a class an example, whose score is taken off first.
         """
-        self._allow(Access.GRADIENTS)
-        check_inputs(x)
-        scores, jacobians = [], []
-        for rows in _chunks(x, self.chunk):
-            leaf = x[rows].detach().requires_grad_()
-            with torch.enable_grad():
-                s = self._run(self.backend.scores, leaf)
-                wanted = s.gather(1, classes[rows])
-                if against is not None:
-                    wanted = wanted - s.gather(1, against[rows].unsqueeze(1))
-                jacobians.append(
-                    torch.stack([_gradient(wanted[:, k], leaf, again=True) for k in range(wanted.shape[1])], 1)
-                )
-            scores.append(s.detach())
+
+        def ask(leaf: Inputs, rows: slice) -> tuple[Tensor, ...]:
+            scores = self._run(self.backend.scores, leaf)
+            wanted = scores.gather(1, classes[rows])
+            if against is not None:
+                wanted = wanted - scores.gather(1, against[rows].unsqueeze(1))
+            each = [_gradient(wanted[:, k], leaf, again=True) for k in range(wanted.shape[1])]
+            return scores.detach(), torch.stack(each, 1)
+
+        scores, jacobian = self._in_chunks(Access.GRADIENTS, ask, x)
         self.meter.gradients += classes.numel()
-        return torch.cat(scores), torch.cat(jacobians)
+        return scores, jacobian
 
     def module(self) -> nn.Module:
         """Normalisation and network as one module, for verifiers."""
@@ -240,8 +196,18 @@ class Target(Checked):
             return self.backend.module()
         return nn.Sequential(Normalise(self.mean, self.std), self.backend.module()).eval()
 
-    def _in_chunks(self, ask: Callable[[Inputs], Tensor], x: Inputs) -> Tensor:
-        return _joined([self._run(ask, x[rows]) for rows in _chunks(x, self.chunk)])
+    @generators_kept()
+    def _in_chunks(self, needed: Access, ask: Ask, x: Inputs) -> tuple[Tensor, ...]:
+        """What `ask` makes of each chunk of x and its rows, joined: the one place where a batch is cut up.
+
+        Where gradients are needed each chunk is a leaf that they may be taken by.
+        """
+        self._allow(needed)
+        check_inputs(x)
+        grad = needed >= Access.GRADIENTS
+        with torch.set_grad_enabled(grad):
+            answers = [ask(x[rows].detach().requires_grad_(grad), rows) for rows in _chunks(x, self.chunk)]
+        return answers[0] if len(answers) == 1 else tuple(map(torch.cat, zip(*answers, strict=True)))
 
     def _run(self, ask: Callable[[Inputs], Tensor], x: Inputs) -> Tensor:
         self.checkpoint()
@@ -287,10 +253,6 @@ def check_inputs(x: object) -> None:
         raise UsageError(f"x holds {x.dtype} values; give float32 or float64 in the target's box, e.g. x.float() / 255")
     if x.dim() < 2:
         raise UsageError(f"x has shape {tuple(x.shape)}; it must be (examples, *features)")
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _gradient(value: Scores, leaf: Inputs, again: bool = False) -> Inputs:

@@ -6,7 +6,7 @@ from brinell.threat.box import Box as Box
 from brinell.threat.features import Features as Features
 from brinell.threat.goal import LEAST_LIKELY as LEAST_LIKELY
 from brinell.threat.goal import UNTARGETED as UNTARGETED
-from brinell.threat.goal import Given as Given
+from brinell.threat.goal import GivenAims as GivenAims
 from brinell.threat.goal import Goal as Goal
 from brinell.threat.goal import LeastLikely as LeastLikely
 from brinell.threat.goal import Targeted as Targeted

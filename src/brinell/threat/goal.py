@@ -93,7 +93,7 @@ class LeastLikely(Goal):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Given(Goal):
+class GivenAims(Goal):
     """Aims taken before: the class to be reached for each example that it will be asked of, or None."""
 
     given: Labels | None

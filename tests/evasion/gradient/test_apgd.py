@@ -3,7 +3,7 @@ import torch
 
 from brinell.errors import UsageError
 from brinell.evasion import APGD, PGD, Hunt, attack, cross_entropy, dlr
-from brinell.evasion.gradient.apgd import _checkpoints, _Climb
+from brinell.evasion.gradient.apgd import _checkpoints, _Progress
 from brinell.evasion.gradient.best import Best
 from brinell.threat import L1, L2, Linf, Targeted, Threat
 from models import UNIT, Crooked, affine, constant, generator, relu_net, target
@@ -16,8 +16,8 @@ def test_the_checkpoints_of_the_paper() -> None:
     assert sorted(_checkpoints(1)) == [1]
 
 
-def climb(n=3) -> _Climb:
-    return _Climb.at(torch.zeros(n, 2), 1.0)
+def climb(n=3) -> _Progress:
+    return _Progress.at(torch.zeros(n, 2), 1.0)
 
 
 def test_the_best_point_and_its_gradient_are_kept_and_rises_are_counted() -> None:
@@ -28,7 +28,7 @@ def test_the_best_point_and_its_gradient_are_kept_and_rises_are_counted() -> Non
     assert best.x[:, 0].tolist() == [1.0, 0.0]
     assert best.gradient[:, 0].tolist() == [10.0, 0.0]
     assert best.value.tolist() == [3.0, 1.0]
-    assert run.rises.tolist() == [2.0, 1.0]  # the first value is no rise
+    assert run.increases.tolist() == [2.0, 1.0]  # the first value is no rise
 
 
 def test_some_go_back_to_their_best_and_others_stay() -> None:
@@ -40,17 +40,17 @@ def test_some_go_back_to_their_best_and_others_stay() -> None:
 
 def test_condition_1_too_few_rises() -> None:
     run = climb()
-    run.rises = torch.tensor([2.0, 3.0, 4.0])
+    run.increases = torch.tensor([2.0, 3.0, 4.0])
     assert run.check(torch.tensor([1.0, 1.0, 1.0]), enough=3.0).tolist() == [True, False, False]
     assert run.step.tolist() == [0.5, 1.0, 1.0]
-    assert run.rises.tolist() == [0.0] * 3
+    assert run.increases.tolist() == [0.0] * 3
 
 
 def test_condition_2_nothing_new_since_the_last_checkpoint() -> None:
     run = climb()
     run.checked_value = torch.tensor([1.0, 0.5, 1.0])
     run.halved = torch.tensor([False, False, True])  # the last has a new step already
-    run.rises = torch.full((3,), 9.0)
+    run.increases = torch.full((3,), 9.0)
     run.check(torch.tensor([1.0, 1.0, 1.0]), enough=3.0)
     assert run.step.tolist() == [0.5, 1.0, 1.0]
     assert run.halved.tolist() == [True, False, False]
@@ -65,7 +65,7 @@ def test_a_run_is_algorithm_1(set, seed) -> None:
     asked = target(model)
     hunt = Hunt(asked, x0, y, Threat(set), generator(seed))
     APGD(steps=steps)(hunt)
-    hunt.settle()
+    hunt.query_if_moved()
 
     def ask(x):
         leaf = x.clone().requires_grad_()
@@ -141,7 +141,7 @@ def test_it_breaks_no_fewer_than_a_plain_ascent_of_the_same_length(set) -> None:
 
 @pytest.mark.parametrize(
     ("about", "message"),
-    [({"steps": 0}, "steps is 0"), ({"restarts": 0}, "restarts 0"), ({"targets": 0}, "targets is 0")],
+    [({"steps": 0}, "steps is 0"), ({"restarts": 0}, "restarts is 0"), ({"targets": 0}, "targets is 0")],
 )
 def test_counts_that_cannot_be_are_refused(about, message) -> None:
     with pytest.raises(UsageError, match=message):

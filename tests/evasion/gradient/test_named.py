@@ -8,6 +8,7 @@ from torch.nn import functional
 from brinell.evasion import (
     BIM,
     DIFGSM,
+    EOT,
     EOTPGD,
     FGSM,
     MIFGSM,
@@ -19,15 +20,14 @@ from brinell.evasion import (
     TPGD,
     VMIFGSM,
     Divergence,
-    Diverse,
-    Expected,
     Hunt,
+    InputDiversity,
     Momentum,
     Nesterov,
-    Scaled,
-    Smoothed,
-    Sparse,
-    Tuned,
+    ScaleInvariant,
+    SparseStep,
+    TranslationInvariant,
+    VarianceTuned,
     attack,
     cross_entropy,
 )
@@ -44,13 +44,13 @@ def iterative(rule, *modifiers, steps=10) -> PGD:
     [
         (MIFGSM(), iterative(Momentum(1.0))),
         (NIFGSM(), iterative(Nesterov(1.0))),
-        (SINIFGSM(), iterative(Nesterov(1.0), Scaled(5))),
-        (DIFGSM(), iterative(Momentum(0.0), Diverse(0.5))),
-        (TIFGSM(), iterative(Momentum(1.0), Smoothed(15))),
-        (VMIFGSM(), iterative(Momentum(1.0), Tuned(20, 1.5))),
+        (SINIFGSM(), iterative(Nesterov(1.0), ScaleInvariant(5))),
+        (DIFGSM(), iterative(Momentum(0.0), InputDiversity(0.5))),
+        (TIFGSM(), iterative(Momentum(1.0), TranslationInvariant(15))),
+        (VMIFGSM(), iterative(Momentum(1.0), VarianceTuned(20, 1.5))),
         (TPGD(), PGD(steps=10, objective=Divergence())),
-        (EOTPGD(), PGD(steps=40, modifiers=(Expected(10),))),
-        (SLIDE(), PGD(steps=40, rule=Sparse(0.01))),
+        (EOTPGD(), PGD(steps=40, modifiers=(EOT(10),))),
+        (SLIDE(), PGD(steps=40, rule=SparseStep(0.01))),
     ],
     ids=["MIFGSM", "NIFGSM", "SINIFGSM", "DIFGSM", "TIFGSM", "VMIFGSM", "TPGD", "EOTPGD", "SLIDE"],
 )
@@ -73,7 +73,7 @@ def test_the_steps_of_those_made_for_transfer_reach_the_edge_and_no_farther(made
     model, x, y = stubborn()
     for steps in (1, 5):
         hunt = Hunt(target(model), x, y, Threat(set), generator())
-        hunt.demand(torch.inf)
+        hunt.require_margin(torch.inf)
         made(steps=steps)(hunt)
         travelled = float(set.distance(x, hunt.x).max())
         assert travelled <= set.radius
@@ -89,7 +89,7 @@ def test_fgsm_leaves_the_label_or_heads_for_a_class() -> None:
 
     def stepped(goal) -> torch.Tensor:
         hunt = Hunt(target(model), x, y, Threat(Linf(1e-3, UNIT), **goal), generator())
-        hunt.demand(torch.inf)
+        hunt.require_margin(torch.inf)
         FGSM()(hunt)
         return hunt.x
 
@@ -133,7 +133,7 @@ def test_tpgd_gets_farther_from_the_clean_answer_than_where_it_starts() -> None:
     ends = []
     for search in (lambda hunt: hunt.sample(), TPGD()):
         hunt = Hunt(target(model), x, y, Threat(Linf(0.05, UNIT)), generator(3))
-        hunt.demand(torch.inf)
+        hunt.require_margin(torch.inf)
         search(hunt)
         ends.append(divergence(model(hunt.x).detach(), y, None))
     assert (ends[1] > 2 * ends[0]).all()
@@ -143,7 +143,7 @@ def test_a_divergence_finds_its_rows_when_examples_fall() -> None:
     """In chunks, at several points at once, and after others have left."""
     model, x, y = stubborn()
     hunt = Hunt(target(model), x, y, Threat(Linf(0.01, UNIT)), generator())
-    hunt.dismiss(torch.arange(len(x)) % 3 == 0)
+    hunt.drop(torch.arange(len(x)) % 3 == 0)
     rows = torch.arange(len(x)) % 3 != 0
     points = torch.stack([x[rows] + 0.004, x[rows] - 0.004])
     value, _ = hunt.probe_gradient(points, Divergence())
@@ -172,7 +172,7 @@ def test_averaged_passes_break_a_noisy_target_that_single_ones_do_not() -> None:
     def left(made) -> float:
         """The mean lead of the label after the attack, without the chance."""
         hunt = Hunt(target(Shaky(model)), x, y, Threat(Linf(0.05, UNIT)), generator())
-        hunt.demand(torch.inf)
+        hunt.require_margin(torch.inf)
         made(hunt)
         scores = model(hunt.x).detach()
         own = scores.gather(1, y[hunt.rows, None])

@@ -78,9 +78,9 @@ def test_a_step_is_never_longer_than_the_radius_by_itself() -> None:
     assert (z - x).abs().max() <= 1e-3
 
 
-@pytest.mark.parametrize(("steps", "restarts"), [(0, 1), (1, 0)])
-def test_counts_that_cannot_be_are_refused(steps, restarts) -> None:
-    with pytest.raises(UsageError, match=f"steps is {steps} and restarts {restarts}"):
+@pytest.mark.parametrize(("steps", "restarts", "name"), [(0, 1, "steps"), (1, 0, "restarts")])
+def test_counts_that_cannot_be_are_refused(steps, restarts, name) -> None:
+    with pytest.raises(UsageError, match=f"{name} is 0; it must be at least 1"):
         PGD(steps=steps, restarts=restarts)
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from brinell.errors import UsageError
-from brinell.evasion import APGD, PGD, SLIDE, Hunt, Sparse, attack, cross_entropy, margin
-from brinell.evasion.gradient.apgd_l1 import _Thinning
+from brinell.evasion import APGD, PGD, SLIDE, Hunt, SparseStep, attack, cross_entropy, margin
+from brinell.evasion.gradient.apgd_l1 import _Sparsity
 from brinell.evasion.gradient.sparse import leading
 from brinell.threat import L1, L2, Linf, Threat
 from brinell.threat.masked import Masked
@@ -57,7 +57,7 @@ def test_slide_is_algorithm_1_of_its_paper() -> None:
     x = 0.3 + 0.4 * torch.rand(5, 6, generator=generator(2), dtype=torch.float64)
     y = torch.zeros(5).long()
     hunt = Hunt(target(model), x, y, Threat(set), generator())
-    PGD(steps=8, step=0.1, rule=Sparse(0.34), random=False)(hunt)
+    PGD(steps=8, step=0.1, rule=SparseStep(0.34), random=False)(hunt)
     z = x.clone()
     for _ in range(8):
         leaf = z.clone().requires_grad_()
@@ -70,11 +70,11 @@ def test_slide_is_algorithm_1_of_its_paper() -> None:
 
 def test_a_share_that_cannot_be_is_refused() -> None:
     with pytest.raises(UsageError, match=r"share is 0\.0"):
-        Sparse(0.0)
+        SparseStep(0.0)
 
 
 def test_a_check_thins_the_steps_and_starts_afresh_from_a_thinner_best() -> None:
-    run = _Thinning.at(torch.zeros(3, 100), 8.0)
+    run = _Sparsity.at(torch.zeros(3, 100), 8.0)
     assert run.share.tolist() == pytest.approx([0.2] * 3)
     assert run.check(torch.tensor([30.0, 94.0, 99.0]), 100, 8.0).tolist() == [True, True, False]
     assert run.share.tolist() == pytest.approx([0.2, 0.94 / 1.5, 0.66])

@@ -14,8 +14,8 @@ from torch.nn.functional import cross_entropy
 import brinell
 from brinell.errors import UsageError
 from brinell.evasion import FGSM, PGD, Noise, Square, attack
-from brinell.evasion.hunt import in_units, ordinary_unit
 from brinell.evasion.transfer import LeafSearch, Transfer, matrix, usual
+from brinell.evasion.units import in_units, ordinary_unit
 from brinell.targets import Target
 from brinell.threat import Access, Linf, Targeted, Threat
 from models import affine, generator, target

@@ -136,7 +136,7 @@ def test_what_cannot_be_right_is_refused() -> None:
         ({"rounds": -1}, "rounds is -1"),
         ({"epochs": 0}, "epochs is 0"),
         ({"turn": 0}, "turn is 0"),
-        ({"reservoir": -3}, "reservoir -3"),
+        ({"reservoir": -3}, "reservoir is -3"),
         ({"step": 0.0}, "step is 0.0"),
     ):
         with pytest.raises(UsageError, match=says):

@@ -10,10 +10,10 @@ import brinell
 from brinell.errors import UsageError
 from brinell.evidence import at_least, clopper_pearson
 from brinell.proofs import ABSTAIN, Smoothing
-from brinell.targets import Gaussian, Noise, Target, Uniform, smoothed
+from brinell.targets import Gaussian, NoiseDistribution, Target, Uniform, smoothed
 
 
-def step(noise: Noise, features: int = 3) -> Target:
+def step(noise: NoiseDistribution, features: int = 3) -> Target:
     """Class 1 where the first feature is positive: its distance is that feature, in every norm."""
     net = nn.Linear(features, 3)
     with torch.no_grad():
@@ -147,7 +147,7 @@ def test_a_checkpoint_may_stop_it() -> None:
         Smoothing().certify(step(Gaussian(0.1)), at(0.1), rng(), checkpoint=stop)
 
 
-def wrong(noise: Noise, smoothing: Smoothing, distance: float, need: float | None, repeats: int) -> int:
+def wrong(noise: NoiseDistribution, smoothing: Smoothing, distance: float, need: float | None, repeats: int) -> int:
     """How many of so many statements about an example claim more than its distance."""
     x = at(*[distance] * repeats)
     wanted = None if need is None else torch.full((repeats,), need)

@@ -25,7 +25,7 @@ from brinell.errors import UsageError
 if TYPE_CHECKING:
     from brinell.auditing import Stage
     from brinell.cli.sources import Sources
-    from brinell.questions.evasion.alone import Strike
+    from brinell.questions.evasion.alone import AttackRun
 
 Setting = Annotated[
     list[str] | None,
@@ -87,7 +87,7 @@ def attack(
         fail(f"interrupted after {strike.figures.n} of {total} examples; these are their figures", INTERRUPTED)
 
 
-def _strike(stage: "Stage", sources: "Sources") -> "tuple[int, Strike]":
+def _strike(stage: "Stage", sources: "Sources") -> "tuple[int, AttackRun]":
     """(how many examples there are, what the attack did to them)."""
     from brinell.cli.progress import Bar
     from brinell.questions.evasion import alone

@@ -69,7 +69,8 @@ class Ear:
 
     def loudness(self, x0: Inputs, x: Inputs) -> Scores:
         """The change from x0 to x where it is heard most, as a share of the threshold: 1 is just not heard, float64."""
-        x0, x = x0.double(), x.double()
+        x0 = x0.double()
+        x = x.double()
         return (self.spectrum(x - x0).abs() / self.threshold(x0)).flatten(1).amax(1)
 
     def _hann(self, like: Tensor) -> Tensor:
@@ -110,10 +111,12 @@ class FrequencyMasking(Transformation):
 
 def _global_threshold(level: Float[Tensor, "batch frames bins"], frequencies: Float[Tensor, " bins"]) -> Tensor:
     """The masking threshold of each frame in dB: that of hearing and those of all maskers, their powers added."""
-    quiet, bark = _quiet(frequencies), _bark(frequencies)
+    quiet = _quiet(frequencies)
+    bark = _bark(frequencies)
     power = 10 ** (level / 10)
     smooth = _decibels(functional.avg_pool1d(functional.pad(power, (1, 1)), 3, 1) * 3) / 2
-    left, right = level[..., :-2], level[..., 2:]
+    left = level[..., :-2]
+    right = level[..., 2:]
     peak = functional.pad((level[..., 1:-1] > left) & (level[..., 1:-1] > right), (1, 1))
     masker = torch.where(peak & (smooth > quiet), smooth, -torch.inf)
     masker, at = masker.topk(min(MASKERS, masker.shape[-1]), dim=-1)
@@ -122,11 +125,14 @@ def _global_threshold(level: Float[Tensor, "batch frames bins"], frequencies: Fl
     weaker = (beside & (masker.unsqueeze(-2) > masker.unsqueeze(-1))).any(-1)
     masker = torch.where(weaker, -torch.inf, masker)
     total = (10 ** (quiet / 10)).expand_as(level)
+
     for each, place in zip(masker.unbind(-1), z.unbind(-1), strict=True):
-        each, away = each.unsqueeze(-1), bark - place.unsqueeze(-1)
+        each = each.unsqueeze(-1)
+        away = bark - place.unsqueeze(-1)
         upward = -27 + 0.37 * (each - 40).clamp(min=0)
         spread = torch.where(away > 0, upward * away, 27 * away)
         total = total + 10 ** ((each - 6.025 - 0.275 * place.unsqueeze(-1) + spread) / 10)
+
     return 10 * total.log10()
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Fraction, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.decision.search import on_boundary
 from brinell.evasion.decision.start import Start, ask, directions, unit
@@ -23,32 +23,26 @@ from brinell.types import Inputs, Scores
 class Boundary(Attack):
     """The boundary attack (Brendel et al. 2018), for l2.
 
-    queries: forward rows an example, the start's included. around, toward: the first step on the sphere about x0 and
-    the first step to x0, as shares of the distance. Each grows where its steps serve more often than a half and a
+    queries: per example, the start's included. around, toward: the first step on the sphere about x0 and
+    the first step to x0, as shares of the distance. Each grows where its steps succeed more often than a half and a
     quarter of the time, and shrinks where less, by a factor a query in place of the paper's rate over the last ones.
     """
 
-    queries: int = 25_000
-    around: float = 0.01
-    toward: float = 0.01
+    queries: Count = 25_000
+    around: Positive = 0.01
+    toward: Fraction = 0.01
     start: Start = Start()
     needs: ClassVar[Access] = Access.LABELS
-
-    def __post_init__(self) -> None:
-        if self.queries < 1 or not self.around > 0 or not 0 < self.toward < 1:
-            raise UsageError(
-                f"queries is {self.queries}, around {self.around}, toward {self.toward}; the first must be at least 1, "
-                "the others positive, and toward below 1"
-            )
 
     def __call__(self, hunt: Hunt) -> None:
         at = on_boundary(hunt, self.start, self.queries, 1e-3)
         first = torch.ones(len(hunt), dtype=hunt.x0.dtype, device=hunt.x0.device)
-        steps = hunt.carry(_Steps(self.around * first, self.toward * first))
+        steps = hunt.carry(around=self.around * first, toward=self.toward * first)
+
         while len(hunt):
             beside = _on_sphere(hunt.x0, at.x, steps.around, directions(hunt, 1).squeeze(1))
             nearer = torch.lerp(beside, hunt.x0, over_features(steps.toward, beside))
-            with hunt.carrying(_Move(beside, nearer)) as move:
+            with hunt.carrying(beside=beside, nearer=nearer) as move:
                 points = torch.stack([move.beside, move.nearer], 1)
                 hits = ask(hunt, points, torch.ones_like(points.flatten(2)[..., 0], dtype=torch.bool))
                 at.x = torch.where(over_features(hits[:, 1], at.x), hunt.set.box.clamp(move.nearer), at.x)
@@ -70,18 +64,6 @@ def _on_sphere(x0: Inputs, x: Inputs, share: Scores, u: Inputs) -> Inputs:
     return x0 + turned
 
 
-def _adapted(step: Scores, served: Scores, rate: float) -> Scores:
-    """A tenth longer or shorter at most, and steady where steps serve at this rate."""
-    return step * torch.exp(0.1 * (served - rate))
-
-
-@dataclass
-class _Steps:
-    around: Scores
-    toward: Scores
-
-
-@dataclass
-class _Move:
-    beside: Inputs
-    nearer: Inputs
+def _adapted(step: Scores, succeeded: Scores, rate: float) -> Scores:
+    """A tenth longer or shorter at most, and steady where steps succeed at this rate."""
+    return step * torch.exp(0.1 * (succeeded - rate))

@@ -10,7 +10,7 @@ from typing import ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.decision.search import approach, fine, on_boundary
 from brinell.evasion.decision.slope import slope
@@ -26,54 +26,43 @@ from brinell.types import Inputs
 class GeoDA(Attack):
     """GeoDA (Rahmati et al. 2020), for any set that says what is steepest.
 
-    queries: forward rows an example, the start's included. rounds: estimates of the normal, each at the boundary
+    queries: per example, the start's included. rounds: estimates of the normal, each at the boundary
     point that the last one led to, and added to those before; each has `growth` times the queries of the one before
     (lambda ** (-2/3), with lambda 0.6 in the authors' code). Probes are 1 / d of the distance away, as HopSkipJump's;
     the authors' code has a fixed deviation. Their subspace of low frequencies is left out: it presumes images.
     """
 
-    queries: int = 10_000
-    rounds: int = 10
-    growth: float = 1.4
+    queries: Count = 10_000
+    rounds: Count = 10
+    growth: Positive = 1.4
     start: Start = Start()
     needs: ClassVar[Access] = Access.LABELS
-
-    def __post_init__(self) -> None:
-        if self.queries < 1 or self.rounds < 1:
-            raise UsageError(f"queries is {self.queries} and rounds {self.rounds}; both must be at least 1")
-        if not self.growth > 0:
-            raise UsageError(f"growth is {self.growth}; it must be positive")
 
     def __call__(self, hunt: Hunt) -> None:
         features = prod(hunt.x0.shape[1:])
         at = on_boundary(hunt, self.start, self.queries, 1e-4)
         most = int((hunt.left + hunt.queries[hunt.rows]).max()) if len(hunt) else 0  # the same for all
-        shares = [self.growth**round for round in range(self.rounds)]
-        held = hunt.carry(_Held(torch.zeros_like(hunt.x0)))
-        round = 0
+        shares = [self.growth**k for k in range(self.rounds)]
+        # The sum of all estimates of the normal so far.
+        held = hunt.carry(normal=torch.zeros_like(hunt.x0))
+        k = 0
+
         while len(hunt):
-            count = max(1, int(0.9 * most * shares[round] / sum(shares)))
+            count = max(1, int(0.9 * most * shares[k] / sum(shares)))
             radius = hunt.set.distance(hunt.x0, at.x) / features
             fresh = slope(hunt, at, radius, count)
             held.normal = held.normal + fresh
             _along(hunt, at, hunt.set.steepest(held.normal))
             approach(hunt, at, fine(hunt, at))
-            round = min(round + 1, self.rounds - 1)
+            k = min(k + 1, self.rounds - 1)
 
 
 def _along(hunt: Hunt, at: Point, direction: Inputs) -> None:
-    """Move to where the direction leads from x0, as far away as the point is, if that serves."""
+    """Move to where the direction leads from x0, as far away as the point is, if that is adversarial."""
     with hunt.carrying(_Way(direction)) as way:
         every = torch.ones((len(hunt), 1), dtype=torch.bool, device=at.x.device)
         hits = ask(hunt, way.end(hunt, at).unsqueeze(1), every).squeeze(1)
         at.x = torch.where(over_features(hits, at.x), hunt.set.box.clamp(way.end(hunt, at)), at.x)
-
-
-@dataclass
-class _Held:
-    """The sum of all estimates of the normal so far."""
-
-    normal: Inputs
 
 
 @dataclass

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from math import prod, sqrt
 from typing import ClassVar, final
 
+from brinell.arguments import Count
 from brinell.evasion.attack import Attack
 from brinell.evasion.decision.search import COARSE, approach, fine, leap, on_boundary
 from brinell.evasion.decision.slope import slope
-from brinell.evasion.decision.start import Start, check_counts
+from brinell.evasion.decision.start import Start
 from brinell.evasion.hunt import Hunt
 from brinell.threat import Access
 
@@ -20,24 +21,22 @@ from brinell.threat import Access
 class HopSkipJump(Attack):
     """HopSkipJump (Chen et al. 2020), for any set: steps follow its steepest direction, searches its distance.
 
-    queries: forward rows an example, the start's included. probes: decisions of the first estimate of the normal
+    queries: per example, the start's included. probes: decisions of the first estimate of the normal
     (B_0); the t-th has sqrt(t) times as many. start: where it begins. For linf the authors draw probes from a cube;
     here it is a sphere for every set. How fine the searches are says `search.fine`.
     """
 
-    queries: int = 25_000
-    probes: int = 100
+    queries: Count = 25_000
+    probes: Count = 100
     start: Start = Start()
     needs: ClassVar[Access] = Access.LABELS
-
-    def __post_init__(self) -> None:
-        check_counts(self.queries, self.probes)
 
     def __call__(self, hunt: Hunt) -> None:
         features = prod(hunt.x0.shape[1:])
         at = on_boundary(hunt, self.start, self.queries, COARSE)
         approach(hunt, at, fine(hunt, at))
         step = 0
+
         while len(hunt):
             step += 1
             distance = hunt.set.distance(hunt.x0, at.x)

@@ -6,21 +6,21 @@ share of decisions in place of a score. Both estimate a gradient by antithetic s
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from brinell.errors import UsageError
+from brinell.arguments import AtLeast, Count, LessThan
 from brinell.evasion.attack import Attack
 from brinell.evasion.decision.search import COARSE, on_boundary
-from brinell.evasion.decision.start import BLOCK, Point, Rows, Start, ask, check_counts, inside
-from brinell.evasion.hunt import Hunt, Objective
+from brinell.evasion.decision.start import BLOCK, Point, Rows, Start, ask, inside
+from brinell.evasion.hunt import Carried, Hunt, Objective
 from brinell.evasion.objective import cross_entropy
 from brinell.threat import Access
 from brinell.threat.sets import over_features
-from brinell.types import Inputs, Mask, Scores
+from brinell.types import Inputs
 
 Values = Float[Tensor, "batch points"]
 Answer = Callable[[Hunt, Rows], Values]
@@ -37,24 +37,20 @@ LEAST = 2.0**-9
 class PartialInformation(Attack):
     """The partial-information attack (Ilyas et al. 2018, algorithm 2): it sees the score of the class aimed at.
 
-    queries: forward rows an example, the start's included. probes: points of each estimate. spread: their standard
+    queries: per example, the start's included. probes: points of each estimate. spread: their standard
     deviation, as a share of the box's width (sigma). step: the length of a step as a share of the distance. momentum:
     the share of the last estimate that is kept, as in the authors' code. It begins on the boundary, as Sign-OPT does,
     not at the start itself: what the way there takes is a few dozen queries.
     """
 
-    queries: int = 50_000
-    probes: int = 50
+    queries: Count = 50_000
+    probes: Annotated[int, AtLeast(2)] = 50
     spread: float = 0.001
     step: float = 0.1
-    momentum: float = 0.9
+    momentum: Annotated[float, AtLeast(0), LessThan(1)] = 0.9
     objective: Objective = cross_entropy
     start: Start = Start()
     needs: ClassVar[Access] = Access.SCORES
-
-    def __post_init__(self) -> None:
-        check_counts(self.queries, self.probes, least=2)
-        _check_momentum(self.momentum)
 
     def __call__(self, hunt: Hunt) -> None:
         at = on_boundary(hunt, self.start, self.queries, COARSE)
@@ -73,25 +69,21 @@ class PartialInformation(Attack):
 @final
 @dataclass(frozen=True)
 class LabelOnly(Attack):
-    """The label-only attack (Ilyas et al. 2018): a score is the share of points near that serve.
+    """The label-only attack (Ilyas et al. 2018): a score is the share of points near that are adversarial.
 
-    queries: forward rows an example, the start's included. probes: points of each estimate. spread: their
+    queries: per example, the start's included. probes: points of each estimate. spread: their
     standard deviation, as a share of the box's width. step, momentum: as of `PartialInformation`. The paper samples
     twice, around a point for its score and around x for the gradient of that score. Both samples are one here: a
     single decision at each point is an unbiased draw of its smoothed score.
     """
 
-    queries: int = 50_000
-    probes: int = 100
+    queries: Count = 50_000
+    probes: Annotated[int, AtLeast(2)] = 100
     spread: float = 0.01
     step: float = 0.1
-    momentum: float = 0.9
+    momentum: Annotated[float, AtLeast(0), LessThan(1)] = 0.9
     start: Start = Start()
     needs: ClassVar[Access] = Access.LABELS
-
-    def __post_init__(self) -> None:
-        check_counts(self.queries, self.probes, least=2)
-        _check_momentum(self.momentum)
 
     def __call__(self, hunt: Hunt) -> None:
         at = on_boundary(hunt, self.start, self.queries, COARSE)
@@ -101,11 +93,6 @@ class LabelOnly(Attack):
     def _values(self, hunt: Hunt, points: Rows) -> Values:
         every = torch.ones(points.shape[:2], dtype=torch.bool, device=points.device)
         return ask(hunt, points, every).to(points.dtype)
-
-
-def _check_momentum(momentum: float) -> None:
-    if not 0 <= momentum < 1:
-        raise UsageError(f"momentum is {momentum}; it must lie in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -119,21 +106,23 @@ class _Estimate:
 
 
 def _descend(hunt: Hunt, at: Point, estimate: _Estimate, step: float) -> None:
-    """Step up the estimate, draw the point toward x0, and keep both where the point still serves."""
-    cut = hunt.carry(_Cut(torch.full((len(hunt),), FIRST, dtype=torch.float64, device=hunt.x0.device)))
-    memory = hunt.carry(_Sum(torch.zeros_like(hunt.x0)))
+    """Step up the estimate, draw the point toward x0, and keep both where the point is still adversarial."""
+    # The share of the distance to be given up next.
+    cut = hunt.carry(share=torch.full((len(hunt),), FIRST, dtype=torch.float64, device=hunt.x0.device))
+    memory = hunt.carry(g=torch.zeros_like(hunt.x0))
+
     while len(hunt):
         fresh = _estimated(hunt, at, estimate)
         g = memory.g = estimate.momentum * memory.g + (1 - estimate.momentum) * fresh
-        with hunt.carrying(_Step(g, torch.ones_like(hunt.rows).bool())) as held:
+        with hunt.carrying(g=g, open=torch.ones_like(hunt.rows).bool()) as held:
             while held.open.any():
                 hits = ask(hunt, _next(hunt, at, held, cut, step).unsqueeze(1), held.open.unsqueeze(1)).squeeze(1)
                 won = held.open & hits
                 at.x = torch.where(over_features(won, at.x), _next(hunt, at, held, cut, step), at.x)
-                lost = held.open & ~hits
+                failed = held.open & ~hits
                 cut.share = torch.where(won, (1.5 * cut.share).clamp(max=FIRST), cut.share)
-                cut.share = torch.where(lost, cut.share / 2, cut.share)
-                held.open = lost & (cut.share > LEAST * FIRST)
+                cut.share = torch.where(failed, cut.share / 2, cut.share)
+                held.open = failed & (cut.share > LEAST * FIRST)
         cut.share = cut.share.clamp(min=2 * LEAST * FIRST)
 
 
@@ -141,7 +130,8 @@ def _estimated(hunt: Hunt, at: Point, estimate: _Estimate) -> Inputs:
     """The sum of antithetic normal directions, each with the value at its end."""
     probes = estimate.probes
     spread = estimate.spread * (hunt.set.box.width if hunt.set.box.bounded else 1.0)
-    with hunt.carrying(_Sum(torch.zeros_like(at.x))) as sum:
+
+    with hunt.carrying(g=torch.zeros_like(at.x)) as total:
         for first in range(0, probes, BLOCK):
             if not len(hunt):
                 break
@@ -149,13 +139,13 @@ def _estimated(hunt: Hunt, at: Point, estimate: _Estimate) -> Inputs:
             u = torch.randn(
                 (len(hunt), pairs, *at.x.shape[1:]), dtype=at.x.dtype, device=at.x.device, generator=hunt.rng
             )
-            with hunt.carrying(_Draws(torch.cat([u, -u], 1))) as draws:
+            with hunt.carrying(u=torch.cat([u, -u], 1)) as draws:
                 value = estimate.values(hunt, inside(hunt, at.x.unsqueeze(1) + spread * draws.u))
-                sum.g = sum.g + torch.einsum("bk,bk...->b...", value.to(draws.u.dtype), draws.u)
-        return sum.g
+                total.g = total.g + torch.einsum("bk,bk...->b...", value.to(draws.u.dtype), draws.u)
+        return total.g
 
 
-def _next(hunt: Hunt, at: Point, held: "_Step", cut: "_Cut", step: float) -> Inputs:
+def _next(hunt: Hunt, at: Point, held: Carried, cut: Carried, step: float) -> Inputs:
     """The point after a step up the estimate, no farther from x0 than the distance less the cut."""
     distance = hunt.set.distance(hunt.x0, at.x)
     length = over_features((step * distance).to(at.x.dtype), at.x)
@@ -163,26 +153,3 @@ def _next(hunt: Hunt, at: Point, held: "_Step", cut: "_Cut", step: float) -> Inp
     wanted = (1 - cut.share) * distance
     share = (wanted / hunt.set.distance(hunt.x0, moved).clamp(min=1e-300)).clamp(max=1)
     return hunt.set.box.clamp(hunt.set.shrink(hunt.x0, moved, share))
-
-
-@dataclass
-class _Cut:
-    """The share of the distance to be given up next."""
-
-    share: Scores
-
-
-@dataclass
-class _Step:
-    g: Inputs
-    open: Mask
-
-
-@dataclass
-class _Sum:
-    g: Inputs
-
-
-@dataclass
-class _Draws:
-    u: Rows

@@ -9,9 +9,10 @@ from typing import ClassVar, final
 
 import torch
 
+from brinell.arguments import Count, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.decision.ray import beside, follow, measure, turn
-from brinell.evasion.decision.start import Rows, Start, check_counts, check_smoothing, directions
+from brinell.evasion.decision.start import Start, directions
 from brinell.evasion.hunt import Hunt
 from brinell.threat import Access
 
@@ -21,35 +22,26 @@ from brinell.threat import Access
 class OPT(Attack):
     """Distance descent over directions (Cheng et al. 2019); it minimises the l2 distance.
 
-    queries: forward rows an example, the start's included. probes: directions of each estimate, each of which takes a
+    queries: per example, the start's included. probes: directions of each estimate, each of which takes a
     binary search (q; the authors' code has 10). smoothing: how far apart two directions compared are (beta; theirs is
     0.001); lengths are searched to a thousandth of it. The authors try one step length after another; here all are
     compared at once.
     """
 
-    queries: int = 20_000
-    probes: int = 20
-    smoothing: float = 0.005
+    queries: Count = 20_000
+    probes: Count = 20
+    smoothing: Positive = 0.005
     start: Start = Start()
     needs: ClassVar[Access] = Access.LABELS
-
-    def __post_init__(self) -> None:
-        check_counts(self.queries, self.probes)
-        check_smoothing(self.smoothing)
 
     def __call__(self, hunt: Hunt) -> None:
         tolerance = self.smoothing / 1000
         ray = follow(hunt, self.start, self.queries, tolerance)
         while len(hunt):
-            with hunt.carrying(_Probes(directions(hunt, self.probes))) as probes:
+            with hunt.carrying(u=directions(hunt, self.probes)) as probes:
                 near = beside(ray, self.smoothing * probes.u)
                 guess = ray.length.unsqueeze(1).expand(-1, self.probes)
                 lengths = measure(hunt, near, guess, 2 * ray.length, tolerance)
-                rise = lengths.clamp(max=2 * ray.length.unsqueeze(1)) - ray.length.unsqueeze(1)
-                downhill = -torch.einsum("bk,bk...->b...", rise.to(probes.u.dtype), probes.u)
+                excess = lengths.clamp(max=2 * ray.length.unsqueeze(1)) - ray.length.unsqueeze(1)
+                downhill = -torch.einsum("bk,bk...->b...", excess.to(probes.u.dtype), probes.u)
             turn(hunt, ray, downhill, tolerance)
-
-
-@dataclass
-class _Probes:
-    u: Rows

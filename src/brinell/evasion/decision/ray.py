@@ -1,7 +1,7 @@
 """The distance of the decision boundary along directions from x0, from labels alone.
 
-Cheng et al. 2019, arXiv:1807.04457, algorithm 1: g(direction), the length at which the point begins to serve the
-adversary, by a fine-grained search for an interval that holds it, then by binary search. OPT and Sign-OPT descend it
+Cheng et al. 2019, arXiv:1807.04457, algorithm 1: g(direction), the length at which the point becomes
+adversarial, by a fine-grained search for an interval that holds it, then by binary search. OPT and Sign-OPT descend it
 over directions.
 """
 
@@ -28,7 +28,7 @@ STEPS = (0.0125, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8)
 
 @dataclass
 class Ray:
-    """The direction (of length one) that each example follows, and the length at which it serves.
+    """The direction (of length one) that each example follows, and the length at which it is adversarial.
 
     A ray may leave the box: points on it are moved into the box when they are asked about. What it holds beyond, for
     features at an end of theirs, is what keeps chance from moving them back in.
@@ -39,7 +39,7 @@ class Ray:
 
 
 def follow(hunt: Hunt, start: Start, queries: int, tolerance: float) -> Ray:
-    """The ray that a search of at most `queries` forward rows begins with, carried by the hunt."""
+    """The ray that a search of at most `queries` queries begins with, carried by the hunt."""
     at = on_boundary(hunt, start, queries, tolerance)
     direction = at.x - hunt.x0
     return hunt.carry(Ray(unit(direction), direction.flatten(1).norm(dim=1)))
@@ -75,17 +75,17 @@ def measure(hunt: Hunt, directions: Rows, guess: Lengths, most: Scores, toleranc
 def shortest(hunt: Hunt, directions: Rows, most: Scores, tolerance: float) -> tuple[Inputs, Scores]:
     """The direction among several along which the length is least, and that length; inf where all exceed `most`.
 
-    All are asked about at one length, and those that fail where another serves are never asked again. So the cost
-    depends on `most`, where the search begins: just above the least length few are asked twice; far above it all serve,
-    and all are asked again until some fail.
+    All are asked about at one length, and those that fail where another succeeds are never asked again. So the cost
+    depends on `most`, where the search begins: just above the least length few are asked twice; far above it all
+    succeed, and all are asked again until some fail.
     """
     with hunt.carrying(_Search.at(most.unsqueeze(1), most)) as held, hunt.carrying(_Field.of(directions)) as field:
         while held.open(tolerance).any():
             asked = held.open(tolerance) & field.running
             hits = ask(hunt, points_at(hunt, field.directions, held.next().expand(asked.shape)), asked)
-            served = hits.any(1, keepdim=True)
-            field.running = torch.where(served, hits, field.running)
-            held.learn(served, tolerance)
+            succeeded = hits.any(1, keepdim=True)
+            field.running = torch.where(succeeded, hits, field.running)
+            held.learn(succeeded, tolerance)
         rows = torch.arange(len(hunt), device=directions.device)
         return field.directions[rows, field.running.int().argmax(1)], held.high.squeeze(1)
 
@@ -110,14 +110,14 @@ class _Field:
 
 @dataclass
 class _Search:
-    """low fails, high serves; width: that of the next widening, over the guess; lost: nothing serves up to `most`."""
+    """low fails, high succeeds. width: of the next widening, over the guess. exhausted: nothing does up to `most`."""
 
     guess: Lengths
     low: Lengths
     high: Lengths
     width: Lengths
     most: Lengths
-    lost: Flags
+    exhausted: Flags
 
     @classmethod
     def at(cls, guess: Lengths, most: Scores) -> "_Search":
@@ -138,11 +138,14 @@ class _Search:
     def open(self, tolerance: float) -> Flags:
         known = self.low.isfinite() & self.high.isfinite()
         found = known & (self.high - self.low <= tolerance * self.high)
-        return ~found & ~self.lost
+        return ~found & ~self.exhausted
 
     def learn(self, hits: Flags, tolerance: float) -> None:
-        open, length = self.open(tolerance), self.next()
-        self.high = torch.where(open & hits, length, self.high)
-        self.low = torch.where(open & ~hits, length, torch.where(open & hits & (length <= 0), length, self.low))
-        self.lost = self.lost | (open & ~hits & (length >= self.most))
-        self.width = torch.where(open, (4 * self.width).clamp(min=FIRST), self.width)
+        searching = self.open(tolerance)
+        length = self.next()
+        self.high = torch.where(searching & hits, length, self.high)
+        self.low = torch.where(
+            searching & ~hits, length, torch.where(searching & hits & (length <= 0), length, self.low)
+        )
+        self.exhausted = self.exhausted | (searching & ~hits & (length >= self.most))
+        self.width = torch.where(searching, (4 * self.width).clamp(min=FIRST), self.width)

@@ -9,10 +9,10 @@ from typing import ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.decision.start import ask
-from brinell.evasion.hunt import Hunt
+from brinell.evasion.hunt import Carried, Hunt
 from brinell.threat import Access
 from brinell.threat.sets import over_features
 from brinell.types import Inputs, Mask, Scores
@@ -23,18 +23,14 @@ from brinell.types import Inputs, Mask, Scores
 class RayS(Attack):
     """RayS (Chen and Gu 2020), for linf: one query a flip, and a binary search where it helps.
 
-    queries: forward rows an example. tolerance: the width of the last interval of a search, in widths of the box; in
+    queries: per example. tolerance: the width of the last interval of a search, in widths of the box; in
     the authors' code it is 0.001 of l2 length, sqrt(d) times finer. It starts from the corner of all ones, as theirs
     does one flip later, and asks for no gradient and no step length.
     """
 
-    queries: int = 10_000
-    tolerance: float = 1e-3
+    queries: Count = 10_000
+    tolerance: Positive = 1e-3
     needs: ClassVar[Access] = Access.LABELS
-
-    def __post_init__(self) -> None:
-        if self.queries < 1 or not self.tolerance > 0:
-            raise UsageError(f"queries is {self.queries} and tolerance {self.tolerance}; both must be positive")
 
     def __call__(self, hunt: Hunt) -> None:
         features = prod(hunt.x0.shape[1:])
@@ -42,9 +38,11 @@ class RayS(Attack):
         hunt.limit(self.queries)
         widest = min(hunt.set.box.width, 128 * hunt.set.radius if hunt.set.radius < torch.inf else 128.0)
         length = torch.full((len(hunt),), widest, dtype=torch.float64, device=hunt.x0.device)
-        corner = hunt.carry(_Corner(torch.ones_like(hunt.x0), length, torch.zeros_like(hunt.rows).bool()))
+        # The best signs, the linf length at which they succeed, and whether any have yet.
+        corner = hunt.carry(signs=torch.ones_like(hunt.x0), length=length, succeeded=torch.zeros_like(hunt.rows).bool())
         self._try(hunt, corner, corner.signs)
         level = 0
+
         while len(hunt):
             for first, last in _blocks(features, level):
                 if not len(hunt):
@@ -54,9 +52,9 @@ class RayS(Attack):
                 self._try(hunt, corner, flipped.reshape(corner.signs.shape))
             level = min(level + 1, ceil(features).bit_length())
 
-    def _try(self, hunt: Hunt, corner: "_Corner", signs: Inputs) -> None:
-        """Take these signs where they serve within the length known, and find theirs by binary search."""
-        asked = torch.ones_like(corner.served)
+    def _try(self, hunt: Hunt, corner: Carried, signs: Inputs) -> None:
+        """Take these signs where they succeed within the length known, and find theirs by binary search."""
+        asked = torch.ones_like(corner.succeeded)
         with hunt.carrying(_Trial(signs, asked, corner.length.clone(), torch.zeros_like(corner.length))) as trial:
             while trial.open.any():
                 hits = ask(hunt, trial.points(hunt).unsqueeze(1), trial.open.unsqueeze(1)).squeeze(1)
@@ -67,15 +65,6 @@ def _blocks(features: int, level: int) -> list[tuple[int, int]]:
     """The spans of 2^level blocks of nearly equal size."""
     size = ceil(features / 2**level)
     return [(first, min(first + size, features)) for first in range(0, features, size)]
-
-
-@dataclass
-class _Corner:
-    """The best signs, the linf length at which they serve, and whether any have yet."""
-
-    signs: Inputs
-    length: Scores
-    served: Mask
 
 
 @dataclass
@@ -90,12 +79,12 @@ class _Trial:
     def points(self, hunt: Hunt) -> Inputs:
         return hunt.x0 + over_features(self.asked.to(self.signs.dtype), self.signs) * self.signs
 
-    def learn(self, corner: _Corner, hits: Mask, tolerance: float) -> None:
+    def learn(self, corner: Carried, hits: Mask, tolerance: float) -> None:
         won = self.open & hits
         first = self.asked >= corner.length
         corner.signs = torch.where(over_features(won, self.signs), self.signs, corner.signs)
         corner.length = torch.where(won, self.asked, corner.length)
-        corner.served = corner.served | won
+        corner.succeeded = corner.succeeded | won
         self.low = torch.where(self.open & ~hits, self.asked, self.low)
         self.open = self.open & (hits | ~first) & (corner.length - self.low > tolerance)
         self.asked = (self.low + corner.length) / 2

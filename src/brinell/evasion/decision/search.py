@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from brinell.evasion.decision.start import Point, Rows, Start, ask, directions, inside
+from brinell.evasion.decision.start import Point, Start, ask, directions, inside
 from brinell.evasion.hunt import Hunt
 from brinell.threat.sets import over_features
 from brinell.types import Inputs, Mask, Scores
@@ -18,7 +18,7 @@ COARSE = 2.0**-7
 
 
 def on_boundary(hunt: Hunt, start: Start, queries: int, tolerance: float) -> Point:
-    """Where a search of at most `queries` forward rows begins: a point of the boundary, carried by the hunt.
+    """Where a search of at most `queries` queries begins: a point of the boundary, carried by the hunt.
 
     It is a start drawn to the boundary, or a nearer point of it in one of `start.draws` random directions from x0. As
     Sign-OPT begins (arXiv:1909.10773): a direction costs one query, and a search only where it leads nearer. No
@@ -28,6 +28,7 @@ def on_boundary(hunt: Hunt, start: Start, queries: int, tolerance: float) -> Poi
     hunt.limit(queries)
     at = start(hunt)
     approach(hunt, at, COARSE)
+
     for first in range(0, start.draws, DRAWS):
         if not len(hunt):
             break
@@ -36,7 +37,7 @@ def on_boundary(hunt: Hunt, start: Start, queries: int, tolerance: float) -> Poi
         asked = place < (hunt.left // 10).unsqueeze(1)
         length = (at.x - hunt.x0).flatten(1).norm(dim=1)
         points = hunt.x0.unsqueeze(1) + over_features(length, at.x).unsqueeze(1) * directions(hunt, count)
-        with hunt.carrying(_Draws(inside(hunt, points))) as drawn:
+        with hunt.carrying(points=inside(hunt, points)) as drawn:
             hits = ask(hunt, drawn.points, asked)
             distance = hunt.set.distance(hunt.x0.repeat_interleave(count, 0), drawn.points.flatten(0, 1)).reshape(
                 hits.shape
@@ -46,6 +47,7 @@ def on_boundary(hunt: Hunt, start: Start, queries: int, tolerance: float) -> Poi
             chosen = drawn.points[torch.arange(len(hunt), device=at.x.device), best.indices]
         at.x = torch.where(over_features(nearer, at.x), chosen, at.x)
         approach(hunt, at, COARSE, nearer)
+
     approach(hunt, at, tolerance)
     return at
 
@@ -64,7 +66,7 @@ def fine(hunt: Hunt, at: Point) -> Scores:
 
 
 def approach(hunt: Hunt, at: Point, tolerance: float | Scores, which: Mask | None = None) -> None:
-    """Move each point toward x0 for as long as it serves: binary search of the share of its distance that is left.
+    """Move each point toward x0 for as long as it is adversarial: binary search of the share of its distance kept.
 
     tolerance: the width of the last interval, as a share of the distance, or one an example. which: those that are
     moved, None for all. Only those still searching are asked.
@@ -74,14 +76,15 @@ def approach(hunt: Hunt, at: Point, tolerance: float | Scores, which: Mask | Non
     with hunt.carrying(_Interval(at.x, low, ones, tolerance * ones)) as held:
         while held.open.any():
             hits = ask(hunt, held.at(hunt, (held.low + held.high) / 2).unsqueeze(1), held.open.unsqueeze(1)).squeeze(1)
-            open, middle = held.open, (held.low + held.high) / 2
-            held.high = torch.where(open & hits, middle, held.high)
-            held.low = torch.where(open & ~hits, middle, held.low)
+            searching = held.open
+            middle = (held.low + held.high) / 2
+            held.high = torch.where(searching & hits, middle, held.high)
+            held.low = torch.where(searching & ~hits, middle, held.low)
         at.x = held.at(hunt, held.high)
 
 
 def leap(hunt: Hunt, at: Point, direction: Inputs, length: Scores, halvings: int = 20) -> None:
-    """Step along the direction, halving the length until the point there serves; stay where none does."""
+    """Step along the direction, halving the length until the point there is adversarial; stay where none does."""
     with hunt.carrying(_Leap(direction, length, torch.ones_like(length, dtype=torch.bool))) as held:
         for _ in hunt.steps(halvings):
             if not held.open.any():
@@ -95,7 +98,7 @@ def leap(hunt: Hunt, at: Point, direction: Inputs, length: Scores, halvings: int
 
 @dataclass
 class _Interval:
-    """The share of the way to `far` that is known to fail, and that known to serve; how near they are to come."""
+    """The share of the way to `far` that is known to fail, and that known to succeed; how near they are to come."""
 
     far: Inputs
     low: Scores
@@ -118,8 +121,3 @@ class _Leap:
 
     def end(self, at: Point) -> Inputs:
         return at.x + over_features(self.length.to(at.x.dtype), at.x) * self.direction
-
-
-@dataclass
-class _Draws:
-    points: Rows

@@ -4,18 +4,17 @@ Source: Cheng et al. 2020, arXiv:1909.10773, algorithm 1.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import AtLeast, Count, LessThan, NonNegative, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.decision.ray import Ray, beside, follow, points_at, turn
 from brinell.evasion.decision.slope import signed_sum
-from brinell.evasion.decision.start import Rows, Start, check_counts, check_smoothing
+from brinell.evasion.decision.start import Rows, Start
 from brinell.evasion.hunt import Hunt
 from brinell.threat import Access
-from brinell.types import Inputs
 
 
 @final
@@ -23,7 +22,7 @@ from brinell.types import Inputs
 class SignOPT(Attack):
     """Sign-OPT (Cheng et al. 2020); it minimises the l2 distance.
 
-    queries: forward rows an example, the start's included. probes: signs of the first estimate (Q); the t-th has
+    queries: per example, the start's included. probes: signs of the first estimate (Q); the t-th has
     t ** growth times as many, as the nearer the end, the more the next step asks for; the authors' code has 200
     throughout. smoothing: how far apart two directions compared are (epsilon; theirs is 0.001); lengths are searched
     to a thousandth of it, or the signs would tell of the search and not of the boundary. memory: the share of the last
@@ -31,37 +30,26 @@ class SignOPT(Attack):
     another; here several are compared at once.
     """
 
-    queries: int = 20_000
-    probes: int = 60
-    smoothing: float = 0.003
-    growth: float = 0.7
-    memory: float = 0.5
+    queries: Count = 20_000
+    probes: Count = 60
+    smoothing: Positive = 0.003
+    growth: NonNegative = 0.7
+    memory: Annotated[float, AtLeast(0), LessThan(1)] = 0.5
     start: Start = Start()
     needs: ClassVar[Access] = Access.LABELS
-
-    def __post_init__(self) -> None:
-        check_counts(self.queries, self.probes)
-        check_smoothing(self.smoothing)
-        if self.growth < 0 or not 0 <= self.memory < 1:
-            raise UsageError(f"growth is {self.growth}, memory {self.memory}; they must be >= 0 and in [0, 1)")
 
     def __call__(self, hunt: Hunt) -> None:
         tolerance = self.smoothing / 1000
         ray = follow(hunt, self.start, self.queries, tolerance)
-        sum = hunt.carry(_Sum(torch.zeros_like(hunt.x0)))
+        memory = hunt.carry(signed=torch.zeros_like(hunt.x0))
         step = 0
         while len(hunt):
             step += 1
             fresh = signed_sum(hunt, round(self.probes * step**self.growth), lambda u: self._beside(hunt, ray, u))
-            sum.signed = self.memory * sum.signed + fresh
-            turn(hunt, ray, sum.signed, tolerance)
+            memory.signed = self.memory * memory.signed + fresh
+            turn(hunt, ray, memory.signed, tolerance)
 
     def _beside(self, hunt: Hunt, ray: Ray, u: Rows) -> tuple[Rows, Rows]:
         """The points as far away as the ray is long, along directions beside its own."""
         length = ray.length.unsqueeze(1).expand(u.shape[:2])
         return points_at(hunt, beside(ray, self.smoothing * u), length), u
-
-
-@dataclass
-class _Sum:
-    signed: Inputs

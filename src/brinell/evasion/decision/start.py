@@ -1,4 +1,4 @@
-"""What decision-based attacks share: a question cut to what is left of a budget, and a first point that serves."""
+"""What decision-based attacks share: a question cut to what is left of a budget, and a first adversarial point."""
 
 from dataclasses import dataclass
 from typing import final
@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from brinell.errors import UsageError
 from brinell.evasion.hunt import Hunt
 from brinell.threat.sets import over_features
 from brinell.types import Inputs
@@ -24,7 +23,7 @@ REACH = 7
 
 @dataclass
 class Point:
-    """A point of each example that serves the adversary: where a search stands."""
+    """An adversarial point of each example: where a search stands."""
 
     x: Inputs
 
@@ -32,10 +31,10 @@ class Point:
 @final
 @dataclass(frozen=True)
 class Start:
-    """A point that serves the adversary, for each example: random points of the box until one does.
+    """An adversarial point for each example: random points of the box until one is.
 
     examples: inputs (n, *shape) tried first, drawn at random for each example; a targeted goal in many dimensions
-    has no other hope. An example for which nothing serves spends its queries here. draws: directions from x0 compared
+    has no other hope. An example for which none is found spends its queries here. draws: directions from x0 compared
     with the first point found, where an attack begins on the boundary.
     """
 
@@ -43,18 +42,22 @@ class Start:
     draws: int = 100
 
     def __call__(self, hunt: Hunt) -> Point:
-        """The first that serves, carried by the hunt."""
+        """The first one found, carried by the hunt."""
         at = hunt.carry(_Tried(hunt.x0.clone(), torch.zeros_like(hunt.rows, dtype=torch.bool)))
-        tried, count = 0, 1
-        while len(hunt) and not at.served.all():
+        tried = 0
+        count = 1
+
+        while len(hunt) and not at.found.all():
             points = self._draw(hunt, tried, count)
-            with hunt.carrying(_Drawn(points)) as drawn:
-                hits = ask(hunt, points, ~at.served.unsqueeze(1).expand(-1, count))
-                found = hits.any(1)
+            with hunt.carrying(points=points) as drawn:
+                hits = ask(hunt, points, ~at.found.unsqueeze(1).expand(-1, count))
+                new = hits.any(1)
                 first = drawn.points[torch.arange(len(hunt), device=hits.device), hits.int().argmax(1)]
-            at.x = torch.where(over_features(found, first), first, at.x)
-            at.served = at.served | found
-            tried, count = tried + count, min(2 * count, BLOCK)
+            at.x = torch.where(over_features(new, first), first, at.x)
+            at.found = at.found | new
+            tried = tried + count
+            count = min(2 * count, BLOCK)
+
         return at
 
     def _draw(self, hunt: Hunt, tried: int, count: int) -> Rows:
@@ -71,20 +74,8 @@ class Start:
         return x0.unsqueeze(1) + unit * 2.0 ** (tried % (REACH + 1)) * (2 * u - 1)
 
 
-def check_counts(queries: int, probes: int, least: int = 1) -> None:
-    """Refuse a search without queries, or an estimate of fewer than `least` probes."""
-    if queries < 1 or probes < least:
-        raise UsageError(f"queries is {queries} and probes {probes}; they must be at least 1 and {least}")
-
-
-def check_smoothing(smoothing: float) -> None:
-    """Refuse directions compared with themselves."""
-    if not smoothing > 0:
-        raise UsageError(f"smoothing is {smoothing}; it must be above 0")
-
-
 def ask(hunt: Hunt, points: Rows, asked: Flags) -> Flags:
-    """Whether each point, moved into the box, serves the adversary, of the examples that still stand after them.
+    """Whether each point, moved into the box, is adversarial, of the examples that still stand after them.
 
     What an example cannot pay for is not asked, and False; one that wants an answer and has nothing left leaves.
     """
@@ -112,9 +103,4 @@ def unit(x: Inputs) -> Inputs:
 
 @dataclass
 class _Tried(Point):
-    served: Bool[Tensor, " batch"]
-
-
-@dataclass
-class _Drawn:
-    points: Rows
+    found: Bool[Tensor, " batch"]

@@ -9,7 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from brinell.errors import UsageError
+from brinell.arguments import Portion, Probability
 from brinell.evasion.gradient.modifier import Ask, Modifier
 from brinell.evasion.hunt import Hunt
 from brinell.evasion.score.image import as_image
@@ -19,7 +19,7 @@ from brinell.types import Inputs
 
 @final
 @dataclass(frozen=True)
-class Diverse(Modifier):
+class InputDiversity(Modifier):
     """Resized and padded at random, each example by a draw of its own, new for every gradient.
 
     chance: of being changed at all, the paper's p. least: the smallest side, as a share of the image's. The paper
@@ -27,12 +27,8 @@ class Diverse(Modifier):
     bilinear, with zeros around. What is not an image is one row of features.
     """
 
-    chance: float = 0.5
-    least: float = 0.9
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.chance <= 1 and 0 < self.least <= 1):
-            raise UsageError(f"chance is {self.chance} and least {self.least}; give 0 <= chance <= 1, 0 < least <= 1")
+    chance: Probability = 0.5
+    least: Portion = 0.9
 
     def begin(self, hunt: Hunt, ask: Ask) -> Ask:
         return lambda place: ask(lambda x: self._seen(place(x), hunt.rng))
@@ -61,7 +57,8 @@ def _interpolation(image: Tensor, axis: int, least: float, size: Tensor, start: 
     length = smallest + (size * (side - smallest + 1)).floor()
     first = (start * (side - length + 1)).floor()
     places = torch.arange(side, dtype=size.dtype, device=image.device)
-    at, length = places - first.unsqueeze(1), length.unsqueeze(1)
+    at = places - first.unsqueeze(1)
+    length = length.unsqueeze(1)
     read = ((at + 0.5) * side / length - 0.5).clamp(0, side - 1)
     weights = (1 - (read.unsqueeze(2) - places).abs()).clamp(min=0)
     inside = (at >= 0) & (at < length)

@@ -9,7 +9,7 @@ from typing import final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count
 from brinell.evasion.gradient.modifier import Ask, Modifier, Place, averaged
 from brinell.evasion.hunt import Hunt
 from brinell.types import Inputs, Scores
@@ -20,19 +20,15 @@ View = Callable[[Inputs, torch.Generator], Inputs]
 
 @final
 @dataclass(frozen=True)
-class Expected(Modifier):
+class EOT(Modifier):
     """The gradient of the expected objective, estimated from `draws` draws; each costs a gradient.
 
     view: the transformation; None asks about the same input again and again, for a target with chance of its own. A
     point counts as broken once a single draw says so.
     """
 
-    draws: int = 10
+    draws: Count = 10
     view: View | None = None
-
-    def __post_init__(self) -> None:
-        if self.draws < 1:
-            raise UsageError(f"draws is {self.draws}; it must be at least 1")
 
     def begin(self, hunt: Hunt, ask: Ask) -> Ask:
         def expected(place: Place) -> tuple[Scores, Inputs]:

@@ -6,24 +6,21 @@ back; so modifiers stack, and any attack that takes them has all their combinati
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import final
 
 import torch
-from jaxtyping import Int64
-from torch import Tensor
 
+from brinell.arguments import Checked
 from brinell.evasion.hunt import Hunt, Objective, Relative
 from brinell.types import Inputs, Scores
 
 Place = Callable[[Inputs], Inputs]
-"""Where to look: differentiable, and called once with the points x of the examples that stand."""
+"""Where a gradient is taken: differentiable, and called once with the points x of the examples that stand."""
 
 Ask = Callable[[Place], tuple[Scores, Inputs]]
 """(the objective at place(x), its gradient by x), of the examples that still stand after it."""
 
 
-class Modifier(ABC):
+class Modifier(Checked, ABC):
     """Changes how the gradient of a run is asked for."""
 
     @abstractmethod
@@ -35,7 +32,7 @@ class Modifier(ABC):
 
 
 def here(x: Inputs) -> Inputs:
-    """Look at x itself."""
+    """At x itself."""
     return x
 
 
@@ -56,8 +53,7 @@ def asking(hunt: Hunt, objective: Objective | Relative, modifiers: Sequence[Modi
 
 def averaged(hunt: Hunt, ask: Ask, places: Sequence[Place]) -> tuple[Scores, Inputs]:
     """The mean of what is answered at several places, asked one after the other."""
-    nothing = _Total(hunt.x.new_zeros(len(hunt)), torch.zeros_like(hunt.x))
-    with hunt.carrying(nothing) as total:
+    with hunt.carrying(value=hunt.x.new_zeros(len(hunt)), gradient=torch.zeros_like(hunt.x)) as total:
         for k in hunt.steps(len(places)):
             value, g = ask(places[k])
             total.value += value
@@ -70,22 +66,9 @@ def _through(hunt: Hunt, objective: Objective | Relative, place: Place) -> tuple
     with torch.enable_grad():
         x = hunt.x.detach().requires_grad_()
         point = place(x)
-    with hunt.carrying(_Rows(torch.arange(len(x), device=x.device))) as left:
+    with hunt.carrying(rows=torch.arange(len(x), device=x.device)) as left:
         value, g = hunt.probe_gradient(point.detach().unsqueeze(0), objective)
     whole = len(left.rows) == len(x)
     outer = g[0] if whole else torch.zeros_like(point).index_copy(0, left.rows, g[0])
     (inner,) = torch.autograd.grad(point, x, outer)
     return value[0], inner if whole else inner[left.rows]
-
-
-@final
-@dataclass
-class _Rows:
-    rows: Int64[Tensor, " batch"]
-
-
-@final
-@dataclass
-class _Total:
-    value: Scores
-    gradient: Inputs

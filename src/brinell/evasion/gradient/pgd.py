@@ -12,12 +12,12 @@ from typing import ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Positive
 from brinell.evasion.attack import Attack, finite_radius
-from brinell.evasion.gradient.expectation import Expected
+from brinell.evasion.gradient.expectation import EOT
 from brinell.evasion.gradient.modifier import Modifier, asking
-from brinell.evasion.gradient.rule import Plain, Sparse, StepRule
-from brinell.evasion.gradient.start import Start
+from brinell.evasion.gradient.rule import Plain, SparseStep, StepRule
+from brinell.evasion.gradient.start import StartingPoint
 from brinell.evasion.hunt import Hunt, Objective, Relative
 from brinell.evasion.objective import Divergence, cross_entropy
 from brinell.threat import Access
@@ -35,23 +35,17 @@ class PGD(Attack):
     restart begins instead. falling: each step is shorter than the one before it, from `step` linearly down to nothing.
     """
 
-    steps: int = 40
+    steps: Count = 40
     step: float | None = None
-    restarts: int = 1
+    restarts: Count = 1
     objective: Objective | Relative = cross_entropy
     rule: StepRule = Plain()
     random: bool = True
     modifiers: tuple[Modifier, ...] = ()
-    travel: float = 2.5
-    start: Start | None = None
+    travel: Positive = 2.5
+    start: StartingPoint | None = None
     falling: bool = False
     needs: ClassVar[Access] = Access.GRADIENTS
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.restarts < 1:
-            raise UsageError(f"steps is {self.steps} and restarts {self.restarts}; both must be at least 1")
-        if not self.travel > 0:
-            raise UsageError(f"travel is {self.travel}; it must be more than 0, in radii")
 
     def __call__(self, hunt: Hunt) -> None:
         if self.step is None:
@@ -86,7 +80,7 @@ def SLIDE(steps: int = 40, step: float | None = None, share: float = 0.01, resta
 
     It is made for the l1 ball, where the steepest step moves one feature alone, and works in every set.
     """
-    return PGD(steps=steps, step=step, restarts=restarts, rule=Sparse(share))
+    return PGD(steps=steps, step=step, restarts=restarts, rule=SparseStep(share))
 
 
 def TPGD(steps: int = 10, step: float | None = None, restarts: int = 1) -> PGD:
@@ -100,6 +94,6 @@ def TPGD(steps: int = 10, step: float | None = None, restarts: int = 1) -> PGD:
 def EOTPGD(draws: int = 10, steps: int = 40, step: float | None = None, restarts: int = 1) -> PGD:
     """PGD on the mean gradient of several passes, for targets with chance of their own (Athalye et al. 2018).
 
-    For a random transformation of your own, give `Expected(draws, view)` to PGD or APGD as a modifier.
+    For a random transformation of your own, give `EOT(draws, view)` to PGD or APGD as a modifier.
     """
-    return PGD(steps=steps, step=step, restarts=restarts, modifiers=(Expected(draws),))
+    return PGD(steps=steps, step=step, restarts=restarts, modifiers=(EOT(draws),))

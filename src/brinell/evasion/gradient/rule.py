@@ -7,7 +7,7 @@ from typing import final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Checked, Portion
 from brinell.evasion.gradient.modifier import Ask, here
 from brinell.evasion.gradient.sparse import leading
 from brinell.evasion.hunt import Hunt
@@ -15,7 +15,7 @@ from brinell.threat.sets import over_features
 from brinell.types import Inputs
 
 
-class StepRule(ABC):
+class StepRule(Checked, ABC):
     """Asks for the gradients of a run and turns each into a move."""
 
     @abstractmethod
@@ -82,17 +82,13 @@ class Nesterov(StepRule):
 
 @final
 @dataclass(frozen=True)
-class Sparse(StepRule):
+class SparseStep(StepRule):
     """The signs of the largest gradients, those of others zero (Tramer and Boneh 2019, arXiv:1904.13000, section 3).
 
     share: of the features, that move; the paper's 1 - q. Features that lead out of the box are left out.
     """
 
-    share: float = 0.01
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise UsageError(f"share is {self.share}; give more than 0 and at most 1")
+    share: Portion = 0.01
 
     def begin(self, hunt: Hunt, ask: Ask, step: float) -> Callable[[], Inputs]:
         def move() -> Inputs:

@@ -6,7 +6,7 @@ Source: Lin et al. 2020, arXiv:1908.06281, section 3.3.
 from dataclasses import dataclass
 from typing import final
 
-from brinell.errors import UsageError
+from brinell.arguments import Count
 from brinell.evasion.gradient.modifier import Ask, Modifier, Place, averaged
 from brinell.evasion.hunt import Hunt
 from brinell.types import Inputs, Scores
@@ -14,17 +14,13 @@ from brinell.types import Inputs, Scores
 
 @final
 @dataclass(frozen=True)
-class Scaled(Modifier):
+class ScaleInvariant(Modifier):
     """The gradient of the mean objective over x, x/2, x/4, ...
 
     copies: the paper's m, the input itself among them; each costs a gradient.
     """
 
-    copies: int = 5
-
-    def __post_init__(self) -> None:
-        if self.copies < 1:
-            raise UsageError(f"copies is {self.copies}; it must be at least 1")
+    copies: Count = 5
 
     def begin(self, hunt: Hunt, ask: Ask) -> Ask:
         def scaled(place: Place) -> tuple[Scores, Inputs]:

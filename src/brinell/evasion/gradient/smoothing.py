@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Positive
 from brinell.evasion.gradient.modifier import Ask, Modifier, Place
 from brinell.evasion.hunt import Hunt
 from brinell.evasion.score.image import as_image
@@ -19,19 +19,15 @@ from brinell.types import Inputs, Scores
 
 @final
 @dataclass(frozen=True)
-class Smoothed(Modifier):
+class TranslationInvariant(Modifier):
     """The gradient, convolved with a Gaussian in each channel.
 
     length: pixels of the kernel on a side. deviations: how many standard deviations it reaches on each side; 15 and 3
     are those of the authors' code. What is not an image is one row of features.
     """
 
-    length: int = 15
-    deviations: float = 3.0
-
-    def __post_init__(self) -> None:
-        if self.length < 1 or not self.deviations > 0:
-            raise UsageError(f"length is {self.length} and deviations {self.deviations}; give at least 1, more than 0")
+    length: Count = 15
+    deviations: Positive = 3.0
 
     def begin(self, hunt: Hunt, ask: Ask) -> Ask:
         def smoothed(place: Place) -> tuple[Scores, Inputs]:

@@ -14,12 +14,12 @@ from typing import final
 import torch
 from torch import Tensor
 
-from brinell.errors import UsageError
+from brinell.arguments import Checked, Count
 from brinell.evasion.attack import finite_radius
 from brinell.evasion.hunt import Hunt
 
 
-class Start(ABC):
+class StartingPoint(Checked, ABC):
     """Moves a hunt to where one of its restarts begins."""
 
     @abstractmethod
@@ -29,7 +29,7 @@ class Start(ABC):
 
 @final
 @dataclass(frozen=True)
-class Vertices(Start):
+class Vertices(StartingPoint):
     """The projection of a vertex of the box of one radius around x0, of random signs.
 
     Restarts take turns: signs constant in blocks of about `block` by `block` pixels in each channel, in columns,
@@ -37,11 +37,7 @@ class Vertices(Start):
     radius.
     """
 
-    block: int = 4
-
-    def __post_init__(self) -> None:
-        if self.block < 1:
-            raise UsageError(f"block is {self.block}; it must be at least 1 pixel")
+    block: Count = 4
 
     def begin(self, hunt: Hunt, restart: int) -> None:
         radius = finite_radius(self, hunt.set)

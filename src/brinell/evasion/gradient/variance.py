@@ -8,7 +8,7 @@ from typing import final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Positive
 from brinell.evasion.attack import finite_radius
 from brinell.evasion.gradient.modifier import Ask, Modifier, Place, averaged
 from brinell.evasion.hunt import Hunt
@@ -17,7 +17,7 @@ from brinell.types import Inputs, Scores
 
 @final
 @dataclass(frozen=True)
-class Tuned(Modifier):
+class VarianceTuned(Modifier):
     """The gradient, plus the mean gradient around the last point less the gradient there.
 
     neighbours: random points around each, the paper's N; each costs a gradient. spread: how far they lie, in radii of
@@ -25,16 +25,15 @@ class Tuned(Modifier):
     one side of the point.
     """
 
-    neighbours: int = 20
-    spread: float = 1.5
-
-    def __post_init__(self) -> None:
-        if self.neighbours < 1 or not self.spread > 0:
-            raise UsageError(f"neighbours is {self.neighbours} and spread {self.spread}; give at least 1, more than 0")
+    neighbours: Count = 20
+    spread: Positive = 1.5
 
     def begin(self, hunt: Hunt, ask: Ask) -> Ask:
         finite_radius(self, hunt.set)
-        memory = hunt.carry(_Variance(torch.zeros_like(hunt.x), torch.zeros_like(hunt.x), hunt.x.new_zeros(len(hunt))))
+        # The variance at the last point; the gradient and value at this one.
+        memory = hunt.carry(
+            variance=torch.zeros_like(hunt.x), gradient=torch.zeros_like(hunt.x), value=hunt.x.new_zeros(len(hunt))
+        )
 
         def tuned(place: Place) -> tuple[Scores, Inputs]:
             def near(x: Inputs) -> Inputs:
@@ -47,13 +46,3 @@ class Tuned(Modifier):
             return memory.value, corrected
 
         return tuned
-
-
-@final
-@dataclass
-class _Variance:
-    """The variance at the last point; the gradient and value at this one."""
-
-    variance: Inputs
-    gradient: Inputs
-    value: Scores

@@ -5,26 +5,26 @@ away, the ascent begins where the gradient says nothing. From the projection of 
 """
 
 from brinell.evasion.hunt import Hunt
-from brinell.evasion.minimal.nearest import Nearest
+from brinell.evasion.minimal.nearest import NearestAdversarial
 from brinell.evasion.objective import margin
 
 FIRST = 0.25
 """Length of the first step, in radii; they fall linearly from there to nothing."""
 
 
-def ascend(hunt: Hunt, steps: int, nearest: Nearest) -> None:
-    """Climb the margin for `steps` gradients from the point of the set that is nearest to what a walk has found.
+def gradient_ascent(hunt: Hunt, steps: int, nearest: NearestAdversarial) -> None:
+    """Maximise the margin for `steps` gradients from the point of the set that is nearest to what a walk has found.
 
     Nothing is done at an infinite radius, where all that was found is in the set. The examples of which nothing was
     found are let go: it ends an attack.
     """
-    nearest.settle(hunt)
+    nearest.note_last(hunt)
     radius = hunt.set.radius
     if not steps or radius == float("inf"):
         return
 
     hunt.begin()
-    hunt.dismiss(~nearest.reach(hunt).isfinite())
+    hunt.drop(~nearest.reach(hunt).isfinite())
     if not len(hunt):
         return
     hunt.move(nearest.x(hunt))

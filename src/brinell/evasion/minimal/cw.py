@@ -5,20 +5,20 @@ Source: Carlini and Wagner 2017, arXiv:1608.04644, section VI.A.
 
 from dataclasses import dataclass
 from math import prod
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import torch
 
+from brinell.arguments import AtLeast, Count, NonNegative, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.constant import Constant
 from brinell.evasion.hunt import Hunt
-from brinell.evasion.minimal.climb import Climb
 from brinell.evasion.minimal.hinge import Hinge
 from brinell.evasion.minimal.linear import linear_constant, linear_distance
-from brinell.evasion.minimal.schedule import check_rounds, cosine
+from brinell.evasion.minimal.projected_adam import ProjectedAdam
+from brinell.evasion.minimal.schedule import cosine
 from brinell.threat import Access
 from brinell.threat.sets import over_features
-from brinell.types import Mask, Scores
 
 
 @final
@@ -36,45 +36,36 @@ class CW(Attack):
     digit's values lie.
     """
 
-    searches: int = 9
-    steps: int = 50
-    step: float = 0.3
-    confidence: float = 0.0
+    searches: Count = 9
+    steps: Annotated[int, AtLeast(2)] = 50
+    step: Positive = 0.3
+    confidence: NonNegative = 0.0
     needs: ClassVar[Access] = Access.GRADIENTS
-
-    def __post_init__(self) -> None:
-        check_rounds("searches", self.searches, self.steps, self.step, fewest=2)
-        Hinge(self.confidence)
 
     def __call__(self, hunt: Hunt) -> None:
         hinge = Hinge(self.confidence)
-        hunt.demand(self.confidence)
+        hunt.require_margin(self.confidence)
         hunt.begin()
         lead, g = hunt.gradient(hinge)
-        shortfall, features = hunt.demanded - lead, prod(g.shape[1:])
+        shortfall = hunt.required_margin - lead
+        features = prod(g.shape[1:])
         length = linear_distance(shortfall, g.flatten(1).norm(dim=1), hunt.set.box) * self.step / features**0.5
-        search = hunt.carry(_Search(length, torch.zeros_like(hunt.hit)))
+        # The length of each example's steps, and whether it has met the goal at all; until it has they grow.
+        search = hunt.carry(length=length, met=torch.zeros_like(hunt.hit))
         constant = hunt.carry(Constant.begun(linear_constant(shortfall, g)))
-        climb = Climb(hunt)
+        optimiser = ProjectedAdam(hunt)
         total = self.searches * self.steps
+
         for k in hunt.steps(total):
-            hunt.roam(climb.x)
+            hunt.move_in_box(optimiser.x)
             _, g = hunt.gradient(hinge)
             search.met = search.met | hunt.hit
             # A search goes on from the last one's end, so only what holds in its second half is its own doing.
             constant.note(hunt.hit & (2 * (k % self.steps) >= self.steps))
             uphill = over_features(constant.value, g) * g - 2 * (hunt.x - hunt.x0)
-            climb.step(uphill, cosine(k, total, 1, 0.01) * search.length)
+            optimiser.step(uphill, cosine(k, total, 1, 0.01) * search.length)
             if (k + 1) % self.steps == 0:
                 constant.bisect()
                 # What Adam has seen under a larger constant would hold it back under this one.
-                climb.begin(climb.x)
+                optimiser.begin(optimiser.x)
                 search.length = torch.where(search.met, search.length, 2 * search.length)
-
-
-@dataclass
-class _Search:
-    """The length of each example's steps, and whether it has met the goal at all; until it has they grow."""
-
-    length: Scores
-    met: Mask

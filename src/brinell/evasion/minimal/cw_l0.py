@@ -10,13 +10,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Fraction, NonNegative, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt
-from brinell.evasion.minimal.climb import Climb
-from brinell.evasion.minimal.hinge import Hinge
 from brinell.evasion.minimal.linear import linear_constant, linear_distance
-from brinell.evasion.minimal.schedule import check_rounds
+from brinell.evasion.minimal.projected_adam import ProjectedAdam
 from brinell.evasion.objective import margin
 from brinell.threat import Access
 from brinell.threat.sets import over_features
@@ -39,38 +37,33 @@ class CWL0(Attack):
     paper doubles the constant until its l2 attack succeeds; here it grows thousandfold over a round.
     """
 
-    rounds: int = 40
-    steps: int = 20
-    step: float = 0.1
-    share: float = 0.5
-    confidence: float = 0.0
+    rounds: Count = 40
+    steps: Count = 20
+    step: Positive = 0.1
+    share: Fraction = 0.5
+    confidence: NonNegative = 0.0
     needs: ClassVar[Access] = Access.GRADIENTS
 
-    def __post_init__(self) -> None:
-        check_rounds("rounds", self.rounds, self.steps, self.step)
-        if not 0 < self.share < 1:
-            raise UsageError(f"share is {self.share}; it must lie between 0 and 1")
-        Hinge(self.confidence)
-
     def __call__(self, hunt: Hunt) -> None:
-        hunt.demand(self.confidence)
+        hunt.require_margin(self.confidence)
         hunt.begin()
         lead, g = hunt.gradient(margin)
-        length = linear_distance(hunt.demanded - lead, g.flatten(1).abs().amax(1), hunt.set.box)
-        begun = _Selection.begun(hunt, linear_constant(hunt.demanded - lead, g), self.step * length, self.share)
+        length = linear_distance(hunt.required_margin - lead, g.flatten(1).abs().amax(1), hunt.set.box)
+        begun = _Selection.begun(hunt, linear_constant(hunt.required_margin - lead, g), self.step * length, self.share)
         search = hunt.carry(begun)
-        climb = Climb(hunt)
+        optimiser = ProjectedAdam(hunt)
+
         for k in hunt.steps(self.rounds * self.steps):
-            hunt.roam(climb.x)
+            hunt.move_in_box(optimiser.x)
             lead, g = hunt.gradient(margin)
             search.note(hunt, g)
-            constant = search.constant * 1000 ** (k % self.steps / self.steps) * (lead < hunt.demanded)
+            constant = search.constant * 1000 ** (k % self.steps / self.steps) * (lead < hunt.required_margin)
             uphill = over_features(constant, g) * g - 2 * (hunt.x - hunt.x0)
-            climb.step(uphill * search.used, search.length)
+            optimiser.step(uphill * search.used, search.length)
             if (k + 1) % self.steps == 0:
                 search.select(hunt)
-                climb.begin(torch.where(search.used, search.witness, hunt.x0))
-                hunt.dismiss(search.done)
+                optimiser.begin(torch.where(search.used, search.witness, hunt.x0))
+                hunt.drop(search.done)
 
 
 @dataclass
@@ -120,7 +113,8 @@ class _Selection:
 
         Where there is no witness yet the margin weighs more, and steps are longer.
         """
-        won, kept = self.nearest.isfinite(), self.witness != hunt.x0
+        won = self.nearest.isfinite()
+        kept = self.witness != hunt.x0
         count = kept.flatten(1).sum(1)
         never = count == 0
         self.done = ~never & ~won & (self.left_out <= 1)

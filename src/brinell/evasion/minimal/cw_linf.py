@@ -8,13 +8,13 @@ from typing import ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Fraction, NonNegative, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt
-from brinell.evasion.minimal.climb import Climb
 from brinell.evasion.minimal.hinge import Hinge
 from brinell.evasion.minimal.linear import linear_distance
-from brinell.evasion.minimal.schedule import check_rounds, cosine
+from brinell.evasion.minimal.projected_adam import ProjectedAdam
+from brinell.evasion.minimal.schedule import cosine
 from brinell.threat import Access
 from brinell.threat.sets import over_features
 from brinell.types import Mask, Scores
@@ -38,40 +38,35 @@ class CWLinf(Attack):
     of it.
     """
 
-    rounds: int = 12
-    steps: int = 40
-    step: float = 0.05
-    factor: float = 0.95
-    confidence: float = 0.0
+    rounds: Count = 12
+    steps: Count = 40
+    step: Positive = 0.05
+    factor: Fraction = 0.95
+    confidence: NonNegative = 0.0
     needs: ClassVar[Access] = Access.GRADIENTS
-
-    def __post_init__(self) -> None:
-        check_rounds("rounds", self.rounds, self.steps, self.step)
-        if not 0 < self.factor < 1:
-            raise UsageError(f"factor is {self.factor}; it must lie between 0 and 1")
-        Hinge(self.confidence)
 
     def __call__(self, hunt: Hunt) -> None:
         hinge = Hinge(self.confidence)
-        hunt.demand(self.confidence)
+        hunt.require_margin(self.confidence)
         hunt.begin()
         lead, g = hunt.gradient(hinge)
         slopes = g.flatten(1).abs()
-        distance = linear_distance(hunt.demanded - lead, slopes.sum(1), hunt.set.box)
+        distance = linear_distance(hunt.required_margin - lead, slopes.sum(1), hunt.set.box)
         search = hunt.carry(_Threshold.begun(distance, PULL / slopes.mean(1).clamp(min=torch.finfo(g.dtype).tiny)))
-        climb = Climb(hunt)
+        optimiser = ProjectedAdam(hunt)
         total = self.rounds * self.steps
+
         for k in hunt.steps(total):
-            hunt.roam(climb.x)
+            hunt.move_in_box(optimiser.x)
             _, g = hunt.gradient(hinge)
             change = hunt.x - hunt.x0
             search.note(hunt.hit, change.abs().flatten(1).amax(1))
             excess = change.sign() * (change.abs() > over_features(search.value, change))
             uphill = over_features(search.constant, g) * g - excess
-            climb.step(uphill, cosine(k, total, self.step, self.step / 100) * search.value)
+            optimiser.step(uphill, cosine(k, total, self.step, self.step / 100) * search.value)
             if (k + 1) % self.steps == 0:
                 search.lower(self.factor)
-                climb.begin(climb.x)
+                optimiser.begin(optimiser.x)
 
 
 @dataclass

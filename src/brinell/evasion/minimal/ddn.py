@@ -8,17 +8,16 @@ from typing import ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Fraction, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt, Objective
-from brinell.evasion.minimal.homeward import homeward
+from brinell.evasion.minimal.final_search import final_search
 from brinell.evasion.minimal.linear import linear_distance
-from brinell.evasion.minimal.nearest import Nearest
+from brinell.evasion.minimal.nearest import NearestAdversarial
 from brinell.evasion.minimal.schedule import cosine
 from brinell.evasion.objective import cross_entropy, margin
 from brinell.threat import Access
 from brinell.threat.sets import over_features
-from brinell.types import Scores
 
 NEAR = 8.0
 """Boundaries nearer than the width of the box over this are walked to by shorter steps: a hundred would not come down
@@ -36,38 +35,31 @@ class DDN(Attack):
     steps: gradients. step: length of the first move, the paper's alpha; it falls to a hundredth along a cosine.
     radius: the first distance tried; both in widths of the box, or where that is less in NEAR times the distance at
     which a linear model puts the boundary (one gradient more). factor: the paper's gamma, the share by which the
-    distance falls after a hit and grows after a miss. objective: what the second half of the steps climbs; far: what
+    distance falls after a hit and grows after a miss. objective: what the second half of the steps maximises; far: what
     the first does.
 
     Three deviations from the paper. Points are not rounded to 256 levels. The walk begins on cross-entropy, as in the
     paper, and ends on the margin: the first weighs near rivals together and ends beside the nearest; the second alone
-    goes astray before it meets the boundary where gradients vanish and turn about. Last, three forward rows seek the
+    goes astray before it meets the boundary where gradients vanish and turn about. Last, three queries seek the
     crossing between x0 and the nearest point.
     """
 
-    steps: int = 100
-    step: float = 1.0
-    radius: float = 1.0
-    factor: float = 0.05
+    steps: Count = 100
+    step: Positive = 1.0
+    radius: Positive = 1.0
+    factor: Fraction = 0.05
     objective: Objective = margin
     far: Objective = cross_entropy
     needs: ClassVar[Access] = Access.GRADIENTS
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise UsageError(f"steps is {self.steps}; it must be at least 1")
-        if not (self.step > 0 and self.radius > 0 and 0 < self.factor < 1):
-            raise UsageError(
-                f"step is {self.step}, radius {self.radius} and factor {self.factor}; "
-                "step and radius must be > 0, factor between 0 and 1"
-            )
 
     def __call__(self, hunt: Hunt) -> None:
         lead, g = hunt.gradient(margin)
         slope = (g * hunt.set.steepest(g)).flatten(1).sum(1)
         size = (NEAR * linear_distance(-lead, slope, hunt.set.box)).clamp(max=1)
-        ring = hunt.carry(_Ring(self.radius * size.double(), size))
-        nearest = Nearest(hunt)
+        # radius: the distance tried next. size: of the first step, in its own length.
+        ring = hunt.carry(radius=self.radius * size.double(), size=size)
+        nearest = NearestAdversarial(hunt)
+
         for k in hunt.steps(self.steps):
             _, g = hunt.gradient(self.far if 2 * k < self.steps else self.objective)
             nearest.note(hunt)
@@ -77,13 +69,6 @@ class DDN(Attack):
             x = hunt.x + (over_features(step, g) * hunt.set.steepest(g)).to(hunt.x.dtype)
             length = hunt.set.distance(hunt.x0, x)
             scale = torch.where(length > 0, ring.radius / length, 1.0).to(x.dtype)
-            hunt.roam(torch.lerp(hunt.x0, x, over_features(scale, x)))
-        homeward(hunt, SEARCH, nearest)
+            hunt.move_in_box(torch.lerp(hunt.x0, x, over_features(scale, x)))
 
-
-@dataclass
-class _Ring:
-    """radius: the distance tried next. size: of the first step, in its own length."""
-
-    radius: Scores
-    size: Scores
+        final_search(hunt, SEARCH, nearest)

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, NonNegative
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt
 from brinell.evasion.minimal.rivals import Rivals
@@ -33,27 +33,22 @@ class DeepFool(Attack):
     code, which adds 0.0001 to each step: here it is three thousandths of the way come so far.
     """
 
-    steps: int = 50
-    classes: int = 9
-    overshoot: float = 0.02
+    steps: Count = 50
+    classes: Count = 9
+    overshoot: NonNegative = 0.02
     needs: ClassVar[Access] = Access.GRADIENTS
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.classes < 1:
-            raise UsageError(f"steps is {self.steps} and classes {self.classes}; both must be at least 1")
-        if not self.overshoot >= 0:
-            raise UsageError(f"overshoot is {self.overshoot}; it must be a number >= 0")
 
     def __call__(self, hunt: Hunt) -> None:
         rivals = hunt.carry(Rivals.of(hunt, self.classes))
         for _ in hunt.steps(self.steps):
             lead, normals = rivals.ask(hunt)
             onward = ~hunt.hit
-            hunt.dismiss(hunt.hit)
+            hunt.drop(hunt.hit)
             step = _to_face(hunt, lead[onward], normals[onward])
-            come, length = hunt.set.distance(hunt.x0, hunt.x), hunt.set.distance(hunt.x, hunt.x + step)
+            come = hunt.set.distance(hunt.x0, hunt.x)
+            length = hunt.set.distance(hunt.x, hunt.x + step)
             stretch = 1 + self.overshoot + (LEAST * come / length).nan_to_num(0.0, 0.0, 0.0)
-            hunt.roam(hunt.x + over_features(stretch.to(step.dtype), step) * step)
+            hunt.move_in_box(hunt.x + over_features(stretch.to(step.dtype), step) * step)
 
 
 def _to_face(hunt: Hunt, lead: Logits, normals: Jacobian) -> Inputs:

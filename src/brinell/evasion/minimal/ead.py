@@ -1,21 +1,20 @@
-"""EAD: C&W with an l1 price on the perturbation, descended by iterative shrinkage.
+"""EAD: C&W with an l1 penalty on the perturbation, descended by iterative shrinkage.
 
 Source: Chen, Sharma, Zhang, Yi & Hsieh 2018, arXiv:1709.04114, section 3 and algorithm 1.
 """
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import AtLeast, Count, NonNegative, Positive, Probability
 from brinell.evasion.attack import Attack
 from brinell.evasion.constant import Constant
 from brinell.evasion.hunt import Hunt
 from brinell.evasion.minimal.hinge import Hinge
 from brinell.evasion.minimal.linear import linear_constant
-from brinell.evasion.minimal.schedule import check_rounds
 from brinell.threat import Access
 from brinell.threat.sets import over_features
 from brinell.types import Inputs
@@ -27,44 +26,40 @@ class EAD(Attack):
     """Elastic-net attack (Chen et al. 2018): least beta * l1 + squared l2 length at which the margin is met.
 
     searches: constants tried for each example, by bisection. steps: gradients a search. step: length of a step along
-    the gradient, falling to zero like a square root over each search. beta: the price of l1. momentum: 1 for FISTA, 0
+    the gradient, falling to zero like a square root over each search. beta: the weight of l1. momentum: 1 for FISTA, 0
     for ISTA. confidence: the margin that a witness must have (kappa).
 
-    The paper shrinks by beta whatever the length of the step, and so at a price that grows as steps get shorter: 0.001
-    at steps of 0.01 is 0.1. Here beta is the price itself, and high enough by default for l1 to outweigh the rest.
+    The paper shrinks by beta whatever the length of the step, and so at a weight that grows as steps get shorter: 0.001
+    at steps of 0.01 is 0.1. Here beta is the weight itself, and high enough by default for l1 to outweigh the rest.
     The paper returns the witness of least elastic-net or of least l1 length; here it is the one nearest in the set's
     own length, so under `L1` the rule is the second. Each search goes on from where the last one ended, and the first
     constant is the one that would do if the model were linear.
     """
 
-    searches: int = 9
-    steps: int = 50
-    step: float = 0.01
-    beta: float = 10.0
-    momentum: float = 1.0
-    confidence: float = 0.0
+    searches: Count = 9
+    steps: Annotated[int, AtLeast(2)] = 50
+    step: Positive = 0.01
+    beta: NonNegative = 10.0
+    momentum: Probability = 1.0
+    confidence: NonNegative = 0.0
     needs: ClassVar[Access] = Access.GRADIENTS
-
-    def __post_init__(self) -> None:
-        check_rounds("searches", self.searches, self.steps, self.step, fewest=2)
-        if not (self.beta >= 0 and 0 <= self.momentum <= 1):
-            raise UsageError(
-                f"beta is {self.beta} and momentum {self.momentum}; beta must be >= 0 and momentum in [0, 1]"
-            )
-        Hinge(self.confidence)
 
     def __call__(self, hunt: Hunt) -> None:
         hinge = Hinge(self.confidence)
-        hunt.demand(self.confidence)
+        hunt.require_margin(self.confidence)
         hunt.begin()
         lead, g = hunt.gradient(hinge)
         top = g.flatten(1).abs().amax(1)
-        first = linear_constant(hunt.demanded - lead, g) + self.beta / top.clamp(min=torch.finfo(g.dtype).tiny ** 0.5)
+        first = linear_constant(hunt.required_margin - lead, g) + self.beta / top.clamp(
+            min=torch.finfo(g.dtype).tiny ** 0.5
+        )
         constant = hunt.carry(Constant.begun(first))
-        path = hunt.carry(_Path(hunt.x0, hunt.x0))
+        # point: the last one of each example. ahead: where its momentum leads to, and the next gradient is taken.
+        path = hunt.carry(point=hunt.x0, ahead=hunt.x0)
+
         for k in hunt.steps(self.searches * self.steps):
             turn = k % self.steps
-            hunt.roam(path.ahead)
+            hunt.move_in_box(path.ahead)
             _, g = hunt.gradient(hinge)
             constant.note(hunt.hit & (2 * turn >= self.steps))
             length = self.step * sqrt(1 - turn / self.steps)
@@ -75,14 +70,6 @@ class EAD(Attack):
             path.point = point
             if turn + 1 == self.steps:
                 constant.bisect()
-
-
-@dataclass
-class _Path:
-    """point: the last one of each example. ahead: where its momentum leads to, and the next gradient is taken."""
-
-    point: Inputs
-    ahead: Inputs
 
 
 def _shrink(change: Inputs, by: float) -> Inputs:

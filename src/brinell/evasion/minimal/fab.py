@@ -4,16 +4,16 @@ Source: Croce & Hein 2020, arXiv:1907.02044, algorithm 1; targeted runs as in Au
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import AtLeast, Count, Probability
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt
-from brinell.evasion.minimal.ascent import ascend
-from brinell.evasion.minimal.homeward import homeward
-from brinell.evasion.minimal.nearest import Nearest
+from brinell.evasion.minimal.ascent import gradient_ascent
+from brinell.evasion.minimal.final_search import final_search
+from brinell.evasion.minimal.nearest import NearestAdversarial
 from brinell.evasion.minimal.rivals import Rivals
 from brinell.evasion.objective import margin
 from brinell.evasion.rival import runs
@@ -31,60 +31,56 @@ class FAB(Attack):
     runs of one gradient a step, aimed in turn at the k wrong classes that score highest at x0; None weighs every wrong
     class at each step, at a gradient each, as the paper does. Under a goal with an aim of its own every run heads
     there. bias: the most that x0 draws (alpha_max). overshoot: eta. backward: the share of the way from x0 kept after a
-    hit (beta). search: forward rows of the last search between x0 and the nearest point found. ascent: gradients of a
+    hit (beta). search: queries of the last search between x0 and the nearest point found. ascent: gradients of a
     last ascent on the margin at a finite radius, from that point projected into the set; an addition to the paper.
     """
 
-    steps: int = 100
-    restarts: int = 1
-    targets: int | None = 3
-    bias: float = 0.1
-    overshoot: float = 1.05
-    backward: float = 0.9
-    search: int = 3
-    ascent: int = 0
+    steps: Count = 100
+    restarts: Count = 1
+    targets: Count | None = 3
+    bias: Probability = 0.1
+    overshoot: Annotated[float, AtLeast(1)] = 1.05
+    backward: Probability = 0.9
+    search: Annotated[int, AtLeast(0)] = 3
+    ascent: Annotated[int, AtLeast(0)] = 0
     needs: ClassVar[Access] = Access.GRADIENTS
 
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.restarts < 1:
-            raise UsageError(f"steps is {self.steps} and restarts {self.restarts}; both must be at least 1")
-        if self.targets is not None and self.targets < 1:
-            raise UsageError(f"targets is {self.targets}; it must be at least 1, or None to weigh every class")
-        if self.search < 0 or self.ascent < 0:
-            raise UsageError(f"search is {self.search} and ascent {self.ascent}; both must be at least 0")
-        if not (0 <= self.bias <= 1 and self.overshoot >= 1 and 0 <= self.backward <= 1):
-            raise UsageError(
-                f"bias is {self.bias}, overshoot {self.overshoot} and backward {self.backward}; "
-                "bias and backward must lie in [0, 1] and overshoot be at least 1"
-            )
-
     def __call__(self, hunt: Hunt) -> None:
-        nearest = Nearest(hunt)
+        nearest = NearestAdversarial(hunt)
         for restart in runs(hunt, self.restarts, self.targets):
             if restart:
-                hunt.roam(_random_start(hunt, nearest.reach(hunt)))
+                hunt.move_in_box(_random_start(hunt, nearest.reach(hunt)))
             self._walk(hunt, nearest)
-        homeward(hunt, self.search, nearest)
-        ascend(hunt, self.ascent, nearest)
+        final_search(hunt, self.search, nearest)
+        gradient_ascent(hunt, self.ascent, nearest)
 
-    def _walk(self, hunt: Hunt, nearest: Nearest) -> None:
+    def _walk(self, hunt: Hunt, nearest: NearestAdversarial) -> None:
         rivals = hunt.carry(Rivals.of(hunt))
         for _ in hunt.steps(self.steps):
             lead, w = _nearest_face(hunt, rivals)
             nearest.note(hunt)
-            x0, x = hunt.x0, hunt.x
-            # Both ways lead to the plane <w, z - x> = -lead: from where the walk is, and from x0.
-            here = hunt.set.toward_plane(x, w, -lead) - x
-            home = hunt.set.toward_plane(x0, w, (w * (x - x0)).flatten(1).sum(1) - lead) - x0
-            near, far = (hunt.set.distance(x, x + d).clamp(min=1e-8) for d in (here, home))
+            x0 = hunt.x0
+            x = hunt.x
+
+            # Algorithm 1's delta and delta_orig: the ways from x and from x0 to the plane <w, z - x> = -lead.
+            delta = hunt.set.toward_plane(x, w, -lead) - x
+            delta0 = hunt.set.toward_plane(x0, w, (w * (x - x0)).flatten(1).sum(1) - lead) - x0
+
+            # alpha = min(|delta| / (|delta| + |delta0|), alpha_max).
+            near, far = (hunt.set.distance(x, x + d).clamp(min=1e-8) for d in (delta, delta0))
             alpha = over_features((near / (near + far)).clamp(max=self.bias).to(x.dtype), x)
-            onward, homeward = self.overshoot * here, x0 - x + self.overshoot * home
-            hunt.roam(x + (1 - alpha) * onward + alpha * homeward)
-            hunt.look()
+
+            # (1 - alpha) (x + eta delta) + alpha (x0 + eta delta0).
+            from_x = self.overshoot * delta
+            from_x0 = x0 - x + self.overshoot * delta0
+            hunt.move_in_box(x + (1 - alpha) * from_x + alpha * from_x0)
+            hunt.query()
             nearest.note(hunt)
+
+            # The backward step after a hit: x0 + beta (x - x0).
             back = hunt.x0 + self.backward * (hunt.x - hunt.x0)
-            hunt.roam(torch.where(over_features(hunt.hit, back), back, hunt.x))
-        nearest.settle(hunt)
+            hunt.move_in_box(torch.where(over_features(hunt.hit, back), back, hunt.x))
+        nearest.note_last(hunt)
 
 
 def _nearest_face(hunt: Hunt, rivals: Rivals) -> tuple[Scores, Inputs]:
@@ -100,7 +96,7 @@ def _nearest_face(hunt: Hunt, rivals: Rivals) -> tuple[Scores, Inputs]:
 
 
 def _random_start(hunt: Hunt, reach: Scores) -> Inputs:
-    """Half as far from x0 as the nearest point that served, whatever the radius; the length of normal noise before."""
+    """Half as far from x0 as the nearest adversarial point, whatever the radius; the length of normal noise before."""
     noise = torch.randn(hunt.x0.shape, dtype=hunt.x0.dtype, device=hunt.x0.device, generator=hunt.rng)
     length = hunt.set.distance(hunt.x0, hunt.x0 + noise)
     half = torch.where(reach.isfinite(), reach / 2, length)

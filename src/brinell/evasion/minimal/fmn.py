@@ -1,4 +1,4 @@
-"""FMN: ascend in a ball that is resized about the decision boundary.
+"""FMN: gradient ascent in a ball that is resized about the decision boundary.
 
 Source: Pintor, Roli, Brendel & Biggio 2021, arXiv:2102.12827, algorithm 1.
 """
@@ -8,11 +8,11 @@ from typing import ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Fraction, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt, Objective
-from brinell.evasion.minimal.homeward import homeward
-from brinell.evasion.minimal.nearest import Nearest
+from brinell.evasion.minimal.final_search import final_search
+from brinell.evasion.minimal.nearest import NearestAdversarial
 from brinell.evasion.minimal.schedule import cosine
 from brinell.evasion.objective import margin
 from brinell.evasion.rival import runs
@@ -41,35 +41,28 @@ class FMN(Attack):
     and turn about, that is most of the box, and the ascent goes astray in it. Here a move is the steepest of the set
     and as long as the ball is wide (under l1 and l0 it is shared among as many values as the radius has room for),
     and the ball grows from where a linear model at x0 puts the boundary. In l0 the paper's radius moves by whole
-    features: here it is a number, of which the whole part counts. Last, three forward rows seek the crossing between
+    features: here it is a number, of which the whole part counts. Last, three queries seek the crossing between
     x0 and the nearest point.
     """
 
-    steps: int = 100
-    targets: int | None = None
-    step: float = 1.0
-    factor: tuple[float, float] = (0.05, 0.001)
+    steps: Count = 100
+    targets: Count | None = None
+    step: Positive = 1.0
+    factor: tuple[Fraction, Fraction] = (0.05, 0.001)
     objective: Objective = margin
     needs: ClassVar[Access] = Access.GRADIENTS
 
-    def __post_init__(self) -> None:
-        if self.steps < 1 or not self.step > 0:
-            raise UsageError(f"steps is {self.steps} and step {self.step}; steps must be at least 1 and step > 0")
-        if self.targets is not None and self.targets < 1:
-            raise UsageError(f"targets is {self.targets}; it must be at least 1, or None to aim at no class")
-        if not all(0 < share < 1 for share in self.factor):
-            raise UsageError(f"factor is {self.factor}; both numbers must lie between 0 and 1")
-
     def __call__(self, hunt: Hunt) -> None:
-        nearest = Nearest(hunt)
+        nearest = NearestAdversarial(hunt)
         for _ in runs(hunt, 1, self.targets):
             self._search(hunt, nearest)
-        homeward(hunt, SEARCH, nearest)
+        final_search(hunt, SEARCH, nearest)
 
-    def _search(self, hunt: Hunt, nearest: Nearest) -> None:
+    def _search(self, hunt: Hunt, nearest: NearestAdversarial) -> None:
         """One run: from x0, in a ball that is no larger than what earlier runs came down to."""
         reach = nearest.reach(hunt)
         ball = hunt.carry(_Ball(reach, reach.isfinite()))
+
         for k in hunt.steps(self.steps):
             value, g = hunt.gradient(self.objective)
             nearest.note(hunt)
@@ -78,8 +71,9 @@ class FMN(Attack):
                 ball.radius = torch.where(ball.found, ball.radius, _to_boundary(hunt, value, g))
             ball.resize(hunt.hit, nearest.reach(hunt), cosine(k, self.steps, *self.factor), max(self.factor))
             step = cosine(k, self.steps, self.step, self.step / 100) * hunt.set.stride(g, ball.radius)
-            hunt.roam(hunt.set.project_each(hunt.x0, hunt.x + step, ball.radius))
-        nearest.settle(hunt)
+            hunt.move_in_box(hunt.set.project_each(hunt.x0, hunt.x + step, ball.radius))
+
+        nearest.note_last(hunt)
 
 
 @dataclass

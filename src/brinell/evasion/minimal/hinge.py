@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import final
 
-from brinell.errors import UsageError
+from brinell.arguments import NonNegative
 from brinell.evasion.objective import Absolute, Objective, margin
 from brinell.types import Labels, Logits, Scores
 
@@ -17,11 +17,7 @@ class Hinge(Absolute):
     gradient.
     """
 
-    confidence: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not self.confidence >= 0:
-            raise UsageError(f"confidence is {self.confidence}; it must be a number >= 0, in units of the scores")
+    confidence: NonNegative = 0.0
 
     def within(self, unit: Scores) -> Objective:
         def hinge(scores: Logits, y: Labels, aim: Labels | None) -> Scores:

@@ -6,17 +6,18 @@ McDaniel 2016, arXiv:1606.04435.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import ClassVar, Literal, final
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from brinell.arguments import Count, Portion
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt
 from brinell.threat import Access
-from brinell.types import Inputs, Labels, Logits, Scores
+from brinell.types import Labels, Logits, Scores
 
 Features = Float[Tensor, "batch features"]
 Chosen = Bool[Tensor, "batch features"]
@@ -42,36 +43,35 @@ class JSMA(Attack):
 
     step: float = 1.0
     both: bool = True
-    share: float = 1.0
-    together: int = 2
-    steps: int = 1000
+    share: Portion = 1.0
+    together: Literal[1, 2] = 2
+    steps: Count = 1000
     needs: ClassVar[Access] = Access.GRADIENTS
 
     def __post_init__(self) -> None:
         if not self.step:
             raise UsageError("step is 0; give a number above 0 to raise features, below 0 to lower them")
-        if not 0 < self.share <= 1:
-            raise UsageError(f"share is {self.share}; it must be above 0 and at most 1")
-        if self.together not in (1, 2) or self.steps < 1:
-            raise UsageError(f"together is {self.together} and steps {self.steps}; give 1 or 2, and at least 1 step")
 
     def __call__(self, hunt: Hunt) -> None:
         hunt.begin()
         every = torch.ones_like(hunt.x0, dtype=torch.bool).flatten(1)
         other = every if self.both else ~every
-        search = hunt.carry(_Saliency(torch.cat([every, other], 1), torch.zeros_like(hunt.x0)))
+        # domain: the features that may still go the way of the step, then those that may go the other (the paper's
+        # Gamma). gain: the gradient of the score aimed at.
+        search = hunt.carry(domain=torch.cat([every, other], 1), gain=torch.zeros_like(hunt.x0))
         for _ in hunt.steps(self.steps):
             _, search.gain = hunt.gradient(_wanted)
-            _, rise = hunt.gradient(_others)
+            _, others = hunt.gradient(_others)
             way = 1 if self.step > 0 else -1
-            gain, loss = way * search.gain.flatten(1), -way * rise.flatten(1)
+            gain = way * search.gain.flatten(1)
+            loss = -way * others.flatten(1)
             left = search.domain & self._room(hunt)
             chosen = most_salient(torch.cat([gain, -gain], 1), torch.cat([loss, -loss], 1), left, self.together)
 
             moved = chosen.unflatten(1, (2, -1)).any(1)
             changed = (hunt.x != hunt.x0).flatten(1) | moved
             over = hunt.hit | ~moved.any(1) | (changed.sum(1) > self.share * changed.shape[1])
-            hunt.dismiss(over)
+            hunt.drop(over)
             ahead, back = chosen[~over].unflatten(1, (2, -1)).unbind(1)
             before = hunt.x
             hunt.move(before + self.step * (ahead.to(before.dtype) - back.to(before.dtype)).reshape(before.shape))
@@ -81,19 +81,9 @@ class JSMA(Attack):
     def _room(self, hunt: Hunt) -> Chosen:
         """Which features the box lets move by the step, and which the other way."""
         low, high = hunt.set.box.limits(hunt.x)
-        up, down = (hunt.x < high).flatten(1), (hunt.x > low).flatten(1)
+        up = (hunt.x < high).flatten(1)
+        down = (hunt.x > low).flatten(1)
         return torch.cat([up, down] if self.step > 0 else [down, up], 1)
-
-
-@dataclass
-class _Saliency:
-    """domain: the features that may still go the way of the step, then those that may go the other (the paper's Gamma).
-
-    gain: the gradient of the score aimed at.
-    """
-
-    domain: Chosen
-    gain: Inputs
 
 
 def most_salient(gain: Features, loss: Features, left: Chosen, together: int) -> Chosen:
@@ -113,15 +103,18 @@ def most_salient(gain: Features, loss: Features, left: Chosen, together: int) ->
     ahead = torch.cat([torch.full_like(ordered[:, :2], -torch.inf), second[:, :-1]], 1)[:, : ordered.shape[1]]
     worth = ordered > ahead
     index = order.gather(1, worth.int().topk(max(1, int(worth.sum(1).amax()) if len(worth) else 1), 1).indices)
-    gain, loss = gain.gather(1, index), loss.gather(1, index)
+    gain = gain.gather(1, index)
+    loss = loss.gather(1, index)
     count = index.shape[1]
     chosen = torch.zeros_like(left)
+
     for rows in torch.arange(len(gain), device=gain.device).split(max(1, CELLS // count**2)):
         a, b = (v[rows].unsqueeze(1) + v[rows].unsqueeze(2) for v in (gain, loss))
         saliency = torch.where((a > 0) & (b > 0), a * b, 0.0).triu(1).flatten(1)
         value, best = saliency.max(1)
         pair = torch.stack([best // count, best % count], 1)
         chosen[rows] = chosen[rows].scatter(1, index[rows].gather(1, pair), (value > 0).unsqueeze(1).expand(-1, 2))
+
     return chosen
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from brinell.errors import UsageError
+from brinell.arguments import Count
 from brinell.evasion.attack import Attack
 from brinell.evasion.constant import Constant
 from brinell.evasion.hunt import Hunt, Objective
@@ -51,17 +51,11 @@ class LBFGS(Attack):
     last one ended. The first constant is the one that would do if the model were linear.
     """
 
-    searches: int = 10
-    steps: int = 20
-    memory: int = 8
+    searches: Count = 10
+    steps: Count = 20
+    memory: Count = 8
     objective: Objective = log_chance
     needs: ClassVar[Access] = Access.GRADIENTS
-
-    def __post_init__(self) -> None:
-        if min(self.searches, self.steps, self.memory) < 1:
-            raise UsageError(
-                f"searches is {self.searches}, steps {self.steps} and memory {self.memory}; each must be at least 1"
-            )
 
     def __call__(self, hunt: Hunt) -> None:
         hunt.begin()
@@ -70,8 +64,9 @@ class LBFGS(Attack):
         constant = hunt.carry(Constant.begun(2 * linear_constant(-lead, g)))
         value, g = hunt.gradient(self.objective)
         descent = hunt.carry(_Descent.begun(hunt, value, g, self.memory))
+
         for k in hunt.steps(self.searches * self.steps):
-            hunt.roam(descent.trial(hunt, constant.value))
+            hunt.move_in_box(descent.trial(hunt, constant.value))
             value, g = hunt.gradient(self.objective)
             descent.judge(hunt, value, g, constant.value)
             if (k + 1) % self.steps == 0:
@@ -105,8 +100,8 @@ class _Descent:
         """The next point to ask about."""
         downhill = hunt.set.box.inward(self.x, -self._slope(hunt, constant))
         step = hunt.set.box.inward(self.x, self._newton(downhill, constant))
-        ascends = _inner(step, downhill) <= 0
-        step = torch.where(over_features(ascends, step), downhill / 2, step)
+        uphill = _inner(step, downhill) <= 0
+        step = torch.where(over_features(uphill, step), downhill / 2, step)
         return self.x + over_features(self.share.to(step.dtype), step) * step
 
     def judge(self, hunt: Hunt, value: Scores, g: Inputs, constant: Scores) -> None:
@@ -119,8 +114,10 @@ class _Descent:
         self.moves = torch.where(pushed, torch.cat([move.unsqueeze(1), self.moves[:, :-1]], 1), self.moves)
         turn = (g - self.gradient).unsqueeze(1)
         self.turns = torch.where(pushed, torch.cat([turn, self.turns[:, :-1]], 1), self.turns)
-        self.x, self.gradient = torch.where(wide, hunt.x, self.x), torch.where(wide, g, self.gradient)
-        self.value, self.hit = torch.where(taken, value, self.value), torch.where(taken, hunt.hit, self.hit)
+        self.x = torch.where(wide, hunt.x, self.x)
+        self.gradient = torch.where(wide, g, self.gradient)
+        self.value = torch.where(taken, value, self.value)
+        self.hit = torch.where(taken, hunt.hit, self.hit)
         self.share = torch.where(taken, 1.0, self.share / 2).to(self.share.dtype)
 
     def _slope(self, hunt: Hunt, constant: Scores) -> Inputs:
@@ -133,6 +130,7 @@ class _Descent:
         """The two-loop recursion. The squared length alone has the curvature 2 along every move."""
         pairs = []
         step = downhill
+
         for i in range(self.moves.shape[1]):
             move = self.moves[:, i]
             turn = 2 * move - over_features(constant, move) * self.turns[:, i]
@@ -141,6 +139,7 @@ class _Descent:
             share = over_features(weight * _inner(move, step), step)
             step = step - share * turn
             pairs.append((move, turn, weight, share))
+
         step = step / 2
         for move, turn, weight, share in reversed(pairs):
             step = step + (share - over_features(weight * _inner(turn, step), step)) * move

@@ -6,8 +6,8 @@ from brinell.evasion.hunt import Hunt
 from brinell.types import Inputs, Scores
 
 
-class Nearest:
-    """The nearest point of each example that served the adversary so far, in the set or not, over all runs of a hunt.
+class NearestAdversarial:
+    """The nearest point of each example found adversarial so far, in the set or not, over all runs of a hunt.
 
     At an infinite radius it is the hunt's own. At a finite one the hunt keeps what lies within, and lets go of the
     example; what lies beyond steers the walk as it does at an infinite radius, so that the same seed finds the same.
@@ -18,17 +18,19 @@ class Nearest:
         self._distance = torch.full_like(hunt.distance, torch.inf)
 
     def note(self, hunt: Hunt) -> None:
-        """Keep what the last question showed to serve."""
+        """Keep what the last query showed to be adversarial."""
         if not hunt.hit.any():
             return
-        rows, x = hunt.rows[hunt.hit], hunt.x[hunt.hit]
+        rows = hunt.rows[hunt.hit]
+        x = hunt.x[hunt.hit]
         distance = hunt.set.distance(hunt.x0[hunt.hit], x)
         nearer = distance < self._distance[rows]
-        self._x[rows[nearer]], self._distance[rows[nearer]] = x[nearer], distance[nearer]
+        self._x[rows[nearer]] = x[nearer]
+        self._distance[rows[nearer]] = distance[nearer]
 
-    def settle(self, hunt: Hunt) -> None:
+    def note_last(self, hunt: Hunt) -> None:
         """Keep the last point of a walk too, which has not been asked about yet."""
-        hunt.settle()
+        hunt.query_if_moved()
         self.note(hunt)
 
     def x(self, hunt: Hunt) -> Inputs:

@@ -5,15 +5,15 @@ Source: Matyasko & Chau 2021, arXiv:2106.01538.
 
 from dataclasses import dataclass
 from math import log
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import AtLeast, AtMost, Count, Positive
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt, Objective
-from brinell.evasion.minimal.homeward import homeward
-from brinell.evasion.minimal.nearest import Nearest
+from brinell.evasion.minimal.final_search import final_search
+from brinell.evasion.minimal.nearest import NearestAdversarial
 from brinell.evasion.objective import margin
 from brinell.threat import Access
 from brinell.threat.l1 import soft_threshold
@@ -36,47 +36,42 @@ class PDPGD(Attack):
     multiplier of the length to that of the goal, to begin with. rate: by how much the logarithm of the ratio moves at
     first, up after a hit and down after a miss; it falls to a tenth. What is descended is the length and, weighed
     against it, log(1 + exp(-objective)). inner: iterations of the proximal step in Adam's metric (Yurtsever, Gu & Zhou
-    2019, arXiv:1910.10094, as the authors use it). Run to its end the step would divide the price of each value by its
-    mean gradient, and where gradients vanish and turn about no value that was small for a while would ever move; few
-    iterations bound what it pays.
+    2019, arXiv:1910.10094, as the authors use it). Run to its end the step would divide the multiplier of each value by
+    its mean gradient, and where gradients vanish and turn about no value that was small for a while would ever move;
+    few iterations bound the threshold.
     """
 
-    steps: int = 500
-    step: float = 0.1
-    ratio: float = 0.01
-    rate: float = 0.1
-    inner: int = 5
+    steps: Count = 500
+    step: Positive = 0.1
+    ratio: Annotated[float, AtLeast(LEAST), AtMost(1 / LEAST)] = 0.01
+    rate: Positive = 0.1
+    inner: Count = 5
     objective: Objective = margin
     needs: ClassVar[Access] = Access.GRADIENTS
 
-    def __post_init__(self) -> None:
-        if min(self.steps, self.inner) < 1:
-            raise UsageError(f"steps is {self.steps} and inner {self.inner}; both must be at least 1")
-        if not (self.step > 0 and self.rate > 0 and LEAST <= self.ratio <= 1 / LEAST):
-            raise UsageError(
-                f"step is {self.step}, rate {self.rate} and ratio {self.ratio}; "
-                f"step and rate must be > 0, and ratio from {LEAST:g} to {1 / LEAST:g}"
-            )
-
     def __call__(self, hunt: Hunt) -> None:
         hunt.begin()
-        nearest = Nearest(hunt)
+        nearest = NearestAdversarial(hunt)
         search = hunt.carry(_Search.begun(hunt, self.ratio))
         for k in hunt.steps(self.steps):
             value, g = hunt.gradient(self.objective)
             nearest.note(hunt)
+
+            # The gradient step in Adam's metric, then the proximal step of the length: soft thresholding.
             step = self.step * 0.01 ** (k / self.steps)
             ascent, metric = search.adam(over_features(torch.sigmoid(-value).to(g.dtype), g) * g, k + 1)
             x = hunt.set.box.clamp(hunt.x + step * ascent / metric)
-            price = over_features(search.price.to(g.dtype), g) * step * _weight(metric, self.inner)
-            hunt.roam(hunt.x0 + soft_threshold(x - hunt.x0, price))
+            threshold = over_features(search.multiplier.to(g.dtype), g) * step * _weight(metric, self.inner)
+            hunt.move_in_box(hunt.x0 + soft_threshold(x - hunt.x0, threshold))
+
+            # The dual step.
             rate = self.rate * (1 - 0.9 * k / self.steps)
             search.follow(torch.where(hunt.hit, rate, -rate))
-        homeward(hunt, SEARCH, nearest)
+        final_search(hunt, SEARCH, nearest)
 
 
 def _weight(metric: Inputs, inner: int) -> Inputs:
-    """What a price of one costs each value after so many iterations in this metric.
+    """What a multiplier of one takes off each value after so many iterations in this metric.
 
     An iteration goes on from d to soft_threshold(d - h (d - x), 1 / top), where h is the metric over its largest, top.
     As long as d keeps its sign it is x less (1 - (1 - h)^iterations) / h / top, which ends at 1 / metric.
@@ -97,11 +92,12 @@ class _Search:
 
     @classmethod
     def begun(cls, hunt: Hunt, ratio: float) -> "_Search":
-        one, zero = hunt.x0.new_ones(len(hunt)), torch.zeros_like(hunt.x)
+        one = hunt.x0.new_ones(len(hunt))
+        zero = torch.zeros_like(hunt.x)
         return cls(log(ratio) * one, ratio / (1 + ratio) * one, zero, zero)
 
     @property
-    def price(self) -> Scores:
+    def multiplier(self) -> Scores:
         """Of length, in units of the goal."""
         return self.share / (1 - self.share)
 

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 
 import torch
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, NonNegative, Positive
 from brinell.evasion.adam import Adam
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt, Objective
@@ -16,7 +16,6 @@ from brinell.evasion.minimal.schedule import cosine
 from brinell.evasion.objective import margin
 from brinell.threat import Access
 from brinell.threat.sets import over_features
-from brinell.types import Scores
 
 
 @final
@@ -30,29 +29,22 @@ class SigmaZero(Attack):
     (t). Changes are measured in sides of the box, or in input units where it has no end.
     """
 
-    steps: int = 1000
-    step: float = 1.0
-    smoothing: float = 1e-3
-    threshold: float = 0.3
-    adjustment: float = 0.01
+    steps: Count = 1000
+    step: Positive = 1.0
+    smoothing: Positive = 1e-3
+    threshold: NonNegative = 0.3
+    adjustment: NonNegative = 0.01
     objective: Objective = margin
     needs: ClassVar[Access] = Access.GRADIENTS
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise UsageError(f"steps is {self.steps}; it must be at least 1")
-        if not (min(self.step, self.smoothing) > 0 and min(self.threshold, self.adjustment) >= 0):
-            raise UsageError(
-                f"step is {self.step}, smoothing {self.smoothing}, threshold {self.threshold} and adjustment "
-                f"{self.adjustment}; step and smoothing must be > 0, the others >= 0"
-            )
 
     def __call__(self, hunt: Hunt) -> None:
         hunt.begin()
         low, high = hunt.set.box.limits(hunt.x0)
         side = torch.where((high - low).isfinite(), high - low, 1.0)
         adam = hunt.carry(Adam.none(hunt.x))
-        cut = hunt.carry(_Cut(hunt.x0.new_full((len(hunt),), self.threshold)))
+        # Below which change a feature of each example goes back.
+        cut = hunt.carry(threshold=hunt.x0.new_full((len(hunt),), self.threshold))
+
         for k in hunt.steps(self.steps):
             _, g = hunt.gradient(self.objective)
             change = (hunt.x - hunt.x0) / side
@@ -64,11 +56,4 @@ class SigmaZero(Attack):
             way = self.adjustment * step
             cut.threshold = (cut.threshold + torch.where(hunt.hit, way, -way)).clamp(0, 1)
             kept = ((x - hunt.x0) / side).abs() >= over_features(cut.threshold, x)
-            hunt.roam(torch.where(kept, x, hunt.x0))
-
-
-@dataclass
-class _Cut:
-    """Below which change a feature of each example goes back."""
-
-    threshold: Scores
+            hunt.move_in_box(torch.where(kept, x, hunt.x0))

@@ -16,14 +16,16 @@ def eyeglass_mask(
     """
     rows = torch.arange(shape[-2], dtype=torch.float64).unsqueeze(1)
     columns = torch.arange(shape[-1], dtype=torch.float64)
-    apart, broad = right[1] - left[1], thickness * (right[1] - left[1])
+    apart = right[1] - left[1]
+    broad = thickness * (right[1] - left[1])
     frame = torch.zeros(shape[-2], shape[-1], dtype=torch.bool)
     for row, column in (left, right):
         away = (((rows - row) / 0.75).square() + (columns - column).square()).sqrt()
         frame |= (away - 0.4 * apart).abs() <= broad / 2
     slope = (right[0] - left[0]) / apart
     bar = (rows - left[0] - slope * (columns - left[1])).abs() <= broad / 2
-    inner, outer = 0.4 * apart - broad / 2, 0.4 * apart + broad / 2
+    inner = 0.4 * apart - broad / 2
+    outer = 0.4 * apart + broad / 2
     bridge = (columns >= left[1] + inner) & (columns <= right[1] - inner)
     temples = (columns <= left[1] - outer) | (columns >= right[1] + outer)
     return (frame | (bar & (bridge | temples))).expand(*shape).clone()

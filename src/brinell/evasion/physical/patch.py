@@ -10,7 +10,7 @@ from brinell.evasion.hunt import Objective
 from brinell.evasion.objective import cross_entropy
 from brinell.evasion.physical.placement import Anywhere, Picture, Placement, Seen
 from brinell.evasion.physical.printable import Penalty
-from brinell.evasion.physical.rendered import ascend, one_range, pull_back, within
+from brinell.evasion.physical.rendered import one_range, optimise, pull_back, within
 from brinell.targets import Target
 from brinell.threat.goal import met
 from brinell.types import Inputs, Labels, Mask
@@ -38,7 +38,8 @@ class AdversarialPatch:
         limits = one_range(target.box)
         rng = torch.Generator(x.device).manual_seed(seed)
         if aim is not None:
-            x, y = x[y != aim], y[y != aim]
+            x = x[y != aim]
+            y = y[y != aim]
         seen = self.placement.seen(x)
 
         def gradient(free: Tensor) -> Tensor:
@@ -52,7 +53,7 @@ class AdversarialPatch:
             return fooling - self._cost(free, limits, seen)
 
         start = torch.randn(seen.shape, generator=rng, dtype=x.dtype, device=x.device)
-        return within(ascend(0.1 * start, gradient, self.steps, self.rate), limits)
+        return within(optimise(0.1 * start, gradient, self.steps, self.rate), limits)
 
     def _cost(self, free: Tensor, limits: tuple[float, float], seen: Seen) -> Tensor:
         """The gradient of the penalties."""
@@ -72,7 +73,7 @@ def fooled(
     aim: int | None = None,
     seed: int = 0,
 ) -> Mask:
-    """Whether each image is lost with the picture in it, by one random draw of the placement each.
+    """Whether each image is misclassified with the picture in it, by one random draw of the placement each.
 
     Ask it of images that the picture was not learnt from. Images labelled as the aim are for the caller to leave out.
     """

@@ -60,14 +60,18 @@ class Anywhere(Placement):
                 f"images are {tuple(x.shape[1:])} and the patch {tuple(picture.shape)}; channels must agree"
             )
         u = torch.rand(len(x), 4, generator=rng, dtype=x.dtype, device=x.device)
-        rows, columns = x.shape[2], x.shape[3]
+        rows = x.shape[2]
+        columns = x.shape[3]
         side = (self.scale[0] + (self.scale[1] - self.scale[0]) * u[:, 0]) * min(rows, columns)
         angle = (2 * u[:, 1] - 1) * self.degrees * pi / 180
-        centre_x, centre_y = (u[:, 2] - 0.5) * (columns - side), (u[:, 3] - 0.5) * (rows - side)
+        centre_x = (u[:, 2] - 0.5) * (columns - side)
+        centre_y = (u[:, 3] - 0.5) * (rows - side)
         right = torch.arange(columns, dtype=x.dtype, device=x.device) - (columns - 1) / 2
         down = (torch.arange(rows, dtype=x.dtype, device=x.device) - (rows - 1) / 2).unsqueeze(1)
-        right, down = right - centre_x.reshape(-1, 1, 1), down - centre_y.reshape(-1, 1, 1)
-        cos, sin = angle.cos().reshape(-1, 1, 1), angle.sin().reshape(-1, 1, 1)
+        right = right - centre_x.reshape(-1, 1, 1)
+        down = down - centre_y.reshape(-1, 1, 1)
+        cos = angle.cos().reshape(-1, 1, 1)
+        sin = angle.sin().reshape(-1, 1, 1)
         half = side.reshape(-1, 1, 1) / 2
         grid = torch.stack([(cos * right + sin * down) / half, (cos * down - sin * right) / half], -1)
         shown = functional.grid_sample(

@@ -16,7 +16,7 @@ from brinell.evasion.physical.placement import Picture, Seen
 
 
 class Penalty(ABC):
-    """One number for a picture, that is taken from what an attack ascends."""
+    """One number for a picture, that is taken from what an attack maximises."""
 
     @abstractmethod
     def __call__(self, picture: Picture, seen: Seen) -> Tensor:

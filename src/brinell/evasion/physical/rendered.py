@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from brinell.errors import UsageError
-from brinell.evasion.hunt import Objective, of_rows
+from brinell.evasion.objective import Objective, of_rows
 from brinell.targets import Target
 from brinell.threat import Box
 from brinell.types import Inputs, Labels, Scores
@@ -35,7 +35,7 @@ def pull_back(
     return values, pulled
 
 
-def ascend(thing: Tensor, gradient: Callable[[Tensor], Tensor], steps: int, rate: float) -> Tensor:
+def optimise(thing: Tensor, gradient: Callable[[Tensor], Tensor], steps: int, rate: float) -> Tensor:
     """`steps` of Adam up this gradient, free of limits."""
     leaf = thing.clone().requires_grad_()
     optimiser = torch.optim.Adam([leaf], rate, maximize=True)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Positive
 from brinell.evasion.attack import Attack, finite_radius
 from brinell.evasion.hunt import Hunt, Objective
 from brinell.evasion.objective import margin
@@ -19,7 +18,6 @@ from brinell.evasion.score.image import Image, as_image, enlarged, tiled
 from brinell.evasion.score.population import affordable
 from brinell.threat import Access
 from brinell.threat.sets import over_features
-from brinell.types import Scores
 
 
 @final
@@ -27,7 +25,7 @@ from brinell.types import Scores
 class Bandits(Attack):
     """Bandit optimisation with time and data priors (Ilyas et al. 2019).
 
-    steps: moves, of two forward rows each. tile: the side of the squares of pixels that share a value of the prior, in
+    steps: moves, of two queries each. tile: the side of the squares of pixels that share a value of the prior, in
     each channel; smaller where an image would have fewer than `side` of them along its longer side. The authors' code
     has 50 tiles on 299 pixels. step: of each move, as a share of the radius. smoothing: how far each feature is moved
     to measure (eta), as a share of what it may move where all move alike: of the radius in linf, of the radius over
@@ -37,33 +35,27 @@ class Bandits(Attack):
     into set ∩ box the two would be one point wherever v leads out, so ours leave v out, which changes their
     difference to second order only. Its prior for linf is learnt by exponentiated gradients, which saturate and keep
     signs alone; the sum of the estimates, which it has for l2, is stronger in both and free of the scores' scale.
-    Its eta is an absolute 0.01 to 0.1 of l2 length, too short to see past masked gradients. It climbs cross-entropy,
+    Its eta is an absolute 0.01 to 0.1 of l2 length, too short to see past masked gradients. It maximises cross-entropy,
     whose slope is all but nothing where a network is sure: what was learnt near the boundary, right or wrong, then
-    outweighs all that follows, so ours climbs the margin.
+    outweighs all that follows, so ours maximises the margin.
     """
 
-    steps: int = 5000
-    tile: int = 6
-    side: int = 8
-    step: float = 0.2
-    smoothing: float = 0.3
+    steps: Count = 5000
+    tile: Count = 6
+    side: Count = 8
+    step: Positive = 0.2
+    smoothing: Positive = 0.3
     objective: Objective = margin
     needs: ClassVar[Access] = Access.SCORES
-
-    def __post_init__(self) -> None:
-        if min(self.steps, self.tile, self.side) < 1:
-            raise UsageError(
-                f"steps, tile and side are {self.steps}, {self.tile} and {self.side}; all must be at least 1"
-            )
-        if not min(self.step, self.smoothing) > 0:
-            raise UsageError(f"step and smoothing are {self.step} and {self.smoothing}; both must be above 0")
 
     def __call__(self, hunt: Hunt) -> None:
         step = self.step * finite_radius(self, hunt.set)
         hunt.begin()
         none = self._tiles(as_image(hunt.x0))
         length = (self.smoothing * even(hunt)).clamp(min=torch.finfo(hunt.x0.dtype).tiny)
-        memory = hunt.carry(_Prior(none, none, hunt.x0.unsqueeze(1), length))
+        # The gradient believed in, a value a tile; what was drawn; the move it makes, and its length a feature.
+        memory = hunt.carry(prior=none, noise=none, move=hunt.x0.unsqueeze(1), length=length)
+
         for _ in hunt.steps(self.steps):
             if affordable(hunt, 2) < 2:
                 return
@@ -77,13 +69,3 @@ class Bandits(Attack):
     def _tiles(self, image: Image) -> Image:
         n, channels, height, width = image.shape
         return image.new_zeros((n, channels, *tiled(height, width, self.tile, self.side)))
-
-
-@dataclass
-class _Prior:
-    """The gradient believed in, a value a tile; what was drawn; the move it makes, and its length a feature."""
-
-    prior: Image
-    noise: Image
-    move: Tensor
-    length: Scores

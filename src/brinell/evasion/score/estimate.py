@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from brinell.errors import UsageError
 from brinell.evasion.hunt import Hunt, Objective
 from brinell.evasion.score.population import affordable, block, evaluate
 from brinell.threat.sets import over_features
@@ -37,14 +36,6 @@ def even(hunt: Hunt) -> Scores:
     return (hunt.set.radius / length.where(measured, 1.0)).to(hunt.x0.dtype)
 
 
-def check_estimates(steps: int, pairs: int, smoothing: float, step: float) -> None:
-    """Refuse settings of an ascent by estimates that leave nothing to do."""
-    if min(steps, pairs) < 1:
-        raise UsageError(f"steps and pairs are {steps} and {pairs}; both must be at least 1")
-    if not min(smoothing, step) > 0:
-        raise UsageError(f"smoothing and step are {smoothing} and {step}; both must be above 0")
-
-
 def estimates(
     hunt: Hunt, objective: Objective, draw: Draw, smoothing: float, steps: int, pairs: int
 ) -> Iterator[Inputs]:
@@ -64,7 +55,7 @@ def estimator(hunt: Hunt, objective: Objective, draw: Draw, smoothing: float) ->
     """Estimates, for one run of `hunt`, the gradient of the objective at x: called with a number of pairs.
 
     The mean over random directions u of u (f(x + s u) - f(x - s u)) / 2s, where s is `smoothing`, as a share of what a
-    feature may move (`even`). It costs two forward rows a pair, and is the gradient of f smoothed by the draw, without
+    feature may move (`even`). It costs two queries a pair, and is the gradient of f smoothed by the draw, without
     bias, where both points lie in set ∩ box. Those that do not are projected: where a feature is at an end of its
     interval, one side of the difference is left and the estimate is half of the derivative, with its sign. So every
     point asked about is one that the adversary may show, and one that hits is a witness.

@@ -4,15 +4,14 @@ Source: Alzantot et al. 2019, arXiv:1805.11090, algorithm 1, with the adaptive p
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from brinell.errors import UsageError
+from brinell.arguments import AtLeast, Count, Portion, Positive
 from brinell.evasion.attack import Attack, finite_radius
-from brinell.evasion.hunt import Hunt, Objective, Points
+from brinell.evasion.hunt import Carried, Hunt, Objective, Points
 from brinell.evasion.objective import margin
 from brinell.evasion.score.estimate import even
 from brinell.evasion.score.image import Image, as_image, enlarged, tiled
@@ -27,7 +26,7 @@ from brinell.types import Inputs, Scores
 class GenAttack(Attack):
     """A genetic algorithm (Alzantot et al. 2019), for every set by projection.
 
-    generations: of population - 1 forward rows each, as the best of the last lives on unasked. rate, step: the share of
+    generations: of population - 1 queries each, as the best of the last lives on unasked. rate, step: the share of
     the tiles that a mutation changes and by how much, as a share of what each feature may move where all move alike: of
     the radius in linf, of the radius over sqrt(d) in l2. patience: generations without a better best after which both
     are made smaller by a tenth, down to least_rate and least_step. tile: the side of the squares of pixels that share a
@@ -40,28 +39,17 @@ class GenAttack(Attack):
     scores may have any scale; theirs by the value itself over a temperature.
     """
 
-    generations: int = 2000
-    population: int = 6
-    rate: float = 0.1
-    step: float = 0.5
-    patience: int = 100
+    generations: Count = 2000
+    population: Annotated[int, AtLeast(2)] = 6
+    rate: Portion = 0.1
+    step: Positive = 0.5
+    patience: Count = 100
     least_rate: float = 0.02
     least_step: float = 0.2
-    tile: int = 6
-    side: int = 8
+    tile: Count = 6
+    side: Count = 8
     objective: Objective = margin
     needs: ClassVar[Access] = Access.SCORES
-
-    def __post_init__(self) -> None:
-        if min(self.generations, self.patience, self.tile, self.side) < 1:
-            raise UsageError(
-                f"generations, patience, tile and side are {self.generations}, {self.patience}, {self.tile} and "
-                f"{self.side}; all must be at least 1"
-            )
-        if self.population < 2:
-            raise UsageError(f"population is {self.population}; it must be at least 2")
-        if not 0 < self.rate <= 1 or not self.step > 0:
-            raise UsageError(f"rate is {self.rate} and step {self.step}; they must lie in (0, 1] and be above 0")
 
     def __call__(self, hunt: Hunt) -> None:
         finite_radius(self, hunt.set)
@@ -69,10 +57,18 @@ class GenAttack(Attack):
         size = affordable(hunt, self.population)
         if not size:
             return
-        n, x0 = len(hunt), hunt.x0
+        n = len(hunt)
+        x0 = hunt.x0
         whole = x0.new_ones(n)
         bred = torch.stack([self._mutated(hunt, hunt.x0, whole, whole) for _ in range(size)], 1)
-        herd = hunt.carry(_Herd(bred, x0.new_zeros((n, size)), x0.new_full((n,), -torch.inf), *x0.new_zeros((2, n))))
+        # The population and its values; the best so far, the generations since, and how often that was too many.
+        herd = hunt.carry(
+            x=bred,
+            value=x0.new_zeros((n, size)),
+            best=x0.new_full((n,), -torch.inf),
+            idle=x0.new_zeros(n),
+            plateaus=x0.new_zeros(n),
+        )
         herd.value = evaluate(hunt, size, lambda part: _points(herd, part), self.objective).T.to(x0.dtype)
         for _ in hunt.steps(self.generations - 1):
             children = affordable(hunt, size - 1)
@@ -88,7 +84,8 @@ class GenAttack(Attack):
             rate, step = self._pace(herd.plateaus)
             elite = _take(herd.x, best.indices.unsqueeze(1))
             bred = torch.stack([self._mutated(hunt, self._child(hunt, herd), rate, step) for _ in range(children)], 1)
-            herd.x, herd.value = torch.cat([bred, elite], 1), best.values.unsqueeze(1)
+            herd.x = torch.cat([bred, elite], 1)
+            herd.value = best.values.unsqueeze(1)
             value = evaluate(hunt, children, lambda part: _points(herd, part), self.objective).T.to(x0.dtype)
             herd.value = torch.cat([value, herd.value], 1)
 
@@ -98,7 +95,7 @@ class GenAttack(Attack):
         step = (self.step * 0.9**plateaus).clamp(min=min(self.least_step, self.step))
         return rate, step
 
-    def _child(self, hunt: Hunt, herd: "_Herd") -> Inputs:
+    def _child(self, hunt: Hunt, herd: Carried) -> Inputs:
         """Two parents drawn by softmax of the values; each tile is the first's with its share of the chance."""
         chance = torch.softmax(_standardised(herd.value), 1)
         parents = torch.multinomial(chance, 2, replacement=True, generator=hunt.rng)
@@ -121,18 +118,7 @@ class GenAttack(Attack):
         return torch.rand(shape, dtype=hunt.x0.dtype, device=hunt.x0.device, generator=hunt.rng)
 
 
-@dataclass
-class _Herd:
-    """The population and its values; the best so far, the generations since, and how often that was too many."""
-
-    x: Float[Tensor, "batch population *shape"]
-    value: Float[Tensor, "batch population"]
-    best: Scores
-    idle: Scores
-    plateaus: Scores
-
-
-def _points(herd: _Herd, part: slice) -> Points:
+def _points(herd: Carried, part: slice) -> Points:
     return herd.x[:, part].transpose(0, 1)
 
 

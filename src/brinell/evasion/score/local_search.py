@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from brinell.errors import UsageError
+from brinell.arguments import Count
 from brinell.evasion.attack import Attack, finite_radius
 from brinell.evasion.hunt import Hunt, Objective, Points
 from brinell.evasion.objective import cross_entropy
@@ -27,7 +27,7 @@ Places = Int64[Tensor, "batch points"]
 class LocalSearch(Attack):
     """Greedy local search over pixels (Narodytska and Kasiviswanathan 2016), for every set by projection.
 
-    rounds: of points + 1 forward rows each. points: pixels tried a round, at random over the image and then around
+    rounds: of points + 1 queries each. points: pixels tried a round, at random over the image and then around
     the chosen; the paper tries all of the neighbourhood. chosen: pixels changed a round (the paper's t). reach: how
     far a neighbour may be, in rows and columns (d).
 
@@ -35,19 +35,12 @@ class LocalSearch(Attack):
     set ∩ box both are the ends of its range, so a pixel goes to the lowest or the highest value, whichever was drawn.
     """
 
-    rounds: int = 150
-    points: int = 128
-    chosen: int = 5
-    reach: int = 5
+    rounds: Count = 150
+    points: Count = 128
+    chosen: Count = 5
+    reach: Count = 5
     objective: Objective = cross_entropy
     needs: ClassVar[Access] = Access.SCORES
-
-    def __post_init__(self) -> None:
-        if min(self.rounds, self.points, self.chosen, self.reach) < 1:
-            raise UsageError(
-                f"rounds, points, chosen and reach are {self.rounds}, {self.points}, {self.chosen} and {self.reach}; "
-                "all must be at least 1"
-            )
 
     def __call__(self, hunt: Hunt) -> None:
         finite_radius(self, hunt.set)
@@ -55,7 +48,9 @@ class LocalSearch(Attack):
         _, _, height, width = as_image(hunt.x0).shape
         anywhere = torch.rand((len(hunt), height * width), device=hunt.x.device, generator=hunt.rng)
         places = anywhere.argsort(1)[:, : self.points]
-        tried = hunt.carry(_Tried(places, places == 0))
+        # The pixels tried next, and whether each goes to its highest value.
+        tried = hunt.carry(places=places, up=places == 0)
+
         for _ in hunt.steps(self.rounds):
             count = affordable(hunt, tried.places.shape[1])
             if not count:
@@ -65,13 +60,14 @@ class LocalSearch(Attack):
                 hunt, count, lambda part: _each_set(hunt, tried.places[:, part], tried.up[:, part]), self.objective
             )
             best = value.T.topk(min(self.chosen, count), dim=1).indices
-            places, x = tried.places.gather(1, best), hunt.x
+            places = tried.places.gather(1, best)
+            x = hunt.x
             for k in range(best.shape[1]):
                 x = _pixel_set(hunt, x, places[:, k], tried.up.gather(1, best)[:, k])
             hunt.move(x)
             tried.places = self._around(places, height, width, hunt.rng)
             if affordable(hunt, 1):
-                hunt.look()
+                hunt.query()
 
     def _around(self, places: Places, height: int, width: int, rng: torch.Generator) -> Places:
         """Random neighbours of these, as many of each."""
@@ -82,14 +78,6 @@ class LocalSearch(Attack):
         column = ((places % width).unsqueeze(2) + across).clamp(0, width - 1)
         around: Places = (row * width + column).transpose(1, 2).flatten(1)[:, : self.points]
         return around
-
-
-@dataclass
-class _Tried:
-    """The pixels tried next, and whether each goes to its highest value."""
-
-    places: Places
-    up: Tensor
 
 
 def _each_set(hunt: Hunt, places: Places, up: Tensor) -> Points:

@@ -6,10 +6,11 @@ Source: Ilyas et al. 2018, arXiv:1804.08598, algorithm 1.
 from dataclasses import dataclass
 from typing import ClassVar, final
 
+from brinell.arguments import Count, Positive
 from brinell.evasion.attack import Attack, finite_radius
 from brinell.evasion.hunt import Hunt, Objective
 from brinell.evasion.objective import cross_entropy
-from brinell.evasion.score.estimate import check_estimates, estimates, gaussian
+from brinell.evasion.score.estimate import estimates, gaussian
 from brinell.threat import Access
 
 
@@ -18,7 +19,7 @@ from brinell.threat import Access
 class NES(Attack):
     """Natural evolution strategies (Ilyas et al. 2018).
 
-    steps: moves; each costs 2 * pairs forward rows, the last fewer where the budget ends. smoothing: the standard
+    steps: moves; each costs 2 * pairs queries, the last fewer where the budget ends. smoothing: the standard
     deviation of the directions (sigma), as a share of what each feature may move where all move alike: of the radius
     in linf, of the radius over sqrt(d) in l2. step: of each move, as a share of the radius. Pairs and step are those
     of the authors' code, whose step is 0.01 at a radius of 0.05; its momentum and its search for a smaller step on a
@@ -27,15 +28,12 @@ class NES(Attack):
     itself is asked about only at the end.
     """
 
-    steps: int = 500
-    pairs: int = 25
-    smoothing: float = 0.3
-    step: float = 0.2
+    steps: Count = 500
+    pairs: Count = 25
+    smoothing: Positive = 0.3
+    step: Positive = 0.2
     objective: Objective = cross_entropy
     needs: ClassVar[Access] = Access.SCORES
-
-    def __post_init__(self) -> None:
-        check_estimates(self.steps, self.pairs, self.smoothing, self.step)
 
     def __call__(self, hunt: Hunt) -> None:
         step = self.step * finite_radius(self, hunt.set)

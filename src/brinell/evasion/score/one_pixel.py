@@ -4,12 +4,13 @@ Source: Su et al. 2017, arXiv:1710.08864, section 3.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from brinell.arguments import AtLeast, Count
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack, finite_radius
 from brinell.evasion.hunt import Hunt, Objective, Points
@@ -27,24 +28,18 @@ Genomes = Float[Tensor, "batch population pixels genes"]
 class OnePixel(Attack):
     """One pixel, or a few (Su et al. 2017); it is for the set that counts pixels, and in others it projects.
 
-    pixels: how many are changed. generations: of `population` forward rows each, all examples at once, and one more
+    pixels: how many are changed. generations: of `population` queries each, all examples at once, and one more
     for the first; the last asks about fewer where the budget ends. weight: of the difference of two genomes that is
     added to a third (the paper's F); there is no crossover. A gene that leaves its range is drawn anew. A colour is
     a share of the way from the lowest to the highest value that the set and the box allow there.
     """
 
-    pixels: int = 1
-    generations: int = 100
-    population: int = 400
+    pixels: Count = 1
+    generations: Annotated[int, AtLeast(0)] = 100
+    population: Annotated[int, AtLeast(4)] = 400
     weight: float = 0.5
     objective: Objective = cross_entropy
     needs: ClassVar[Access] = Access.SCORES
-
-    def __post_init__(self) -> None:
-        if self.pixels < 1 or self.generations < 0:
-            raise UsageError(f"pixels and generations are {self.pixels}, {self.generations}; give >= 1 and >= 0")
-        if self.population < 4:
-            raise UsageError(f"population is {self.population}; it must be at least 4: a child has three parents")
 
     def __call__(self, hunt: Hunt) -> None:
         finite_radius(self, hunt.set)
@@ -59,7 +54,9 @@ class OnePixel(Attack):
             torch.arange(2 + channels, device=place.device) < 2, place, (0.5 + 0.5 * colour).clamp(0, 1)
         )
         least = hunt.x0.new_full(shape[:2], -torch.inf)
-        herd = hunt.carry(_Herd(first, least, first))
+        # Genomes, their values, and the genomes to be tried against them.
+        herd = hunt.carry(x=first, value=least, children=first)
+
         for _ in hunt.steps(1 + self.generations):
             count = affordable(hunt, self.population)
             if not count:
@@ -80,15 +77,6 @@ class OnePixel(Attack):
         child = a + self.weight * (b - c)
         fresh = torch.rand(x.shape, dtype=x.dtype, device=x.device, generator=rng)
         return torch.where((child >= 0) & (child <= 1), child, fresh)
-
-
-@dataclass
-class _Herd:
-    """Genomes, their values, and the genomes to be tried against them."""
-
-    x: Genomes
-    value: Float[Tensor, "batch population"]
-    children: Genomes
 
 
 def _painted(hunt: Hunt, genomes: Genomes) -> Points:

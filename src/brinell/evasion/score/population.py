@@ -33,7 +33,8 @@ def evaluate(
     points: makes those of a slice, (k, batch, *shape), for the examples that stand when it is called; they are drawn
     into set ∩ box. A value that is not a number is the least there is.
     """
-    answers, size = [], block(hunt, count)
+    answers = []
+    size = block(hunt, count)
     for first in range(0, count, size):
         inside = within(hunt.set, hunt.x0, points(slice(first, min(first + size, count))))
         scores = hunt.probe(inside)
@@ -44,7 +45,7 @@ def evaluate(
     return torch.cat([value[:, torch.isin(rows, hunt.rows)] for rows, value in answers])
 
 
-def within(set: PerturbationSet, x0: Inputs, points: Points) -> Points:
+def within(allowed: PerturbationSet, x0: Inputs, points: Points) -> Points:
     """Each of several points of each example, drawn into set ∩ box."""
-    near = set.project(x0.expand(points.shape).flatten(0, 1), points.flatten(0, 1))
+    near = allowed.project(x0.expand(points.shape).flatten(0, 1), points.flatten(0, 1))
     return near.reshape(points.shape)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from brinell.errors import UsageError
+from brinell.arguments import Checked, Count, Positive
 from brinell.evasion.attack import Attack, finite_radius
 from brinell.evasion.hunt import Hunt, Objective
 from brinell.evasion.objective import cross_entropy
@@ -22,7 +22,7 @@ from brinell.threat.sets import over_features
 from brinell.types import Inputs, Scores
 
 
-class Basis(ABC):
+class Basis(Checked, ABC):
     """Orthonormal directions, numbered from zero."""
 
     @abstractmethod
@@ -51,11 +51,7 @@ class Standard(Basis):
 class Cosines(Basis):
     """The cosine transform (type II) of each channel; its lowest `frequencies` along each side."""
 
-    frequencies: int = 28
-
-    def __post_init__(self) -> None:
-        if self.frequencies < 1:
-            raise UsageError(f"frequencies is {self.frequencies}; it must be at least 1")
+    frequencies: Count = 28
 
     def count(self, x: Inputs) -> int:
         channels, high, wide = self._kept(x)
@@ -64,7 +60,9 @@ class Cosines(Basis):
     def directions(self, index: Int64[Tensor, " batch"], x: Inputs) -> Inputs:
         _, high, wide = self._kept(x)
         n, channels, height, width = as_image(x).shape
-        channel, down, across = index // (high * wide), index // wide % high, index % wide
+        channel = index // (high * wide)
+        down = index // wide % high
+        across = index % wide
         wave = torch.einsum("bh,bw->bhw", cosines(height, x)[down], cosines(width, x)[across])
         image = x.new_zeros((n, channels, height, width))
         image[torch.arange(n, device=x.device), channel] = wave
@@ -88,28 +86,23 @@ def cosines(size: int, like: Tensor) -> Float[Tensor, "frequencies places"]:
 class SimBA(Attack):
     """Simple black-box attack (Guo et al. 2019), for every set by projection.
 
-    queries: forward rows an example. basis: the directions, tried in a random order of each example's own, and from
+    queries: per example. basis: the directions, tried in a random order of each example's own, and from
     the start again when all were tried. step: the length of a change, in widths of the box (the paper's epsilon). Each
     example asks one point a round and moves on by its own answer, so it pays what the paper counts: one query where
     forward helped, two elsewhere.
     """
 
-    queries: int = 5000
+    queries: Count = 5000
     basis: Basis = Standard()
-    step: float = 0.2
+    step: Positive = 0.2
     objective: Objective = cross_entropy
     needs: ClassVar[Access] = Access.SCORES
-
-    def __post_init__(self) -> None:
-        if self.queries < 1:
-            raise UsageError(f"queries is {self.queries}; it must be at least 1")
-        if not self.step > 0:
-            raise UsageError(f"step is {self.step}; it must be above 0, in widths of the box")
 
     def __call__(self, hunt: Hunt) -> None:
         finite_radius(self, hunt.set)
         hunt.begin()
         state = hunt.carry(_State.start(hunt, self.basis.count(hunt.x), self.objective))
+
         for _ in hunt.steps(self.queries):
             index = state.order.gather(1, (state.place % state.order.shape[1]).unsqueeze(1)).squeeze(1)
             move = self.step * over_features(state.sign, hunt.x0) * self.basis.directions(index, hunt.x0)
@@ -134,7 +127,8 @@ class _State:
 
     @classmethod
     def start(cls, hunt: Hunt, count: int, objective: Objective) -> "_State":
-        n, x = len(hunt), hunt.x
+        n = len(hunt)
+        x = hunt.x
         chance = torch.rand((n, count), device=x.device, generator=hunt.rng)
         value = x.new_zeros(0) if hunt.clean is None else objective(hunt.clean, hunt.y, hunt.aim)
         return cls(x, value, chance.argsort(1), torch.zeros(n, dtype=torch.int64, device=x.device), x.new_ones(n))

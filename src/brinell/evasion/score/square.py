@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from brinell.arguments import Count, Portion
 from brinell.errors import UsageError
 from brinell.evasion.attack import Attack, finite_radius
 from brinell.evasion.hunt import Hunt, Objective
@@ -33,29 +34,25 @@ HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 class Square(Attack):
     """Square attack (Andriushchenko et al. 2020), for linf and l2.
 
-    queries: forward rows an example; the schedule of the window sizes, made for 10,000, is stretched to this number,
+    queries: per example; the schedule of the window sizes, made for 10,000, is stretched to this number,
     as the paper does (AutoAttack does not). share: the part of the features changed at first (the paper's p). Each
     example has windows and signs of its own; the authors' code shares them over the batch.
     """
 
-    queries: int = 5000
-    share: float = 0.8
+    queries: Count = 5000
+    share: Portion = 0.8
     objective: Objective = margin
     needs: ClassVar[Access] = Access.SCORES
-
-    def __post_init__(self) -> None:
-        if self.queries < 1:
-            raise UsageError(f"queries is {self.queries}; it must be at least 1")
-        if not 0 < self.share <= 1:
-            raise UsageError(f"share is {self.share}; it must lie in (0, 1]")
 
     def __call__(self, hunt: Hunt) -> None:
         radius = finite_radius(self, hunt.set)
         moves = _moves(hunt.set)
         hunt.begin()
         best = hunt.carry(_Best.none(hunt.x))
+
         for query in hunt.steps(self.queries):
-            x0, shape = as_image(hunt.x0), hunt.x0.shape
+            x0 = as_image(hunt.x0)
+            shape = hunt.x0.shape
             if query == 0:
                 x = moves.start(x0, radius, hunt.rng)
             else:
@@ -124,12 +121,15 @@ class _L2(_Moves):
     def start(self, x0: Image, radius: float, rng: torch.Generator) -> Image:
         """A grid of 5 by 5 pairs of pyramids."""
         n, channels, height, width = x0.shape
-        high, wide = max(1, height // 5), max(1, width // 5)
-        down, across = height // high, width // wide
+        high = max(1, height // 5)
+        wide = max(1, width // 5)
+        down = height // high
+        across = width // wide
         signs = _signs((n, channels, down, across), x0, rng)
         tile = _pyramids(high, wide, x0)
         grid = torch.einsum("ncij,hw->ncihjw", signs, tile).reshape(n, channels, down * high, across * wide)
-        top, left = (height - down * high) // 2, (width - across * wide) // 2
+        top = (height - down * high) // 2
+        left = (width - across * wide) // 2
         move = torch.zeros_like(x0)
         move[:, :, top : top + down * high, left : left + across * wide] = grid
         return x0 + radius * move / _length(move, (1, 2, 3))
@@ -137,7 +137,8 @@ class _L2(_Moves):
     def next(self, x0: Image, best: Image, radius: float, share: float, rng: torch.Generator) -> Image:
         n, channels, height, width = x0.shape
         high, wide = (side if side <= 1 else max(side | 1, 3) for side in _sides(share, height, width))
-        high, wide = min(high, height), min(wide, width)
+        high = min(high, height)
+        wide = min(wide, width)
         move = (best - x0).flatten(2)
         taken, given = (_window(n, height, width, high, wide, x0, rng) for _ in range(2))
         taken, given = (w.reshape(n, 1, high * wide).expand(-1, channels, -1) for w in (taken, given))
@@ -160,11 +161,11 @@ class _L2(_Moves):
 _MOVES: dict[str, _Moves] = {"linf": _Linf(), "l2": _L2()}
 
 
-def _moves(set: PerturbationSet) -> _Moves:
+def _moves(allowed: PerturbationSet) -> _Moves:
     """The paper gives moves for two sets; they are more than a projection, so no other set can be guessed."""
-    if set.name not in _MOVES:
-        raise UsageError(f"Square has no moves for the set {set.name!r}; it knows {' and '.join(_MOVES)}")
-    return _MOVES[set.name]
+    if allowed.name not in _MOVES:
+        raise UsageError(f"Square has no moves for the set {allowed.name!r}; it knows {' and '.join(_MOVES)}")
+    return _MOVES[allowed.name]
 
 
 def _sides(share: float, height: int, width: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from brinell.errors import UsageError
+from brinell.arguments import Count, Positive
 from brinell.evasion.adam import Adam
 from brinell.evasion.attack import Attack
 from brinell.evasion.constant import Constant
@@ -29,8 +29,8 @@ from brinell.types import Inputs, Labels, Logits, Scores
 class ZOO(Attack):
     """Zeroth-order optimisation (Chen et al. 2017): the smallest l2 change, kept in the set by projection.
 
-    queries: forward rows an example. searches: values tried of the constant that weighs the margin against the squared
-    length, by bisection from `constant` on. steps: of 2 * coordinates + 1 forward rows each, within each search.
+    queries: per example. searches: values tried of the constant that weighs the margin against the squared
+    length, by bisection from `constant` on. steps: of 2 * coordinates + 1 queries each, within each search.
     coordinates: features measured and moved a step, drawn without repetition. width: of the symmetric difference (h),
     and step: Adam's, both in widths of the box. Features are moved in the box itself (the paper also has the change of
     variables by tanh).
@@ -41,25 +41,14 @@ class ZOO(Attack):
     Its width of 0.0001 sees nothing where a network masks its gradients, and no point it asks about there is a witness.
     """
 
-    queries: int = 50_000
-    searches: int = 4
-    steps: int = 50
-    coordinates: int = 128
-    step: float = 0.1
-    width: float = 0.1
-    constant: float = 10.0
+    queries: Count = 50_000
+    searches: Count = 4
+    steps: Count = 50
+    coordinates: Count = 128
+    step: Positive = 0.1
+    width: Positive = 0.1
+    constant: Positive = 10.0
     needs: ClassVar[Access] = Access.SCORES
-
-    def __post_init__(self) -> None:
-        if min(self.queries, self.searches, self.steps, self.coordinates) < 1:
-            raise UsageError(
-                f"queries, searches, steps and coordinates are {self.queries}, {self.searches}, {self.steps} and "
-                f"{self.coordinates}; all must be at least 1"
-            )
-        if not min(self.step, self.width, self.constant) > 0:
-            raise UsageError(
-                f"step, width and constant are {self.step}, {self.width} and {self.constant}; all must be above 0"
-            )
 
     def __call__(self, hunt: Hunt) -> None:
         hunt.begin()
@@ -67,6 +56,7 @@ class ZOO(Attack):
         search = hunt.carry(Constant.begun(hunt.x0.new_full((len(hunt),), self.constant)))
         adam = hunt.carry(Adam.none(hunt.x))
         axes = hunt.carry(_Axes(hunt.x0.new_zeros((len(hunt), 0), dtype=torch.int64)))
+
         for _ in hunt.steps(self.searches):
             hunt.move(hunt.x0)
             adam.forget()
@@ -82,7 +72,7 @@ class ZOO(Attack):
                 hunt.move(hunt.x + self.step * adam.step(g, taken))
                 if not affordable(hunt, 1):
                     return
-                hunt.look()
+                hunt.query()
                 search.note(hunt.hit)
             search.bisect()
 

@@ -69,7 +69,8 @@ def _hsv(x: Inputs) -> tuple[Tensor, Tensor, Tensor]:
     """(hue in turns, saturation, value), each (batch, rows, columns)."""
     _check(x)
     red, green, blue = x.unbind(1)
-    value, least = x.amax(1), x.amin(1)
+    value = x.amax(1)
+    least = x.amin(1)
     chroma = value - least
     safe = torch.where(chroma > 0, chroma, 1.0)
     sextant = torch.where(

@@ -37,15 +37,17 @@ class Grid(Attack):
             return
         low, high = hunt.set.hull(hunt.x0)
         free = (high > low).flatten(1).any(0).nonzero().flatten()
+
         for shares in self._lattice(len(free), hunt.rng, hunt.x0):
             if not len(hunt):
                 return
             low, high = hunt.set.hull(hunt.x0)
-            low, high = low.flatten(1), high.flatten(1)
+            low = low.flatten(1)
+            high = high.flatten(1)
             x = hunt.x0.flatten(1).clone()
             x[:, free] = torch.lerp(low[:, free], high[:, free], shares)
             hunt.move(x.reshape(hunt.x0.shape))
-            hunt.look()
+            hunt.query()
 
     def _lattice(self, free: int, rng: torch.Generator, like: Tensor) -> Tensor:
         """Points of the lattice in [0, 1] ** free, no more than `most`."""

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from math import pi
-from typing import final
+from typing import Annotated, final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from brinell.arguments import AtLeast
 from brinell.errors import UsageError
 from brinell.evasion.spatial.transformation import Parameters, Transformation
 from brinell.types import Inputs
@@ -31,8 +32,10 @@ class RotateShift(Transformation):
         _size(x)
         angle, right, down = (parameters * parameters.new_tensor([self.degrees * pi / 180, self.pixels, self.pixels])).T
         x_, y_ = _pixels(x)
-        x_, y_ = x_ - right.reshape(-1, 1, 1), y_ - down.reshape(-1, 1, 1)
-        cos, sin = angle.cos().reshape(-1, 1, 1), angle.sin().reshape(-1, 1, 1)
+        x_ = x_ - right.reshape(-1, 1, 1)
+        y_ = y_ - down.reshape(-1, 1, 1)
+        cos = angle.cos().reshape(-1, 1, 1)
+        sin = angle.sin().reshape(-1, 1, 1)
         return _read(x, cos * x_ - sin * y_, sin * x_ + cos * y_, "zeros")
 
 
@@ -47,11 +50,7 @@ class Flow(Transformation):
     """
 
     pixels: float = 1.0
-    nodes: int = 7
-
-    def __post_init__(self) -> None:
-        if self.nodes < 2:
-            raise UsageError(f"nodes is {self.nodes}; it must be at least 2")
+    nodes: Annotated[int, AtLeast(2)] = 7
 
     def count(self, shape: tuple[int, ...]) -> int:
         return 2 * self.nodes**2

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from brinell.arguments import Checked
 from brinell.errors import UsageError
 from brinell.targets import Backend, Target
 from brinell.threat import Access, Box, Linf
@@ -28,7 +29,7 @@ from brinell.types import Inputs, Labels, Logits
 Parameters = Float[Tensor, "batch parameters"]
 
 
-class Transformation(ABC):
+class Transformation(Checked, ABC):
     """A change of inputs with a fixed number of parameters, each in [-1, 1]; all zero is no change."""
 
     @abstractmethod
@@ -101,7 +102,8 @@ class Transformed:
 
     def render(self, lifted: Float[Tensor, "batch inputs"]) -> Inputs:
         """The inputs that the inner target sees, in its units and its box; untouched where no parameter is set."""
-        x, parameters = lifted[:, : prod(self.shape)].unflatten(1, self.shape), self.parameters(lifted)
+        x = lifted[:, : prod(self.shape)].unflatten(1, self.shape)
+        parameters = self.parameters(lifted)
         return self.inner.box.clamp(self.transformation(x, parameters))
 
 

@@ -41,7 +41,9 @@ class _Fused(Backend):
     """The weighted mean of what the members answer."""
 
     def __init__(self, members: Sequence[Target], weights: Sequence[float], fuse: Fuse) -> None:
-        self._members, self._weights, self._fuse = tuple(members), tuple(weights), fuse
+        self._members = tuple(members)
+        self._weights = tuple(weights)
+        self._fuse = fuse
         most = Access.SCORES if fuse == "votes" else Access.GRADIENTS
         self.access = min(most, *(member.access for member in members))
         self.classes = members[0].classes

@@ -49,8 +49,8 @@ class LeafSearch(Attack):
         points = torch.cat([leaves.reached(hunt, row) for row in range(len(hunt))])
         inside = over_features(hunt.set.contains(hunt.x0, points), points)
         # Exactly there where that is allowed: a projection's rounding would lead back over the threshold.
-        hunt.roam(torch.where(inside, points, hunt.set.project(hunt.x0, points)))
-        hunt.settle()
+        hunt.move_in_box(torch.where(inside, points, hunt.set.project(hunt.x0, points)))
+        hunt.query_if_moved()
 
 
 @final
@@ -72,21 +72,25 @@ class _Leaves:
         free = np.full(tree.n_features, np.inf, np.float32)
         found: list[tuple[list[int], np.ndarray, np.ndarray, int]] = []
         ahead: list[tuple[int, list[int], np.ndarray, np.ndarray]] = [(0, [], -free, free)]
+
         while ahead:
             node, path, low, high = ahead.pop()
             if tree.children_left[node] < 0:
                 found.append((path, low, high, int(tree.value[node][0].argmax())))
                 continue
-            feature, edge = tree.feature[node], np.float32(tree.threshold[node])
+            feature = tree.feature[node]
+            edge = np.float32(tree.threshold[node])
             if edge > tree.threshold[node]:
                 edge = np.nextafter(edge, np.float32(-np.inf))
-            above, below = low.copy(), high.copy()
+            above = low.copy()
+            below = high.copy()
             above[feature] = max(low[feature], np.nextafter(edge, np.float32(np.inf)))
             below[feature] = min(high[feature], edge)
             ahead += [
                 (tree.children_right[node], [*path, 1], above, high),
                 (tree.children_left[node], [*path, -1], low, below),
             ]
+
         depth = max(len(path) for path, *_ in found)
         paths, lows, highs, says = zip(*found, strict=True)
         return cls(
@@ -101,19 +105,19 @@ class _Leaves:
         return replace(self, low=self.low / unit, high=self.high / unit)
 
     def reached(self, hunt: Hunt, row: int) -> Inputs:
-        """The point that the climb of one example ends at; the example itself where no leaf serves."""
+        """The point that the climb of one example ends at; the example itself where no leaf succeeds."""
         x0 = hunt.x0[row : row + 1]
         seen = x0.flatten(1).float().to(x0)
         own = int(((self.low <= seen) & (seen <= self.high)).all(1).to(torch.uint8).argmax())
         points = hunt.set.box.clamp(x0.flatten(1).clamp(self.low, self.high).reshape(-1, *x0.shape[1:]))
         held = ((self.low <= points.flatten(1)) & (points.flatten(1) <= self.high)).all(1)
         aims = None if hunt.aim is None else hunt.aim[row].expand_as(self.says)
-        serves = held & met_by_label(self.says, hunt.y[row].expand_as(self.says), aims)
-        if not serves.any():
+        succeeds = held & met_by_label(self.says, hunt.y[row].expand_as(self.says), aims)
+        if not succeeds.any():
             return x0
         rows = x0.expand_as(points)
-        serves_inside = serves & hunt.set.contains(rows, points)
-        wanted = serves_inside if serves_inside.any() else serves
+        succeeds_inside = succeeds & hunt.set.contains(rows, points)
+        wanted = succeeds_inside if succeeds_inside.any() else succeeds
         shared = (self.path == self.path[own]).to(torch.int64).cumprod(1).sum(1)  # forks above both leaves
         first = wanted & (shared == shared[wanted].max())
         return points[hunt.set.distance(rows, points).where(first, torch.inf).argmin()].unsqueeze(0)

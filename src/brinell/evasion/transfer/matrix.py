@@ -72,6 +72,7 @@ def matrix(
         check_examples(target, x, y, threat.within(target.box))
     right = {name: target.labels(x) == y for name, target in targets.items()}
     cells = []
+
     for source, own in targets.items():
         on_source(source)
         rng = torch.Generator(x.device).manual_seed(seed)
@@ -80,6 +81,7 @@ def matrix(
             said = other.labels(shown)
             fooled = right[name] & ((said != y) if aims is None else (said == aims))
             cells.append(Cell(source, name, Share(int(fooled.sum()), int(right[name].sum()))))
+
     return Matrix(tuple(targets), tuple(Share(int(r.sum()), len(x)) for r in right.values()), tuple(cells))
 
 

@@ -44,7 +44,8 @@ class _SoftNeighbours(nn.Module):
 
     def __init__(self, points: Tensor, y: Tensor, classes: int, temperature: float) -> None:
         super().__init__()
-        self._classes, self._temperature = classes, temperature
+        self._classes = classes
+        self._temperature = temperature
         self.register_buffer("points", points)
         self.register_buffer("y", y)
 

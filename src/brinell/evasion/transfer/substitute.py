@@ -6,12 +6,13 @@ turns and the reservoir, Papernot et al. 2016, arXiv:1605.07277, section 4.
 
 import copy
 from dataclasses import dataclass
-from typing import final
+from typing import Annotated, final
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from brinell.arguments import AtLeast, Checked, Count, Positive
 from brinell.errors import UsageError
 from brinell.evasion.objective import cross_entropy
 from brinell.evasion.transfer.networks import usual_network
@@ -33,7 +34,7 @@ class Taught:
 
 @final
 @dataclass(frozen=True)
-class Substitute:
+class Substitute(Checked):
     """Substitute training by Jacobian-based data augmentation (Papernot et al. 2017), from labels alone.
 
     rounds: augmentations (the paper's rho), each followed by training on all that is known; n seeds cost n 2^rounds
@@ -42,26 +43,14 @@ class Substitute:
     (kappa), drawn from all; from round `after` on (sigma); None for no limit. epochs, batch, rate: Adam's, each round.
     """
 
-    rounds: int = 6
-    step: float = 0.1
-    turn: int | None = 3
-    reservoir: int | None = None
-    after: int = 3
-    epochs: int = 10
-    batch: int = 64
-    rate: float = 1e-3
-
-    def __post_init__(self) -> None:
-        if self.rounds < 0 or self.after < 0:
-            raise UsageError(f"rounds is {self.rounds} and after {self.after}; both must be at least 0")
-        if self.epochs < 1 or self.batch < 1:
-            raise UsageError(f"epochs is {self.epochs} and batch {self.batch}; both must be at least 1")
-        if any(limit is not None and limit < 1 for limit in (self.turn, self.reservoir)):
-            raise UsageError(
-                f"turn is {self.turn} and reservoir {self.reservoir}; give at least 1, or None for neither"
-            )
-        if not (self.step > 0 and self.rate > 0):
-            raise UsageError(f"step is {self.step} and rate {self.rate}; both must be above 0")
+    rounds: Annotated[int, AtLeast(0)] = 6
+    step: Positive = 0.1
+    turn: Count | None = 3
+    reservoir: Count | None = None
+    after: Annotated[int, AtLeast(0)] = 3
+    epochs: Count = 10
+    batch: Count = 64
+    rate: Positive = 1e-3
 
     def learn(
         self,
@@ -85,18 +74,21 @@ class Substitute:
             network = usual_network(x.shape[1:], classes, torch.Generator().manual_seed(seed)).to(x)
         student = copy.deepcopy(network).requires_grad_()
         self._teach(student, x, y, rng)
-        for round in range(self.rounds):
+
+        for k in range(self.rounds):
             rows = torch.arange(len(x), device=x.device)
-            if self.reservoir is not None and round >= self.after:
+            if self.reservoir is not None and k >= self.after:
                 rows = torch.randperm(len(x), generator=rng, device=x.device)[: self.reservoir]
-            grown = self._grown(Target(TorchBackend(student), oracle.box), x[rows], y[rows], round)
-            x, y = torch.cat([x, grown]), torch.cat([y, black_box.labels(grown)])
+            grown = self._grown(Target(TorchBackend(student), oracle.box), x[rows], y[rows], k)
+            x = torch.cat([x, grown])
+            y = torch.cat([y, black_box.labels(grown)])
             self._teach(student, x, y, rng)
+
         return Taught(Target(TorchBackend(student), oracle.box), x, y, black_box.meter.forwards)
 
-    def _grown(self, student: Target, x: Inputs, y: Labels, round: int) -> Inputs:
+    def _grown(self, student: Target, x: Inputs, y: Labels, k: int) -> Inputs:
         """x + lambda sign(dF_y/dx), clamped to the box. The sign is that of log F_y, which does not underflow."""
-        turned = self.turn is not None and round // self.turn % 2
+        turned = self.turn is not None and k // self.turn % 2
         step = -self.step if turned else self.step
 
         def of_label(scores: Logits, rows: slice) -> Scores:
@@ -111,10 +103,12 @@ class Substitute:
             raise UsageError(f"the oracle said class {int(y.max())}; the substitute has {outputs}, so give it more")
         optimiser = torch.optim.Adam(student.parameters(), self.rate)
         student.train()
+
         with torch.enable_grad():
             for _ in range(self.epochs):
                 for rows in torch.randperm(len(x), generator=rng, device=x.device).split(self.batch):
                     optimiser.zero_grad()
                     functional.cross_entropy(student(x[rows]), y[rows]).backward()
                     optimiser.step()
+
         student.eval()

@@ -12,7 +12,7 @@ from brinell.errors import UsageError
 from brinell.evasion.attack import Attack
 from brinell.evasion.hunt import Hunt
 from brinell.targets import Target
-from brinell.threat import Access, Given, Threat
+from brinell.threat import Access, GivenAims, Threat
 from brinell.types import Inputs, Labels
 
 
@@ -34,17 +34,18 @@ class Transfer(Attack):
 
     def __post_init__(self) -> None:
         if self.source.access < self.attack.needs:
-            name, needs = type(self.attack).__name__, self.attack.needs.name
+            name = type(self.attack).__name__
+            needs = self.attack.needs.name
             raise UsageError(f"{name} needs {needs}; the source shows {self.source.access.name}")
 
     def __call__(self, hunt: Hunt) -> None:
         hunt.begin()
         if not len(hunt):
             return
-        threat = Threat(hunt.set, Given(hunt.aim))
+        threat = Threat(hunt.set, GivenAims(hunt.aim))
         x, _ = crafted(self.attack, self.source.rescaled(hunt.unit), hunt.x0, hunt.y, threat, hunt.rng, self.lead)
         hunt.move(x)
-        hunt.settle()
+        hunt.query_if_moved()
 
 
 def crafted(
@@ -57,9 +58,9 @@ def crafted(
     """
     hunt = Hunt(source, x0, y, threat, rng)
     aims = hunt.goal_aims
-    hunt.demand(lead)
+    hunt.require_margin(lead)
     attack(hunt)
-    hunt.settle()
+    hunt.query_if_moved()
     x = hunt.candidates.clone()
     standing = hunt.rows[hunt.reach.isinf()]
     x[standing] = hunt.x[hunt.reach.isinf()]

@@ -10,7 +10,7 @@ from brinell.evasion.attack import Attack, attack
 from brinell.evasion.hunt import Hunt
 from brinell.evidence import Share
 from brinell.targets import Target
-from brinell.threat import Access, Given, Threat
+from brinell.threat import Access, GivenAims, Threat
 from brinell.types import Inputs, Labels
 
 Perturbation = Float[Tensor, "*shape"]
@@ -31,7 +31,7 @@ class Universal(Attack):
     def __call__(self, hunt: Hunt) -> None:
         hunt.begin()
         hunt.move(hunt.x0 + hunt.inward(self.perturbation.to(hunt.x0)))
-        hunt.settle()
+        hunt.query_if_moved()
 
 
 def fooling(universal: Universal, target: Target, x: Inputs, threat: Threat, seed: int = 0) -> Share:
@@ -41,7 +41,7 @@ def fooling(universal: Universal, target: Target, x: Inputs, threat: Threat, see
     counts if it becomes another. Of a goal with an aim, what is decided so already is left out.
     """
     x, y, aims = askable(target.restrict(threat.access), x, threat)
-    found = attack(universal, target, x, y, replace(threat, goal=Given(aims)), seed) if len(x) else None
+    found = attack(universal, target, x, y, replace(threat, goal=GivenAims(aims)), seed) if len(x) else None
     return Share(0, 0) if found is None else Share(int(found.broken.sum()), len(x))
 
 
@@ -49,6 +49,7 @@ def askable(target: Target, x: Inputs, threat: Threat) -> tuple[Inputs, Labels, 
     """(the examples that are not yet as the goal wants them, the decisions about them, the classes aimed at)."""
     y = target.labels(x)
     kept = threat.goal.open(y)
-    x, y = x[kept], y[kept]
+    x = x[kept]
+    y = y[kept]
     scores = target.scores(x) if target.access >= Access.SCORES and len(x) else None
     return x, y, threat.goal.aims(y, scores)

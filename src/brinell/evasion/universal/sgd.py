@@ -6,12 +6,13 @@ Source: Shafahi, Najibi, Xu, Dickerson, Davis & Goldstein 2020, arXiv:1811.11304
 from dataclasses import dataclass
 from typing import final
 
+from brinell.arguments import Checked, Count, Portion, Positive
 from brinell.errors import UsageError
 from brinell.evasion.hunt import Objective
 from brinell.evasion.objective import cross_entropy
 from brinell.evasion.physical.rendered import pull_back
 from brinell.evasion.universal.perturbation import Perturbation
-from brinell.evasion.universal.study import Fitted, Study, check_passes, fit
+from brinell.evasion.universal.study import Fitted, Study, fit
 from brinell.targets import Target
 from brinell.threat import Threat
 from brinell.types import Inputs, Labels, Logits, Scores
@@ -19,7 +20,7 @@ from brinell.types import Inputs, Labels, Logits, Scores
 
 @final
 @dataclass(frozen=True)
-class UniversalSGD:
+class UniversalSGD(Checked):
     """Stochastic gradient ascent of a capped objective (Shafahi et al. 2020), targeted too.
 
     passes: over the examples, at most. batch: examples a step. step: the length of a step, in the set's units; None is
@@ -28,19 +29,12 @@ class UniversalSGD:
     steepest direction, which in linf is the sign of the gradient.
     """
 
-    passes: int = 20
-    batch: int = 64
-    step: float | None = None
+    passes: Count = 20
+    batch: Count = 64
+    step: Positive | None = None
     cap: float = 9.0
     objective: Objective = cross_entropy
-    enough: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_passes(self.passes, self.enough)
-        if self.batch < 1:
-            raise UsageError(f"batch is {self.batch}; it must be at least 1")
-        if self.step is not None and not self.step > 0:
-            raise UsageError(f"step is {self.step}; it must be above 0, or None for a fifth of the radius")
+    enough: Portion = 1.0
 
     def learn(self, target: Target, x: Inputs, threat: Threat, seed: int = 0) -> Fitted:
         """A perturbation from these examples, within the threat's set and for its goal; their labels are not needed."""
@@ -51,7 +45,8 @@ class UniversalSGD:
     def _sweep(self, study: Study, perturbation: Perturbation) -> Perturbation:
         step = study.set.radius / 5 if self.step is None else self.step
         for rows in study.shuffled(self.batch):
-            x, aims = study.x[rows], None if study.aims is None else study.aims[rows]
+            x = study.x[rows]
+            aims = None if study.aims is None else study.aims[rows]
 
             def render(v: Perturbation, x: Inputs = x) -> Inputs:
                 return study.set.box.clamp(x + v)

@@ -13,7 +13,7 @@ from brinell.evasion.universal.perturbation import Perturbation, Universal, aska
 from brinell.evidence import Share
 from brinell.targets import Target
 from brinell.targets.examples import check_examples
-from brinell.threat import REALS, Access, Given, PerturbationSet, Threat
+from brinell.threat import REALS, Access, GivenAims, PerturbationSet, Threat
 from brinell.types import Inputs
 
 
@@ -60,7 +60,7 @@ class Study:
         return nearest
 
     def steepest(self, gradient: Perturbation) -> Perturbation:
-        """The direction of length one that rises most."""
+        """The direction of length one of steepest increase."""
         direction: Perturbation = self.set.steepest(gradient.unsqueeze(0))[0]
         return direction
 
@@ -69,19 +69,19 @@ class Study:
         order = torch.randperm(len(self.x), generator=self.rng, device=self.x.device)
         return tuple(torch.split(order, size))
 
-    def hunt(self, attack: Attack, rows: torch.Tensor, x: Inputs, set: PerturbationSet) -> Hunt:
+    def hunt(self, attack: Attack, rows: torch.Tensor, x: Inputs, allowed: PerturbationSet) -> Hunt:
         """Run an attack from the points x of these rows, and count what it asks."""
-        goal = Given(None if self.aims is None else self.aims[rows])
-        hunt = Hunt(self.target, x, self.y[rows], Threat(set, goal, self.target.access), self.rng)
+        goal = GivenAims(None if self.aims is None else self.aims[rows])
+        hunt = Hunt(self.target, x, self.y[rows], Threat(allowed, goal, self.target.access), self.rng)
         attack(hunt)
-        hunt.settle()
+        hunt.query_if_moved()
         self._queries += int(hunt.queries.sum())
         self._gradients += int(hunt.gradients.sum())
         return hunt
 
     @property
     def spent(self) -> tuple[int, int]:
-        """(forward rows, gradient rows) asked for so far, directly and by hunts."""
+        """(queries, gradients) asked for so far, directly and by hunts."""
         return self.target.meter.forwards + self._queries, self.target.meter.gradients + self._gradients
 
     def fooled(self, perturbation: Perturbation) -> Share:
@@ -102,15 +102,8 @@ def fit(study: Study, passes: int, enough: float, sweep: Sweep) -> Fitted:
         perturbation = sweep(study, perturbation)
         fooled = study.fooled(perturbation)
         if fooled.count >= most.count:
-            best, most = perturbation, fooled
+            best = perturbation
+            most = fooled
         if most.rate >= enough:
             break
     return Fitted(Universal(best), most, *study.spent)
-
-
-def check_passes(passes: int, enough: float) -> None:
-    """Refuse what no study can be made with."""
-    if passes < 1:
-        raise UsageError(f"passes is {passes}; it must be at least 1")
-    if not 0 < enough <= 1:
-        raise UsageError(f"enough is {enough}; it must be a share above 0, at most 1")

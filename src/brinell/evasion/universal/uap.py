@@ -8,10 +8,11 @@ from typing import final
 
 import torch
 
+from brinell.arguments import Checked, Count, Portion
 from brinell.evasion.attack import Attack
 from brinell.evasion.minimal.deepfool import DeepFool
 from brinell.evasion.universal.perturbation import Perturbation
-from brinell.evasion.universal.study import Fitted, Study, check_passes, fit
+from brinell.evasion.universal.study import Fitted, Study, fit
 from brinell.targets import Target
 from brinell.threat import L2, Threat
 from brinell.types import Inputs
@@ -19,19 +20,16 @@ from brinell.types import Inputs
 
 @final
 @dataclass(frozen=True)
-class UAP:
+class UAP(Checked):
     """Universal adversarial perturbation (Moosavi-Dezfooli et al. 2017), targeted too.
 
     passes: over the examples, at most. enough: the share of them fooled at which it stops (the paper's 1 - delta).
     attack: what seeks the smallest step, in l2 as in the paper, whatever the set; with an aim it seeks that.
     """
 
-    passes: int = 10
-    enough: float = 0.8
+    passes: Count = 10
+    enough: Portion = 0.8
     attack: Attack = DeepFool(steps=10)
-
-    def __post_init__(self) -> None:
-        check_passes(self.passes, self.enough)
 
     def learn(self, target: Target, x: Inputs, threat: Threat, seed: int = 0) -> Fitted:
         """A perturbation from these examples, within the threat's set and for its goal; their labels are not needed."""

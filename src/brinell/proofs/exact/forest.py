@@ -67,13 +67,15 @@ def forest_of(target: Target) -> Forest:
     """
     if not isinstance(target.backend, SklearnBackend):
         raise Unsupported(f"{target.describe()} is not made of scikit-learn trees")
-    if target.sight < Access.WEIGHTS:
+    if target.max_access < Access.WEIGHTS:
         raise Unsupported(f"the target shows {target.access.name}, not its trees")
     if target.mean is not None or target.std is not None:
         raise Unsupported("trees are read in the units they were fitted on; wrap the model without mean and std")
     forest = _read(target.backend.estimator)
     x = _corners(forest)
-    if not torch.allclose(forest.scores(x), target.restrict(target.sight).scores(x).double(), rtol=1e-9, atol=1e-9):
+    if not torch.allclose(
+        forest.scores(x), target.restrict(target.max_access).scores(x).double(), rtol=1e-9, atol=1e-9
+    ):
         raise Unsupported(f"{target.describe()} answers otherwise than its trees do")
     return forest
 

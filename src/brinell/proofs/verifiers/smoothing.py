@@ -18,7 +18,7 @@ from torch import Tensor
 from brinell.errors import UsageError
 from brinell.evidence import at_least
 from brinell.proofs.query.verifier import Checkpoint, nothing
-from brinell.targets import Noise, Smoothed, Target, tally
+from brinell.targets import NoiseDistribution, Smoothed, Target, tally
 from brinell.types import Inputs, Labels, Mask, Scores
 
 ABSTAIN = -1
@@ -150,7 +150,13 @@ class Smoothing:
         return counts.argmax(1).where(torch.tensor(sure, dtype=torch.bool, device=x.device), ABSTAIN)
 
     def _count(
-        self, base: Target, noise: Noise, x: Inputs, draws: int, rng: torch.Generator, checkpoint: Checkpoint
+        self,
+        base: Target,
+        noise: NoiseDistribution,
+        x: Inputs,
+        draws: int,
+        rng: torch.Generator,
+        checkpoint: Checkpoint,
     ) -> Int64[Tensor, "batch classes"]:
         """The votes for each class, in blocks of draws."""
         each = max(1, self.rows // max(1, len(x)))
@@ -163,7 +169,7 @@ class Smoothing:
         return tally(base, x, blocks())
 
 
-def _parts(target: Target) -> tuple[Target, Noise]:
+def _parts(target: Target) -> tuple[Target, NoiseDistribution]:
     if not isinstance(target.backend, Smoothed):
         raise UsageError("Smoothing speaks of votes over noise; give a target made by brinell.targets.smoothed")
     return target.backend.base, target.backend.noise

@@ -1,6 +1,6 @@
 """Evasion: does a small change of an input flip the answer?"""
 
-from brinell.questions.evasion.alone import Alone as Alone
+from brinell.questions.evasion.alone import AttackSummary as AttackSummary
 from brinell.questions.evasion.alone import alone as alone
 from brinell.questions.evasion.board import Board as Board
 from brinell.questions.evasion.diagnose import diagnose as diagnose

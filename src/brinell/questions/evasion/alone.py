@@ -27,7 +27,7 @@ BATCH = 128
 """Examples attacked together; an interruption loses those in flight."""
 
 
-class Alone(BaseModel):
+class AttackSummary(BaseModel):
     """The figures of one attack. Quantiles are (lower quartile, median, upper quartile), None where none was broken."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,12 +47,12 @@ class Alone(BaseModel):
 
 @final
 @dataclass(frozen=True)
-class Strike:
+class AttackRun:
     """What an attack found on the first of the examples, as far as it came, and the figures."""
 
     data: Dataset
     found: Found
-    figures: Alone
+    figures: AttackSummary
 
 
 def alone(
@@ -63,7 +63,7 @@ def alone(
     seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda broken, done: None,
     label: str = "",
-) -> Strike:
+) -> AttackRun:
     """Run the attack of `stage` on every example, a batch at a time; Ctrl-C ends it with the batches that are done.
 
     threat: of an infinite radius for the smallest perturbations. on_progress gets the examples broken and done so
@@ -89,7 +89,7 @@ def alone(
     except TargetError as error:
         raise CannotRun(f"the model raises: {error}; see which examples it is with brinell check") from error
     found = _joined(parts)
-    return Strike(data, found, _figures(stage, threat.within(target.box), found, status, label))
+    return AttackRun(data, found, _figures(stage, threat.within(target.box), found, status, label))
 
 
 def _striking(stage: Stage, target: Target, x: Inputs, threat: Threat) -> Callable[[Inputs, Labels, int], Found]:
@@ -106,12 +106,12 @@ def _joined(parts: Sequence[Found]) -> Found:
     return Found(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
 
-def _figures(stage: Stage, threat: Threat, found: Found, status: Status, label: str) -> Alone:
+def _figures(stage: Stage, threat: Threat, found: Found, status: Status, label: str) -> AttackSummary:
     n, wrong = len(found.broken), found.broken & (found.distance == 0)
     tried = ~wrong
     won = tried & found.broken
     smallest = threat.set.radius == float("inf")
-    return Alone(
+    return AttackSummary(
         engine=stage.label,
         status=status,
         threat=f"{threat.set.name} {label or spelled(threat.set.radius)}, {threat.goal.label}",

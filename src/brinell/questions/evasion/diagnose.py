@@ -23,7 +23,7 @@ from brinell.errors import UsageError
 from brinell.evasion import APGD, FGSM, Attack, Found, Hunt, Noise, Square, margin
 from brinell.evasion.attack import finite_radius
 from brinell.evasion.attack import run as run_attack
-from brinell.evasion.hunt import of_rows
+from brinell.evasion.objective import of_rows
 from brinell.evidence.judge import decides
 from brinell.questions.evasion.adaptive import MISLEADING
 from brinell.questions.evasion.preflight import answers, check

@@ -48,13 +48,13 @@ def estimate(plan: Plan, target: Target, data: Dataset, set: PerturbationSet, ra
         times = seconds_per_row(target, x)
         classes = target.scores(x[:1]).shape[1] if target.access >= Access.SCORES else 2
         costs = []
-        fit = plan.for_access(target.access, target.sight, set.name).stages
+        fit = plan.for_access(target.access, target.max_access, set.name).stages
         for stage in plan.stages:
             most = len(data) if stage.sample is None else min(stage.sample, len(data))
             asked = most * (1 if stage.label == LOOK or stage.infinite else radii)
             if stage.sets and set.name not in stage.sets:
                 continue
-            if stage.beyond(target.access, target.sight):
+            if stage.beyond(target.access, target.max_access):
                 cost = Cost(stage, left_out=f"only {target.access.name} are seen")
             elif stage not in fit:
                 continue

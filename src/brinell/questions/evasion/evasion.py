@@ -114,11 +114,13 @@ class EvasionInquiry(Inquiry):
         self.n = len(self.data)
         self.seed = seed
         access = min(self.target.access, self.threat.access)
-        sight = min(self.target.sight, self.threat.access)
+        max_access = min(self.target.max_access, self.threat.access)
         name = self.threat.set.name
         meant = [stage for stage in plan.stages if not stage.sets or name in stage.sets]
-        self._beyond = {stage.label: f"only {access.name} are seen" for stage in meant if stage.beyond(access, sight)}
-        self.plan = plan.for_access(access, sight, name)
+        self._beyond = {
+            stage.label: f"only {access.name} are seen" for stage in meant if stage.beyond(access, max_access)
+        }
+        self.plan = plan.for_access(access, max_access, name)
         for stage in self.plan.stages:
             build(stage)  # what cannot be built is refused before anything is asked
         self.board = Board(self.n, self.plan.soundness)

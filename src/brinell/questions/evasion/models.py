@@ -6,7 +6,7 @@ from brinell.auditing.build import build as build_of
 from brinell.auditing.plan import Stage, find
 from brinell.errors import CannotRun, UsageError
 from brinell.evasion import Objective, cross_entropy, dlr, margin
-from brinell.evasion.gradient.start import Start, Vertices
+from brinell.evasion.gradient.start import StartingPoint, Vertices
 from brinell.proofs import Exact, Forest, Graph, Verifier, forest_of, trace
 from brinell.targets import Target
 from brinell.types import Inputs
@@ -63,7 +63,7 @@ def _objective(name: object) -> Objective:
     return known[name]
 
 
-def _start(name: object) -> Start:
+def _start(name: object) -> StartingPoint:
     if name != "vertices":
         raise UsageError(f"start {name!r} is not known; there is vertices")
     return Vertices()

@@ -57,7 +57,9 @@ class Call:
         """A shape for the model's own batch, read as one for any batch."""
         if not self.depends(x):
             return x.reshape(list(shape))
-        example, first, rest = x.shape[1:].numel(), shape[0], list(shape[1:])
+        example = x.shape[1:].numel()
+        first = shape[0]
+        rest = list(shape[1:])
         known = torch.Size(n for n in rest if n != -1).numel()
         if first == self.rows and -1 in rest and known:
             rest[rest.index(-1)] = example // known

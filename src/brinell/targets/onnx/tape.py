@@ -60,7 +60,8 @@ class Tape:
 
     @contextmanager
     def _written(self) -> Iterator[None]:
-        before, self._writing = self._writing, True
+        before = self._writing
+        self._writing = True
         try:
             yield
         finally:

@@ -25,7 +25,8 @@ def fog(x: Inputs, level: int, rng: torch.Generator) -> Inputs:
 def frost(x: Inputs, level: int, rng: torch.Generator) -> Inputs:
     """Ridges of plasma, as bright as ice. The published frost is six photographs; this one is drawn."""
     clear, white = ((1.0, 0.2), (1.0, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45))[level]
-    veil, ridges = plasma(x, 2.0, rng), 1 - (2 * plasma(x, 1.7, rng) - 1).abs()
+    veil = plasma(x, 2.0, rng)
+    ridges = 1 - (2 * plasma(x, 1.7, rng) - 1).abs()
     crystals = 0.35 + 0.4 * veil + 0.6 * ridges**6
     return clear * x + white * crystals.clamp(0, 1) * _colour(_ICE, x)
 
@@ -71,7 +72,8 @@ def plasma(x: Inputs, decay: float, rng: torch.Generator) -> Layer:
     """Clouds from 0 to 1 by the diamond-square algorithm on a torus: the disorder falls by decay ** 2 a level."""
     size = 1 << (max(x.shape[2:]) - 1).bit_length()
     clouds = x.new_zeros(len(x), size, size)
-    wobble, step = 100.0, size
+    wobble = 100.0
+    step = size
 
     def around(corners: Tensor) -> Tensor:
         u = torch.rand(corners.shape, generator=rng, dtype=x.dtype, device=x.device)
@@ -80,12 +82,14 @@ def plasma(x: Inputs, decay: float, rng: torch.Generator) -> Layer:
     while step >= 2:
         half = step // 2
         corners = clouds[:, ::step, ::step]
-        beside, below = corners + corners.roll(-1, 2), corners + corners.roll(-1, 1)
+        beside = corners + corners.roll(-1, 2)
+        below = corners + corners.roll(-1, 1)
         clouds[:, half::step, half::step] = around(beside + beside.roll(-1, 1))
         centres = clouds[:, half::step, half::step]
         clouds[:, ::step, half::step] = around(beside + centres + centres.roll(1, 1))
         clouds[:, half::step, ::step] = around(below + centres + centres.roll(1, 2))
-        step, wobble = half, wobble / decay
+        step = half
+        wobble = wobble / decay
     low, high = clouds.flatten(1).aminmax(dim=1)
     clouds = (clouds - low.reshape(-1, 1, 1)) / (high - low).clamp(min=1e-12).reshape(-1, 1, 1)
     return clouds[:, None, : x.shape[2], : x.shape[3]]

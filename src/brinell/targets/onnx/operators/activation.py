@@ -25,7 +25,8 @@ def _elu(call: Call, x: Tensor) -> Tensor:
 
 
 def _selu(call: Call, x: Tensor) -> Tensor:
-    alpha, gamma = call.get("alpha", 1.6732632), call.get("gamma", 1.0507010)
+    alpha = call.get("alpha", 1.6732632)
+    gamma = call.get("gamma", 1.0507010)
     return call.do(aten.elu.default, x, alpha, gamma)
 
 

@@ -29,7 +29,8 @@ def _constant(call: Call) -> Tensor:
 
 
 def _filled(call: Call, shape: Tensor) -> Tensor:
-    value, size = call.get("value", torch.zeros(1)), call.whole(shape, "shape")
+    value = call.get("value", torch.zeros(1))
+    size = call.whole(shape, "shape")
     if torch.Size(size).numel() > LARGEST:
         raise Foreign(f"a constant of shape {size}")
     return torch.full(size, value.item(), dtype=value.dtype)

@@ -18,7 +18,8 @@ def _convolution(call: Call, x: Tensor, weight: Tensor, bias: Tensor | None = No
     strides, dilations = (call.get(name, [1] * dimensions) for name in ("strides", "dilations"))
     before, after = sides(call, x, kernel, strides, dilations)
     if before != after:
-        x, before = padded(call, x, before, after), [0] * dimensions
+        x = padded(call, x, before, after)
+        before = [0] * dimensions
     operator = aten.conv1d.default if dimensions == 1 else aten.conv2d.default
     return call.do(operator, x, weight, bias, strides, before, dilations, call.get("group", 1))
 
@@ -37,7 +38,8 @@ def sides(
         max(0, (-(-n // stride) - 1) * stride + size - n)
         for n, stride, size in zip(x.shape[2:], strides, reach, strict=True)
     ]
-    small, large = [n // 2 for n in total], [n - n // 2 for n in total]
+    small = [n // 2 for n in total]
+    large = [n - n // 2 for n in total]
     return (small, large) if how == "SAME_UPPER" else (large, small)
 
 

@@ -32,6 +32,7 @@ def _slice(
     last = call.get("ends") or call.whole(ends, "last place")
     along = call.axes(axes, range(len(first)))
     strides = [1] * len(first) if steps is None else call.whole(steps, "step")
+
     for axis, start, end, step in zip(along, first, last, strides, strict=True):
         if step < 1:
             raise Foreign(f"a slice with step {step}")
@@ -41,6 +42,7 @@ def _slice(
             continue
         if range(x.shape[axis])[start:end:step] != range(x.shape[axis]):
             x = call.do(aten.slice.Tensor, x, axis, start, min(end, 2**31), step)
+
     return x
 
 
@@ -94,7 +96,8 @@ def _pad(
         raise Foreign(f"padding with mode {how!r}, or along named axes")
     widths = call.get("pads") or call.whole(pads, "padding")
     fill = call.get("value", 0.0) if value is None else float(value)
-    before, after = widths[: x.dim()], widths[x.dim() :]
+    before = widths[: x.dim()]
+    after = widths[x.dim() :]
     if before[0] or after[0]:
         raise Foreign("examples added to the batch")
     return padded(call, x, before[1:], after[1:], fill)

@@ -20,7 +20,8 @@ def _average(call: Call, x: Tensor) -> Tensor:
     if before != after:
         if not counted:
             raise Foreign(f"average pooling that leaves out a padding of {before} before and {after} after")
-        x, before = padded(call, x, before, after), [0, 0]
+        x = padded(call, x, before, after)
+        before = [0, 0]
     return call.do(aten.avg_pool2d.default, x, kernel, strides, before, bool(call.get("ceil_mode", 0)), counted)
 
 
@@ -28,7 +29,8 @@ def _maximum(call: Call, x: Tensor) -> Tensor:
     kernel, strides, dilations = _window(call)
     before, after = sides(call, x, kernel, strides, dilations)
     if before != after or any(2 * n > size for n, size in zip(before, kernel, strict=True)):
-        x, before = padded(call, x, before, after, -math.inf), [0, 0]
+        x = padded(call, x, before, after, -math.inf)
+        before = [0, 0]
     return call.do(aten.max_pool2d.default, x, kernel, strides, before, dilations, bool(call.get("ceil_mode", 0)))
 
 

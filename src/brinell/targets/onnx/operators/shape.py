@@ -18,7 +18,8 @@ def _reshape(call: Call, x: Tensor, shape: Tensor | None = None) -> Tensor:
 
 
 def _flatten(call: Call, x: Tensor) -> Tensor:
-    axis, shape = call.get("axis", 1), call.shape(x)
+    axis = call.get("axis", 1)
+    shape = call.shape(x)
     axis = axis + len(shape) if axis < 0 else axis
     return call.reshape(x, [torch.Size(shape[:axis]).numel(), torch.Size(shape[axis:]).numel()])
 

@@ -1,14 +1,12 @@
 """A point of each example that Adam moves within its box."""
 
-from dataclasses import dataclass
-
 from brinell.evasion.adam import Adam
 from brinell.evasion.hunt import Hunt
 from brinell.threat.sets import over_features
 from brinell.types import Inputs, Scores
 
 
-class Climb:
+class ProjectedAdam:
     """Projected Adam, for one run of `hunt`, from x0.
 
     Parts of a gradient that lead out of the box are left out, so that what Adam remembers is of moves that were made.
@@ -16,7 +14,7 @@ class Climb:
 
     def __init__(self, hunt: Hunt) -> None:
         self._box = hunt.set.box
-        self._at = hunt.carry(_Point(hunt.x0))
+        self._at = hunt.carry(x=hunt.x0)
         self._adam = hunt.carry(Adam.none(hunt.x0))
 
     @property
@@ -33,8 +31,3 @@ class Climb:
         """Up the gradient g, each feature by about `length`, in input units."""
         step = self._adam.step(self._box.inward(self._at.x, g))
         self._at.x = self._box.clamp(self._at.x + over_features(length.to(step.dtype), step) * step)
-
-
-@dataclass
-class _Point:
-    x: Inputs
