@@ -29,6 +29,7 @@ check: $(VENV)/.dev  ## Lint, layout, types, floors, dependencies.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
+	$(BIN)/python .ci/words
 
 format: $(VENV)/.dev  ## Mend what lint and layout can mend themselves.
 	$(BIN)/ruff check --fix .

@@ -50,7 +50,7 @@ def test_a_stage_is_meant_for_sets_that_its_engine_answers_for(name):
 )
 def test_standard_probes_in_every_norm_and_something_goes_on(set, families):
     """Square searches linf and l2 alone."""
-    stages = PRESETS["standard"].for_access(Access.GRADIENTS, set=set).stages
+    stages = PRESETS["standard"].for_access(Access.GRADIENTS, name=set).stages
     kept = [s for s in stages if not s.row.sets or set in s.row.sets]
     assert {s.row.family for s in kept if s.probes} == families
     minimal = {s.engine for s in kept if s.probes and s.row.family == "minimal"}

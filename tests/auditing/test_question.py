@@ -19,7 +19,7 @@ from brinell.auditing.build import build
 from brinell.auditing.gate import Outcome as Ruled
 from brinell.auditing.question import Answer, Comparable, Inquiry, Phase, Question, Record, Summary
 from brinell.auditing.result import Result, engine_results
-from brinell.auditing.work import Outcome, Shard
+from brinell.auditing.work import Shard, ShardResult
 from brinell.errors import CannotRun, UsageError
 from brinell.evidence import Evidence, Figure
 from brinell.report import render, table
@@ -49,10 +49,10 @@ class Turn:
 
     shift: float = 0.0
 
-    def __call__(self, target: brinell.Target, shard: Shard, checkpoint: Any) -> Outcome:
+    def __call__(self, target: brinell.Target, shard: Shard, checkpoint: Any) -> ShardResult:
         turned = target.labels((shard.x.flip(1) + self.shift).clamp(0, 1))
         same = (turned == target.labels(shard.x)).tolist()
-        return Outcome([Flip(item, "", one) for item, one in zip(shard.items, same, strict=True)])
+        return ShardResult([Flip(item, "", one) for item, one in zip(shard.items, same, strict=True)])
 
 
 class Turned(Summary):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import brinell
-from brinell.auditing.work import Outcome, Shard, perform, seed_of
+from brinell.auditing.work import Shard, ShardResult, perform, seed_of
 from brinell.evasion import PGD
 from brinell.evidence import Failure, Look, Witness
 from brinell.questions.evasion.engines import attacking, first_look, opinion
@@ -29,7 +29,9 @@ def test_those_at_fault_are_found_and_the_others_are_done(bad):
         if bad & set(shard.items):
             raise TargetError("boom")
         tensors = {"x": shard.x, "x0": shard.x}
-        return Outcome([Witness(i, "e", 0.0, row) for row, i in enumerate(shard.items)], tensors=tensors, forwards=1)
+        return ShardResult(
+            [Witness(i, "e", 0.0, row) for row, i in enumerate(shard.items)], tensors=tensors, forwards=1
+        )
 
     outcome = perform(engine, None, shard(), lambda: None)
     failed = {e.item for e in outcome.evidence if isinstance(e, Failure)}

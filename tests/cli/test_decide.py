@@ -94,11 +94,11 @@ def test_a_missing_file_is_one_line(brinell, files, tmp_path):
 
 
 def test_how_far_a_proof_came_is_told_beside_the_answer(brinell, files, monkeypatch):
-    from brinell.proofs import Answer
+    from brinell.proofs import Decision
 
     def search(*_, progress, **__):
         progress.bound = -0.25
-        return Answer("unknown", None, 0.1, progress.bound)
+        return Decision("unknown", None, 0.1, progress.bound)
 
     monkeypatch.setattr("brinell.cli.properties.search", search)
     done = brinell("decide", *files(1.0))

@@ -10,7 +10,7 @@ from typing import Literal, TypeVar, final
 
 from brinell.targets.generators import generators_kept
 
-Reason = Literal["budget", "interrupted", "price"]
+Reason = Literal["budget", "interrupted", "allowance"]
 T = TypeVar("T")
 
 PATIENCE = 1.0
@@ -116,7 +116,7 @@ class Allowance:
         """Raise Stopped if it is time to: for the whole run, or for this stage alone."""
         self._clock.checkpoint()
         if self._deadline is not None and time.monotonic() >= self._deadline:
-            raise Stopped("price")
+            raise Stopped("allowance")
 
 
 def _fulfil(done: "Future[T]", work: Callable[[], T]) -> None:

@@ -20,7 +20,7 @@ from brinell.auditing.clock import PATIENCE, Allowance, Clock, Stopped
 from brinell.auditing.ledger import Work
 from brinell.auditing.plan import Stage
 from brinell.auditing.question import Inquiry, Journal, LeftOut, Phase
-from brinell.auditing.work import Engine, Outcome, Shard, perform, seed_of
+from brinell.auditing.work import Engine, Shard, ShardResult, perform, seed_of
 from brinell.errors import Contradiction
 from brinell.evidence import Evidence, Failure
 from brinell.targets import Target
@@ -110,7 +110,7 @@ class Driver:
                 try:
                     outcome = task.outcome()
                 except Stopped as stopped:
-                    if stopped.reason != "price":
+                    if stopped.reason != "allowance":
                         raise
                     self._cut_short(stage)
                     continue
@@ -173,7 +173,7 @@ class Driver:
         """Shards of this phase, at most."""
         return 1 if self.plan.stages[phase.stage].sample else -(-self.inquiry.n // self.inquiry.size(phase))
 
-    def _record(self, stage: Stage, phase: Phase, name: str, shard: Shard, outcome: Outcome) -> None:
+    def _record(self, stage: Stage, phase: Phase, name: str, shard: Shard, outcome: ShardResult) -> None:
         evidence = [replace(e, engine=stage.label) for e in outcome.evidence]  # type: ignore[type-var]
         work = Work(
             self.inquiry.key,
@@ -210,7 +210,7 @@ class _Task:
         self.recorded = False
         self._begun: float | None = None
         self._ended: float | None = None
-        self._outcome: Outcome | BaseException | None = None
+        self._outcome: ShardResult | BaseException | None = None
 
     def perform(self, target: Target) -> None:
         """Do it, and keep what came of it, or what it raised."""
@@ -222,7 +222,7 @@ class _Task:
             self._outcome = error
         self._ended = time.monotonic()
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> ShardResult:
         """What came of it, once it has ended."""
         if isinstance(self._outcome, BaseException):
             raise self._outcome

@@ -54,12 +54,12 @@ class Stage(BaseModel):
     worth: float = Field(default=0.0, ge=0, le=1)
     within: float | None = Field(default=None, gt=0)
 
-    def fits(self, access: Access, max_access: Access, set: str | None = None) -> bool:
+    def fits(self, access: Access, max_access: Access, name: str | None = None) -> bool:
         """Whether it is meant for a target that shows this much, and for this set.
 
-        max_access: what may be seen of the target, which may be more. set: its name; None for any.
+        max_access: what may be seen of the target, which may be more. name: of the set; None for any.
         """
-        meant = set is None or not self.sets or set in self.sets
+        meant = name is None or not self.sets or name in self.sets
         return (
             meant
             and not self.beyond(access, max_access)
@@ -70,9 +70,9 @@ class Stage(BaseModel):
         """Whether it needs to see more. An exact engine reads a model, whether or not the model has gradients."""
         return self.row.access > (max_access if self.row.kind == "exact" else access)
 
-    def answers_for(self, set: str) -> bool:
+    def answers_for(self, name: str) -> bool:
         """Whether it has anything to say about a perturbation set of this name."""
-        return not self.row.sets or set in self.row.sets
+        return not self.row.sets or name in self.row.sets
 
     @property
     def attacks(self) -> bool:
@@ -104,17 +104,17 @@ class Stage(BaseModel):
     @property
     def condition(self) -> str | None:
         """When it is asked, as a person reads it; None where it always is."""
-        price = "" if self.within is None else f", for {self.within:g} times the seconds spent before it at most"
+        bound = "" if self.within is None else f", for {self.within:g} times the seconds spent before it at most"
         match self.when:
             case "always":
-                return price.removeprefix(", ") or None
+                return bound.removeprefix(", ") or None
             case "unaligned":
-                return f"unless the diagnosis finds gradients aligned and no probe breaks anything{price}"
+                return f"unless the diagnosis finds gradients aligned and no probe breaks anything{bound}"
             case "suspicion":
-                return f"if a probe or the diagnosis finds that gradients mislead{price}"
+                return f"if a probe or the diagnosis finds that gradients mislead{bound}"
             case "paying":
                 share = f"{self.worth:.0%}" if self.worth else "one"
-                return f"if the {self.engine} before it settled {share} of its examples at least{price}"
+                return f"if the {self.engine} before it settled {share} of its examples at least{bound}"
 
 
 LOOK = Stage(engine="Clean").label
@@ -165,12 +165,12 @@ class Plan(BaseModel):
         """The same, where certificates count from this level on: real, float64 or float32."""
         return self.model_copy(update={"soundness": Soundness.of(soundness)})
 
-    def for_access(self, access: Access, max_access: Access | None = None, set: str | None = None) -> "Plan":
+    def for_access(self, access: Access, max_access: Access | None = None, name: str | None = None) -> "Plan":
         """Only the stages meant for a target that shows this much, and for this set.
 
-        max_access: what may be seen of the target, if that is more. set: its name; None for any.
+        max_access: what may be seen of the target, if that is more. name: of the set; None for any.
         """
-        kept = tuple(s for s in self.stages if s.fits(access, access if max_access is None else max_access, set))
+        kept = tuple(s for s in self.stages if s.fits(access, access if max_access is None else max_access, name))
         return self.model_copy(update={"stages": kept})
 
 

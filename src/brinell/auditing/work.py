@@ -18,7 +18,7 @@ Checkpoint = Callable[[], None]
 
 @final
 @dataclass
-class Outcome:
+class ShardResult:
     """What a shard came to. asked: how many of its items were asked about, where not all.
 
     tensors: what stored evidence refers to by its `row`. forwards, gradients: rows asked of the target.
@@ -31,7 +31,7 @@ class Outcome:
     seconds: float = 0.0
     asked: int | None = None
 
-    def extend(self, other: "Outcome") -> None:
+    def extend(self, other: "ShardResult") -> None:
         """Add what the rest of the shard came to."""
         shift = len(self.tensors["x"]) if self.tensors else 0
         for e in other.evidence:
@@ -65,11 +65,11 @@ class Shard:
         )
 
 
-Engine = Callable[[Target, Shard, Checkpoint], Outcome]
+Engine = Callable[[Target, Shard, Checkpoint], ShardResult]
 """What is asked about a shard: stateless, so that any worker may do it, any number of times."""
 
 
-def perform(engine: Engine, target: Target, shard: Shard, checkpoint: Checkpoint) -> Outcome:
+def perform(engine: Engine, target: Target, shard: Shard, checkpoint: Checkpoint) -> ShardResult:
     """Run an engine on a shard. Where the target raises, the shard is halved until those at fault stand alone."""
     start = time.perf_counter()
     outcome = _isolate(engine, target, shard, checkpoint)
@@ -77,13 +77,13 @@ def perform(engine: Engine, target: Target, shard: Shard, checkpoint: Checkpoint
     return outcome
 
 
-def _isolate(engine: Engine, target: Target, shard: Shard, checkpoint: Checkpoint) -> Outcome:
+def _isolate(engine: Engine, target: Target, shard: Shard, checkpoint: Checkpoint) -> ShardResult:
     try:
         return engine(target, shard, checkpoint)
     except TargetError as error:
         if len(shard.items) == 1:
-            return Outcome([Failure(shard.items[0], "", str(error))])
-    outcome = Outcome()
+            return ShardResult([Failure(shard.items[0], "", str(error))])
+    outcome = ShardResult()
     for half in shard.halves():
         outcome.extend(_isolate(engine, target, half, checkpoint))
     return outcome

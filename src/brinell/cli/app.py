@@ -40,7 +40,7 @@ COMMANDS: dict[str, dict[str, str]] = {
 """Every command and its line, which its docstring begins with."""
 
 
-class Contents(TyperGroup):
+class Commands(TyperGroup):
     """The commands, made when they are asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -70,7 +70,7 @@ SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_
 
 app = typer.Typer(
     name="brinell",
-    cls=Contents,
+    cls=Commands,
     help="How hard is your model to break? A bracket: what a proof guarantees, and what no attack has refuted.",
     epilog="brinell COMMAND --help has the options of a command.",
     add_completion=False,

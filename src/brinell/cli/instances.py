@@ -19,7 +19,7 @@ from brinell.cli.properties import answered
 from brinell.cli.runs import check_place
 from brinell.errors import BrinellError, CannotRun, UsageError
 from brinell.evidence import Soundness
-from brinell.proofs import Answer, SearchProgress
+from brinell.proofs import Decision, SearchProgress
 from brinell.proofs.property.vnnlib import answer_text
 
 _CODES = {"unsat": 0, "sat": 1, "unknown": 4, "timeout": 4, "error": 3, "internal": INTERNAL}
@@ -42,7 +42,7 @@ class Instance:
 
 @final
 @dataclass(frozen=True)
-class Outcome:
+class InstanceResult:
     """One line of results. message: the witness's file of a sat, or what is wrong of an error."""
 
     onnx: str
@@ -70,7 +70,7 @@ def decide_all(
     instances = list(_read(file, timeout))
     check_place(out, "--out")
     known = _known(out)
-    results: list[Outcome] = []
+    results: list[InstanceResult] = []
     try:
         for number, instance in enumerate(instances, 1):
             found = known.get((*_key(instance), level.value))
@@ -117,13 +117,13 @@ def _instance(line: int, parts: Sequence[str], timeout: float | None) -> Instanc
     return Instance(line, network, property_, seconds)
 
 
-def _decide(folder: Path, instance: Instance, out: Path, seed: int, level: Soundness) -> Outcome:
+def _decide(folder: Path, instance: Instance, out: Path, seed: int, level: Soundness) -> InstanceResult:
     """The answer to one instance; whatever goes wrong with it is an error of this line alone."""
     start = time.monotonic()
 
-    def outcome(result: str, message: str = "") -> Outcome:
+    def outcome(result: str, message: str = "") -> InstanceResult:
         spent = f"{time.monotonic() - start:.3f}"
-        return Outcome(*_key(instance), level.value, result, spent, " ".join(message.split()))
+        return InstanceResult(*_key(instance), level.value, result, spent, " ".join(message.split()))
 
     if instance.wrong:
         return outcome("error", instance.wrong)
@@ -139,7 +139,7 @@ def _decide(folder: Path, instance: Instance, out: Path, seed: int, level: Sound
     return outcome(answer.verdict, str(_keep(answer, out, instance.line)))
 
 
-def _keep(answer: Answer, out: Path, line: int) -> Path:
+def _keep(answer: Decision, out: Path, line: int) -> Path:
     """The witness of a sat in a file beside the results, named by its line."""
     kept = out.with_name(f"{out.stem}-witnesses") / f"{line}.txt"
     kept.parent.mkdir(exist_ok=True)
@@ -158,31 +158,31 @@ def _key(instance: Instance) -> tuple[str, str, str]:
     return (instance.network, instance.property_, limit)
 
 
-def _known(out: Path) -> dict[tuple[str, ...], Outcome]:
+def _known(out: Path) -> dict[tuple[str, ...], InstanceResult]:
     """The answers on record. A line that was cut short, or that is an error, is none."""
     if not out.exists():
         return {}
-    heads = [field.name for field in fields(Outcome)]
+    heads = [field.name for field in fields(InstanceResult)]
     lines = [next(csv.reader([line]), []) for line in out.read_text(encoding="utf-8").splitlines()]
     if lines and lines[0] != heads:
         raise UsageError(f"--out {str(out)!r} holds something else than results; name a new file")
-    found = [Outcome(*line) for line in lines[1:] if len(line) == len(heads)]
+    found = [InstanceResult(*line) for line in lines[1:] if len(line) == len(heads)]
     return {one.key: one for one in found if one.result in ("sat", "unsat", "unknown", "timeout")}
 
 
-def _append(out: Path, found: Outcome) -> None:
+def _append(out: Path, found: InstanceResult) -> None:
     """One line more, on disk before the next instance begins."""
     before = out.read_bytes() if out.exists() else b""
     with out.open("a", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         if not before:
-            writer.writerow(field.name for field in fields(Outcome))
+            writer.writerow(field.name for field in fields(InstanceResult))
         elif not before.endswith(b"\n"):  # a line that was cut short
             stream.write("\n")
         writer.writerow(asdict(found).values())
 
 
-def _tell(found: Outcome, number: int, total: int, as_json: bool) -> None:
+def _tell(found: InstanceResult, number: int, total: int, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(asdict(found)))
     else:
@@ -190,7 +190,7 @@ def _tell(found: Outcome, number: int, total: int, as_json: bool) -> None:
         typer.echo(f"{number}/{total} {found.onnx} {found.vnnlib} {found.result} {found.seconds} s{message}")
 
 
-def _sum_up(results: Sequence[Outcome], out: Path) -> None:
+def _sum_up(results: Sequence[InstanceResult], out: Path) -> None:
     verdicts = [found.result for found in results]
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in _CODES if verdict in verdicts)
     typer.echo(f"{counts}; results: {out}", err=True)

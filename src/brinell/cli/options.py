@@ -111,7 +111,7 @@ class Configured:
 
 @final
 @dataclass(frozen=True)
-class Subject:
+class SubjectOptions:
     """One model, and the examples it is asked about."""
 
     model: Annotated[

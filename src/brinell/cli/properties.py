@@ -11,7 +11,7 @@ import typer
 from brinell.cli.leave import INTERRUPTED, fail
 from brinell.errors import out_of_memory
 from brinell.evidence import Soundness
-from brinell.proofs import Answer, SearchProgress, deployed, read_vnnlib
+from brinell.proofs import Decision, SearchProgress, deployed, read_vnnlib
 from brinell.proofs import decide as search
 from brinell.proofs.property.vnnlib import answer_text
 
@@ -30,7 +30,7 @@ def decide(
         answer = answered(network, property_, timeout, seed, progress, level)
     except KeyboardInterrupt:
         interrupted = True
-        answer = Answer("unknown", None, 0.0, progress.bound, level)
+        answer = Decision("unknown", None, 0.0, progress.bound, level)
     text = answer_text(answer.verdict, answer.witness)
     typer.echo(json.dumps(record(answer), indent=2) + "\n" if as_json else text, nl=False)
     if answer.verdict in ("unknown", "timeout") and math.isfinite(progress.bound):
@@ -46,7 +46,7 @@ def decide(
 
 def answered(
     network: Path, property_: Path, timeout: float, seed: int, progress: SearchProgress, level: Soundness
-) -> Answer:
+) -> Decision:
     """The answer to one property; unknown where memory runs out, which is told."""
     try:
         return _search(network, property_, timeout, seed, progress, level)
@@ -54,17 +54,17 @@ def answered(
         if not out_of_memory(error):
             raise
         typer.echo("memory ran out", err=True)
-        return Answer("unknown", None, 0.0, progress.bound, level)
+        return Decision("unknown", None, 0.0, progress.bound, level)
 
 
 def _search(
     network: Path, property_: Path, timeout: float, seed: int, progress: SearchProgress, level: Soundness
-) -> Answer:
+) -> Decision:
     start = time.monotonic()
     goal, model = read_vnnlib(property_), deployed(network)
     left = timeout - (time.monotonic() - start)
     if not left > 0:
-        return Answer("timeout", None, timeout, soundness=level)
+        return Decision("timeout", None, timeout, soundness=level)
     return search(
         model.graph, goal, model, timeout=left, precision=model.precision, seed=seed, progress=progress, soundness=level
     )
@@ -77,7 +77,7 @@ def _said(level: Soundness) -> str:
     return f"proved for {level.name.lower()}, whatever the order of its sums"
 
 
-def record(answer: Answer) -> dict[str, object]:
+def record(answer: Decision) -> dict[str, object]:
     """soundness: of a proof. bound: how far one had come, where it is known."""
     witness = answer.witness
     return {

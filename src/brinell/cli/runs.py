@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from brinell.cli.leave import INTERRUPTED, fail
-from brinell.cli.options import RunOptions, Sample, Subject, ThreatOptions
+from brinell.cli.options import RunOptions, Sample, SubjectOptions, ThreatOptions
 from brinell.cli.words import known_codes
 from brinell.errors import UsageError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def sources_of(
-    subject: Subject,
+    subject: SubjectOptions,
     sample: Sample,
     threat: ThreatOptions | None = None,
     access: str = "weights",

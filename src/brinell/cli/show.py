@@ -95,12 +95,12 @@ def _quartiles(values: tuple[float, float, float] | None) -> str:
 
 
 def plan_table(
-    plan: "Plan", target: "Target", data: "Dataset", set: "PerturbationSet", radii: Sequence[float]
+    plan: "Plan", target: "Target", data: "Dataset", perturbation: "PerturbationSet", radii: Sequence[float]
 ) -> RenderableType:
     """The stages that would run, and what each costs at most."""
     from brinell.questions.evasion.estimate import estimate
 
-    costs = estimate(plan, target, data, set, len(radii))
+    costs = estimate(plan, target, data, perturbation, len(radii))
     run = [c for c in costs if c.left_out is None]
     rows = [
         (str(i), c.stage.label, c.stage.row.kind, f"{c.rows:,}", "" if c.seconds is None else f"{c.seconds:.1f}")

@@ -13,7 +13,7 @@ from brinell.arguments import Checked
 from brinell.types import Labels, Logits, Scores
 
 SURE = -30.0
-"""The lead of all rivals over the label, in nats, below which cross-entropy is continued as a straight line."""
+"""The lead of all rivals over the label, in nats, below which cross-entropy is continued linearly."""
 
 
 @runtime_checkable

@@ -21,7 +21,7 @@ from brinell.proofs.network.deployed import deployed as deployed
 from brinell.proofs.network.export import trace as trace
 from brinell.proofs.network.graph import Graph as Graph
 from brinell.proofs.network.graph import Unsupported as Unsupported
-from brinell.proofs.property.decide import Answer as Answer
+from brinell.proofs.property.decide import Decision as Decision
 from brinell.proofs.property.decide import decide as decide
 from brinell.proofs.property.property import Case as Case
 from brinell.proofs.property.property import Property as Property

@@ -9,7 +9,7 @@ from brinell.auditing.question import EngineResult
 
 @final
 @dataclass(frozen=True)
-class Share:
+class TimeShare:
     """A stage with the worker time it took, also on what was cut short, and its share of all, 0 to 1."""
 
     engine: EngineResult
@@ -17,10 +17,10 @@ class Share:
     share: float
 
 
-def shares(engines: Sequence[EngineResult]) -> list[Share]:
+def shares(engines: Sequence[EngineResult]) -> list[TimeShare]:
     """One a stage; none where no stage has begun."""
     if all(engine.state == "not begun" for engine in engines):
         return []
     taken = [engine.seconds + engine.dropped for engine in engines]
     total = sum(taken)
-    return [Share(e, t, t / total if total else 0.0) for e, t in zip(engines, taken, strict=True)]
+    return [TimeShare(e, t, t / total if total else 0.0) for e, t in zip(engines, taken, strict=True)]

@@ -271,7 +271,7 @@ def test_an_allowance_ends_a_stage_and_the_clock_ends_the_run():
     Allowance(Clock()).checkpoint()
     with pytest.raises(Stopped) as stopped:
         Allowance(Clock(), 0.0).checkpoint()
-    assert stopped.value.reason == "price"
+    assert stopped.value.reason == "allowance"
     with pytest.raises(Stopped) as stopped:
         Allowance(Clock(0), 0.0).checkpoint()
     assert stopped.value.reason == "budget"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from brinell.auditing.plan import LOOK
 from brinell.errors import Contradiction
 from brinell.evidence import Certificate, Evidence, Failure, Soundness, State, Witness
-from brinell.questions.evasion import Board
+from brinell.questions.evasion import EvasionBoard
 
 RADII = (0.1, 0.2, 0.3, 0.4)
 
@@ -30,7 +30,7 @@ def evidence(draw) -> list[Evidence]:
 def test_the_order_of_evidence_changes_no_bracket(found, random):
     boards = []
     for _ in range(2):
-        board = Board(5)
+        board = EvasionBoard(5)
         for e in found:
             board.add(e)
         boards.append([board.bracket(r) for r in RADII])
@@ -40,7 +40,7 @@ def test_the_order_of_evidence_changes_no_bracket(found, random):
 
 @given(evidence())
 def test_edges_fall_with_the_radius(found):
-    board = Board(5)
+    board = EvasionBoard(5)
     for e in found:
         board.add(e)
     brackets = [board.bracket(r) for r in RADII]
@@ -54,7 +54,7 @@ def test_edges_fall_with_the_radius(found):
 
 @given(evidence())
 def test_evidence_only_narrows(found):
-    board = Board(5)
+    board = EvasionBoard(5)
     before = board.bracket(0.2)
     for e in found:
         board.add(e)
@@ -66,7 +66,7 @@ def test_evidence_only_narrows(found):
 
 @given(evidence())
 def test_what_is_open_is_what_has_no_verdict(found):
-    board = Board(5)
+    board = EvasionBoard(5)
     for e in found:
         board.add(e)
     for radius in RADII:
@@ -78,7 +78,7 @@ def test_what_is_open_is_what_has_no_verdict(found):
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_witness_within_a_certificate_is_a_contradiction(order):
     pair = [Certificate(3, "CROWN()", 0.2, 0.5), Witness(3, "PGD()", 0.2)][::order]
-    board = Board(5)
+    board = EvasionBoard(5)
     board.add(pair[0])
     with pytest.raises(
         Contradiction, match=r"example 3 is certified by CROWN\(\) at radius 0.2 \(real\) and broken by PGD"
@@ -87,7 +87,7 @@ def test_a_witness_within_a_certificate_is_a_contradiction(order):
 
 
 def test_the_nearest_witness_and_the_farthest_certificate_are_kept():
-    board = Board(1)
+    board = EvasionBoard(1)
     for e in (Witness(0, "a", 0.3), Witness(0, "b", 0.2), Witness(0, "c", 0.25), Certificate(0, "d", 0.1, 1.0)):
         board.add(e)
     assert board.verdict(0, 0.2).engine == "b"
@@ -97,7 +97,7 @@ def test_the_nearest_witness_and_the_farthest_certificate_are_kept():
 
 
 def test_only_the_first_look_makes_an_error():
-    board = Board(2)
+    board = EvasionBoard(2)
     board.add(Failure(0, LOOK, "raised"))
     board.add(Failure(1, "PGD()", "raised"))
     assert [v.state for v in board.verdicts(0.1)] == [State.ERROR, State.OPEN]
@@ -106,7 +106,7 @@ def test_only_the_first_look_makes_an_error():
 
 
 def test_an_example_counts_at_the_strongest_level_that_reaches_the_radius():
-    board = Board(4)
+    board = EvasionBoard(4)
     board.add(Certificate(0, "a", 0.3, 1.0, Soundness.REAL))
     board.add(Certificate(0, "b", 0.1, 1.0, Soundness.FLOAT32))
     board.add(Certificate(1, "a", 0.2, 1.0, Soundness.FLOAT64))
@@ -118,7 +118,7 @@ def test_an_example_counts_at_the_strongest_level_that_reaches_the_radius():
 
 
 def test_a_contradiction_says_what_the_certificate_assumes():
-    board = Board(1)
+    board = EvasionBoard(1)
     board.add(Certificate(0, "CROWN()", 0.2, 1.0, Soundness.REAL))
     with pytest.raises(Contradiction, match=r"certified by CROWN\(\) at radius 0.2 \(real\) and broken"):
         board.add(Witness(0, "PGD()", 0.1))
@@ -126,7 +126,7 @@ def test_a_contradiction_says_what_the_certificate_assumes():
 
 @given(evidence())
 def test_levels_add_up_to_what_is_certified(found):
-    board = Board(5)
+    board = EvasionBoard(5)
     for e in found:
         board.add(e)
     for radius in RADII:
@@ -134,7 +134,7 @@ def test_levels_add_up_to_what_is_certified(found):
 
 
 def test_where_a_level_is_asked_for_weaker_certificates_leave_their_examples_open():
-    board = Board(3, Soundness.FLOAT64)
+    board = EvasionBoard(3, Soundness.FLOAT64)
     for item, level in enumerate(Soundness):
         board.add(Certificate(item, "a", 0.2, 1.0, level))
     assert [v.state for v in board.verdicts(0.1)] == [State.OPEN, State.CERTIFIED, State.CERTIFIED]
@@ -149,7 +149,7 @@ def test_where_a_level_is_asked_for_weaker_certificates_leave_their_examples_ope
 
 @given(evidence(), st.sampled_from(Soundness))
 def test_asking_for_more_certifies_no_more(found, level):
-    lax, strict = Board(5), Board(5, level)
+    lax, strict = EvasionBoard(5), EvasionBoard(5, level)
     for e in found:
         lax.add(e)
         strict.add(e)

@@ -11,7 +11,7 @@ import brinell
 from brinell.auditing import Plan, Stage
 from brinell.data import Dataset
 from brinell.errors import UsageError
-from brinell.questions.evasion import Curve
+from brinell.questions.evasion import AccuracyCurve
 from brinell.questions.evasion.alone import alone
 from brinell.report import render
 from questions.runs import RADII, audited, examples, figures, network, tables
@@ -40,7 +40,7 @@ def test_it_is_asked_once_and_its_distances_serve_every_radius(tmp_path: Path) -
 def test_the_curve_is_in_the_file_and_on_the_page(tmp_path: Path) -> None:
     audit = audited(out=tmp_path / "run", plan=SMALLEST)
     curve = json.loads((tmp_path / "run" / "result.json").read_text())["answers"]["evasion"]["curve"]
-    assert Curve.model_validate(curve) == audit.evasion.curve
+    assert AccuracyCurve.model_validate(curve) == audit.evasion.curve
     page = render(audit)
     assert "By distance" in page
     assert page.count("<svg") >= 4
@@ -73,7 +73,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path) -> None
 
 
 def test_quantiles_are_the_least_radius_at_which_that_many_are_broken() -> None:
-    curve = Curve(asked=4, distances=(0.0, 0.1, 0.3))
+    curve = AccuracyCurve(asked=4, distances=(0.0, 0.1, 0.3))
     assert [curve.at(r) for r in (0.0, 0.1, 0.2, 0.3)] == [0.75, 0.5, 0.5, 0.25]
     assert [curve.quantile(q) for q in (0.25, 0.5, 0.75, 1.0)] == [0.0, 0.1, 0.3, None]
 

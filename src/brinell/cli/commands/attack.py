@@ -15,7 +15,7 @@ from brinell.cli.options import (
     Configured,
     Queries,
     Sample,
-    Subject,
+    SubjectOptions,
     ThreatOptions,
 )
 from brinell.cli.runs import check_place, sources_of
@@ -52,7 +52,7 @@ Witnesses = Annotated[
 def attack(
     configured: Configured,
     engine: Annotated[str, typer.Argument(metavar="NAME", help="An attack of the catalogue: see brinell list.")],
-    subject: Subject,
+    subject: SubjectOptions,
     sample: Sample,
     threat: ThreatOptions,
     access: AccessName = "weights",

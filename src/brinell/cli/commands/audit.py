@@ -16,7 +16,7 @@ from brinell.cli.options import (
     RunOptions,
     Sample,
     Soundness,
-    Subject,
+    SubjectOptions,
     ThreatOptions,
 )
 from brinell.cli.runs import demanding, end, run_audit, sources_of
@@ -26,7 +26,7 @@ from brinell.cli.words import asked, budget_of
 
 def audit(
     configured: Configured,
-    subject: Subject,
+    subject: SubjectOptions,
     sample: Sample,
     threat: ThreatOptions,
     run: RunOptions,

@@ -4,13 +4,13 @@ import json
 
 import typer
 
-from brinell.cli.options import AccessName, AsJson, Configured, PlanName, Sample, Subject, ThreatOptions
+from brinell.cli.options import AccessName, AsJson, Configured, PlanName, Sample, SubjectOptions, ThreatOptions
 from brinell.cli.runs import sources_of
 
 
 def check(
     configured: Configured,
-    subject: Subject,
+    subject: SubjectOptions,
     sample: Sample,
     threat: ThreatOptions,
     access: AccessName = "weights",

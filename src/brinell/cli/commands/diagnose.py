@@ -2,13 +2,13 @@
 
 import typer
 
-from brinell.cli.options import AccessName, AsJson, Configured, Sample, Subject, ThreatOptions
+from brinell.cli.options import AccessName, AsJson, Configured, Sample, SubjectOptions, ThreatOptions
 from brinell.cli.runs import sources_of
 
 
 def diagnose(
     configured: Configured,
-    subject: Subject,
+    subject: SubjectOptions,
     sample: Sample,
     threat: ThreatOptions,
     access: AccessName = "weights",

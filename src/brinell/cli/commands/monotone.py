@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from brinell.cli.options import SEARCH, AsJson, Configured, Sample, Subject, Timeout
+from brinell.cli.options import SEARCH, AsJson, Configured, Sample, SubjectOptions, Timeout
 from brinell.cli.runs import sources_of
 from brinell.cli.words import seconds_of
 from brinell.errors import UsageError
@@ -12,7 +12,7 @@ from brinell.errors import UsageError
 
 def monotone(
     configured: Configured,
-    subject: Subject,
+    subject: SubjectOptions,
     sample: Sample,
     feature: Annotated[
         list[str] | None,

@@ -13,7 +13,7 @@ from brinell.cli.options import (
     RunOptions,
     Sample,
     Soundness,
-    Subject,
+    SubjectOptions,
     ThreatOptions,
 )
 from brinell.cli.runs import check_place, demanding, end, run_audit, sources_of
@@ -23,7 +23,7 @@ from brinell.errors import UsageError
 
 def radius(
     configured: Configured,
-    subject: Subject,
+    subject: SubjectOptions,
     sample: Sample,
     threat: ThreatOptions,
     run: RunOptions,

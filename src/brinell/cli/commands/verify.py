@@ -11,7 +11,7 @@ from brinell.cli.options import (
     RunOptions,
     Sample,
     Soundness,
-    Subject,
+    SubjectOptions,
     ThreatOptions,
 )
 from brinell.cli.runs import demanding, end, run_audit, sources_of
@@ -21,7 +21,7 @@ from brinell.errors import UsageError
 
 def verify(
     configured: Configured,
-    subject: Subject,
+    subject: SubjectOptions,
     sample: Sample,
     threat: ThreatOptions,
     run: RunOptions,

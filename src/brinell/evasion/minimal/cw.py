@@ -47,12 +47,12 @@ class CW(Attack):
         hunt.require_margin(self.confidence)
         hunt.begin()
         lead, g = hunt.gradient(hinge)
-        shortfall = hunt.required_margin - lead
+        missing = hunt.required_margin - lead
         features = prod(g.shape[1:])
-        length = linear_distance(shortfall, g.flatten(1).norm(dim=1), hunt.set.box) * self.step / features**0.5
+        length = linear_distance(missing, g.flatten(1).norm(dim=1), hunt.set.box) * self.step / features**0.5
         # The length of each example's steps, and whether it has met the goal at all; until it has they grow.
         search = hunt.carry(length=length, met=torch.zeros_like(hunt.hit))
-        constant = hunt.carry(Constant.begun(linear_constant(shortfall, g)))
+        constant = hunt.carry(Constant.begun(linear_constant(missing, g)))
         optimiser = ProjectedAdam(hunt)
         total = self.searches * self.steps
 

@@ -1,1 +1,1 @@
-"""Beyond the ball: inputs that move, bend, change their colours, or decay."""
+"""Beyond the ball: inputs that are moved, distorted, recoloured or corrupted."""

@@ -41,7 +41,7 @@ AGREEMENT = 1e-4
 
 @final
 @dataclass(frozen=True, eq=False)
-class Answer:
+class Decision:
     """witness: of a sat. seconds: what the decision took. bound: a lower bound on all margins of the property, where
     there is neither witness nor proof. soundness: the arithmetic in which an unsat holds.
     """
@@ -63,7 +63,7 @@ def decide(
     seed: int = 0,
     progress: SearchProgress | None = None,
     soundness: str | Soundness = Soundness.REAL,
-) -> Answer:
+) -> Decision:
     """Search for a witness, then for a proof, for `timeout` seconds in all; "unknown" where memory runs out.
 
     run: the model as deployed; a point is a witness only if this model violates the property there. precision: of its
@@ -96,7 +96,7 @@ def decide(
                 raise
             verdict = "unknown"
             witness = None
-    return Answer(verdict, witness, deadline.spent, progress.bound, level)
+    return Decision(verdict, witness, deadline.spent, progress.bound, level)
 
 
 def _check_agreement(network: Graph, search: Search, run: Run) -> None:

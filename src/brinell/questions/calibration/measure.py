@@ -11,7 +11,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from brinell.auditing.work import Checkpoint, Outcome, Shard
+from brinell.auditing.work import Checkpoint, Shard, ShardResult
 from brinell.evidence import Evidence, Failure
 from brinell.targets import Target
 from brinell.targets.probabilities import probabilities
@@ -57,7 +57,7 @@ class Scored(Evidence):
 class Probabilities:
     """The engine: one forward pass. Scores that are no probabilities already pass through softmax."""
 
-    def __call__(self, target: Target, shard: Shard, checkpoint: Checkpoint) -> Outcome:
+    def __call__(self, target: Target, shard: Shard, checkpoint: Checkpoint) -> ShardResult:
         checkpoint()
         scores = target.scores(shard.x).double()
         p = probabilities(scores)
@@ -66,7 +66,7 @@ class Probabilities:
         brier = p.square().sum(1) - 2 * own + 1
         nll = -own.clamp(min=np.finfo(np.float64).eps).log()
 
-        outcome = Outcome(forwards=len(shard.items))
+        outcome = ShardResult(forwards=len(shard.items))
         columns = (p.amax(1).tolist(), right.tolist(), brier.tolist(), nll.tolist())
         for item, finite, row in zip(
             shard.items, scores.isfinite().all(1).tolist(), zip(*columns, strict=True), strict=True

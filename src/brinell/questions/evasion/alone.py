@@ -15,7 +15,7 @@ from brinell.evasion import Found
 from brinell.evasion.attack import attack
 from brinell.questions.evasion.models import build, model_for
 from brinell.questions.evasion.settle import settle
-from brinell.questions.evasion.summary import Curve, Fraction
+from brinell.questions.evasion.summary import AccuracyCurve, Fraction
 from brinell.targets import Target, TargetError
 from brinell.threat import Threat
 from brinell.threat.radius import spelled
@@ -42,7 +42,7 @@ class AttackSummary(BaseModel):
     distance: tuple[float, float, float] | None = Field(description="of the witnesses of those that were right")
     queries: tuple[float, float, float] | None = Field(description="forward rows, of those that were right")
     gradients: tuple[float, float, float] | None = Field(description="gradient rows, of those that were right")
-    curve: Curve | None = Field(default=None, description="where the smallest perturbations were sought")
+    curve: AccuracyCurve | None = Field(default=None, description="where the smallest perturbations were sought")
 
 
 @final
@@ -122,7 +122,7 @@ def _figures(stage: Stage, threat: Threat, found: Found, status: Status, label: 
         distance=_quartiles(found.distance[won]),
         queries=_quartiles(found.queries[tried]),
         gradients=_quartiles(found.gradients[tried]),
-        curve=Curve(asked=n, distances=tuple(found.distance[found.broken].sort().values.tolist()))
+        curve=AccuracyCurve(asked=n, distances=tuple(found.distance[found.broken].sort().values.tolist()))
         if smallest
         else None,
     )

@@ -10,7 +10,7 @@ from brinell.auditing.question import Answer, Record
 from brinell.auditing.result import Result
 from brinell.errors import CannotRun
 from brinell.evidence import Bracket, Evidence, State, Verdict, Witness
-from brinell.questions.evasion.board import Board
+from brinell.questions.evasion.board import EvasionBoard
 from brinell.questions.evasion.summary import EvasionSummary, summarise
 from brinell.threat.radius import parse_radius
 
@@ -42,7 +42,7 @@ class EvasionAnswer(Answer):
 
     summary: EvasionSummary
 
-    def __init__(self, record: Record, board: Board) -> None:
+    def __init__(self, record: Record, board: EvasionBoard) -> None:
         super().__init__(summarise(record, board))
         self.record = record
         self.board = board
@@ -52,7 +52,7 @@ class EvasionAnswer(Answer):
     @classmethod
     def of(cls, record: Record, kinds: Mapping[str, type[Evidence]]) -> "EvasionAnswer":
         """By the evidence on record."""
-        return cls(record, Board.of(record.entries["n"], record.plan.soundness, record.evidence(kinds)))
+        return cls(record, EvasionBoard.of(record.entries["n"], record.plan.soundness, record.evidence(kinds)))
 
     @property
     def radii(self) -> tuple[float, ...]:

@@ -25,7 +25,7 @@ from brinell.evidence import (
 
 @final
 @dataclass
-class Board:
+class EvasionBoard:
     """Per example: the nearest witness, the farthest certificate, and whether it could be asked at all.
 
     A witness serves every radius from its distance on, a certificate every radius up to its own, so one run answers
@@ -56,7 +56,7 @@ class Board:
         self.sound = {level: np.full(self.n, -np.inf) for level in Soundness}
 
     @classmethod
-    def of(cls, n: int, least: Soundness, evidence: Iterable[Evidence]) -> "Board":
+    def of(cls, n: int, least: Soundness, evidence: Iterable[Evidence]) -> "EvasionBoard":
         """What all of this adds up to."""
         board = cls(n, least)
         for one in evidence:

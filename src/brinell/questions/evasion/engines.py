@@ -5,7 +5,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from brinell.auditing.work import Checkpoint, Engine, Outcome, Shard
+from brinell.auditing.work import Checkpoint, Engine, Shard, ShardResult
 from brinell.evasion import Attack, Clean, Hunt, margin
 from brinell.evasion.attack import run as run_attack
 from brinell.evidence import Certificate, Failure, Look, Witness
@@ -19,10 +19,10 @@ from brinell.types import Inputs, Labels, Scores
 def attacking(attack: Attack, label: str, threat: Threat) -> Engine:
     """An attack as an engine: its judged candidates become witnesses."""
 
-    def engine(target: Target, shard: Shard, checkpoint: Checkpoint) -> Outcome:
+    def engine(target: Target, shard: Shard, checkpoint: Checkpoint) -> ShardResult:
         rng = torch.Generator(shard.x.device).manual_seed(shard.seed)
         found = run_attack(attack, target, shard.x, shard.y, threat, rng, checkpoint)
-        outcome = Outcome(forwards=int(found.queries.sum()), gradients=int(found.gradients.sum()))
+        outcome = ShardResult(forwards=int(found.queries.sum()), gradients=int(found.gradients.sum()))
         rows = found.broken.nonzero().flatten().tolist()
         if rows:
             x = found.x[rows]
@@ -64,7 +64,7 @@ def probing(attack: Attack, label: str, threat: Threat, sample: int, ranking: Ra
     """
     whole = attacking(attack, label, threat)
 
-    def engine(target: Target, shard: Shard, checkpoint: Checkpoint) -> Outcome:
+    def engine(target: Target, shard: Shard, checkpoint: Checkpoint) -> ShardResult:
         margins, queries, gradients = ranking.of(target, shard, threat, checkpoint)
         chosen = margins.argsort(descending=True, stable=True)[:sample].sort().values
         items = [shard.items[row] for row in chosen.tolist()]
@@ -103,7 +103,7 @@ def first_look(label: str, threat: Threat) -> Engine:
     """The clean examples: what the target says of them, and which are lost, or cannot be asked, already."""
     misclassified = attacking(Clean(), label, threat)
 
-    def engine(target: Target, shard: Shard, checkpoint: Checkpoint) -> Outcome:
+    def engine(target: Target, shard: Shard, checkpoint: Checkpoint) -> ShardResult:
         opinions = opinion(target, shard.x)
         outcome = misclassified(target, shard, checkpoint)
         for item, (predicted, confidence) in zip(shard.items, opinions, strict=True):
@@ -121,7 +121,7 @@ def proving(verifier: Verifier, graph: Graph, label: str, threat: Threat) -> Eng
     What matters follows from the goal: the label must lead every class, or it is enough that it leads the aim.
     """
 
-    def engine(target: Target, shard: Shard, checkpoint: Checkpoint) -> Outcome:
+    def engine(target: Target, shard: Shard, checkpoint: Checkpoint) -> ShardResult:
         aims = threat.goal.aims(shard.y, target.scores(shard.x))
         spec = margins(shard.y, graph.classes, aims)
         bounds = verifier(graph, shard.x, threat.set, spec, checkpoint)
@@ -131,7 +131,7 @@ def proving(verifier: Verifier, graph: Graph, label: str, threat: Threat) -> Eng
             for item, (bound, soundness) in zip(shard.items, grades, strict=True)
             if bound > 0
         ]
-        return Outcome(list(proved), forwards=len(shard.items))
+        return ShardResult(list(proved), forwards=len(shard.items))
 
     return engine
 

@@ -37,28 +37,28 @@ class Cost:
     left_out: str | None = None
 
 
-def estimate(plan: Plan, target: Target, data: Dataset, set: PerturbationSet, radii: int) -> list[Cost]:
+def estimate(plan: Plan, target: Target, data: Dataset, perturbation: PerturbationSet, radii: int) -> list[Cost]:
     """Attacks by the rows they may ask and a measured row's time, proofs by timing one on a few examples."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         x = answered(target, data)
-        size = _small(set, data)
+        size = _small(perturbation, data)
         graph = graph_of(target, x)
         times = seconds_per_row(target, x)
         classes = target.scores(x[:1]).shape[1] if target.access >= Access.SCORES else 2
         costs = []
-        fit = plan.for_access(target.access, target.max_access, set.name).stages
+        fit = plan.for_access(target.access, target.max_access, perturbation.name).stages
         for stage in plan.stages:
             most = len(data) if stage.sample is None else min(stage.sample, len(data))
             asked = most * (1 if stage.label == LOOK or stage.infinite else radii)
-            if stage.sets and set.name not in stage.sets:
+            if stage.sets and perturbation.name not in stage.sets:
                 continue
             if stage.beyond(target.access, target.max_access):
                 cost = Cost(stage, left_out=f"only {target.access.name} are seen")
             elif stage not in fit:
                 continue
-            elif stage.row.sets and set.name not in stage.row.sets:
+            elif stage.row.sets and perturbation.name not in stage.row.sets:
                 cost = Cost(stage, left_out=f"it answers for {' and '.join(stage.row.sets)} only")
             elif stage.row.kind == "attack":
                 cost = _attack(stage, classes, x, size, asked, times)
@@ -79,11 +79,11 @@ def estimate(plan: Plan, target: Target, data: Dataset, set: PerturbationSet, ra
 
 
 def _attack(
-    stage: Stage, classes: int, x: Inputs, set: PerturbationSet, asked: int, times: tuple[float, float]
+    stage: Stage, classes: int, x: Inputs, perturbation: PerturbationSet, asked: int, times: tuple[float, float]
 ) -> Cost:
     """By the rows an example can cost: counted on a model that never yields."""
     stub = make_target(_Unyielding(classes), box=REALS)
-    found = attack(build(stage), stub, x[:1], torch.zeros(1, dtype=torch.int64), Threat(set))
+    found = attack(build(stage), stub, x[:1], torch.zeros(1, dtype=torch.int64), Threat(perturbation))
     rows, gradients = int(found.queries), int(found.gradients)
     forward, gradient = times
     return Cost(
@@ -91,7 +91,7 @@ def _attack(
     )
 
 
-def _exact(stage: Stage, target: Target, x: Inputs, set: PerturbationSet, asked: int) -> Cost:
+def _exact(stage: Stage, target: Target, x: Inputs, perturbation: PerturbationSet, asked: int) -> Cost:
     """By timing it on four examples."""
     engine = build(stage)
     try:
@@ -100,7 +100,7 @@ def _exact(stage: Stage, target: Target, x: Inputs, set: PerturbationSet, asked:
         return Cost(stage, left_out=str(error))
     few, y = x[:4], target.labels(x[:4])
     start = time.perf_counter()
-    settle(engine, model, target, few, y, Threat(set))
+    settle(engine, model, target, few, y, Threat(perturbation))
     return Cost(stage, asked, asked * (time.perf_counter() - start) / len(few))
 
 
@@ -113,18 +113,18 @@ def _vote(stage: Stage, target: Target, asked: int, seconds: float) -> Cost:
     return Cost(stage, rows, rows * seconds / target.backend.votes)
 
 
-def _small(set: PerturbationSet, data: Dataset) -> PerturbationSet:
+def _small(perturbation: PerturbationSet, data: Dataset) -> PerturbationSet:
     """The set at a hundredth of the inputs' span."""
     span = float(data.x.max() - data.x.min()) or 1.0
-    return set.within(REALS).resized(span / 100)
+    return perturbation.within(REALS).resized(span / 100)
 
 
-def _proof_seconds(verifier: Verifier, graph: Graph, x: Inputs, set: PerturbationSet) -> float:
+def _proof_seconds(verifier: Verifier, graph: Graph, x: Inputs, perturbation: PerturbationSet) -> float:
     """Seconds an example, in a batch of four."""
     few = x[:4]
     spec = margins(torch.zeros(len(few), dtype=torch.int64), graph.classes)
     start = time.perf_counter()
-    verifier(graph, few, set, spec)
+    verifier(graph, few, perturbation, spec)
     return (time.perf_counter() - start) / len(few)
 
 

@@ -17,7 +17,7 @@ from brinell.auditing.ledger import Work
 from brinell.auditing.plan import Plan, Stage
 from brinell.auditing.question import Inquiry, Items, Journal, LeftOut, Phase, Question, Record
 from brinell.auditing.subject import Subject
-from brinell.auditing.work import Engine, Outcome, Shard
+from brinell.auditing.work import Engine, Shard, ShardResult
 from brinell.data import Dataset
 from brinell.errors import UsageError
 from brinell.evidence import (
@@ -34,7 +34,7 @@ from brinell.questions.evasion import scrutiny
 from brinell.questions.evasion import sharpen as sharpening
 from brinell.questions.evasion.adaptive import ALIGNED, due
 from brinell.questions.evasion.answer import EvasionAnswer
-from brinell.questions.evasion.board import Board
+from brinell.questions.evasion.board import EvasionBoard
 from brinell.questions.evasion.diagnose import trust
 from brinell.questions.evasion.engines import Ranking, attacking, first_look, probing, proving
 from brinell.questions.evasion.models import NO_VOTE, build, forest_or_reason, graph_of
@@ -102,7 +102,7 @@ class Evasion(Checked, Question):
 class EvasionInquiry(Inquiry):
     """Evasion asked of one target, on the examples that the goal leaves to be broken."""
 
-    board: Board
+    board: EvasionBoard
 
     def __init__(self, question: Evasion, subject: Subject, plan: Plan, seed: int) -> None:
         self.target = subject.target
@@ -123,7 +123,7 @@ class EvasionInquiry(Inquiry):
         self.plan = plan.for_access(access, max_access, name)
         for stage in self.plan.stages:
             build(stage)  # what cannot be built is refused before anything is asked
-        self.board = Board(self.n, self.plan.soundness)
+        self.board = EvasionBoard(self.n, self.plan.soundness)
         self._ranking = Ranking()
         self._codes: Sequence[str] = ()
 
@@ -290,13 +290,13 @@ class EvasionInquiry(Inquiry):
         if journal.get(sharpening.SHARD):
             return
         ledger = journal.ledger
-        recorded = Board.of(self.n, self.plan.soundness, ledger.evidence(self.key, self.question.kinds))
+        recorded = EvasionBoard.of(self.n, self.plan.soundness, ledger.evidence(self.key, self.question.kinds))
         witnesses = sharpening.chosen(list(recorded.witnesses.values()))
         held = {name: ledger.tensors(name)["x"] for name in {str(w.artifact) for w in witnesses}}
         points = torch.stack([held[str(w.artifact)][w.row] for w in witnesses]) if witnesses else self.data.x[:0]
         watched = self.target.watched(clock.checkpoint)
 
-        def work() -> Outcome:
+        def work() -> ShardResult:
             with one_thread():
                 return sharpening.sharpen(
                     watched, self.data, self.threat, witnesses, points, self.seed, clock.checkpoint

@@ -81,7 +81,7 @@ _COMPLETE = (
     Stage(engine="BranchAndBound", settings={"nodes": 100}, when="paying", worth=0.25, within=3),
     Stage(engine="BranchAndBound", settings={"nodes": 1000}, when="paying", worth=0.25, within=3),
 )
-"""Complete verification, deeper and deeper: what is cheaply decided first, and only while a part of it is."""
+"""Complete verification, deeper and deeper: what takes least to decide first, and only while a part of it is."""
 
 
 PRESETS = {

@@ -32,7 +32,7 @@ _SAME = 1e-4
 _TIES = 0.05
 """The share of decisions that may be others than the largest score, as votes are of which scores are made."""
 
-_HOPELESS = ("outside-box", "classes")
+_FATAL = ("outside-box", "classes")
 """Findings that no audit can go on with, accepted or not."""
 
 _FEW = 16
@@ -92,7 +92,7 @@ def accept(findings: Sequence[Finding], accepted: Collection[str]) -> list[Findi
     Raises Inconclusive if a severe one is left, UsageError for one that cannot be accepted.
     """
     for f in findings:
-        if f.code in _HOPELESS:
+        if f.code in _FATAL:
             raise UsageError(f"{f.code}: {f.message}; {f.remedy}")
     marked = [f.model_copy(update={"accepted": f.code in accepted}) for f in findings]
     left = [f for f in marked if f.severity == "severe" and not f.accepted]

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from brinell.auditing.work import Checkpoint, Engine, Outcome, Shard
+from brinell.auditing.work import Checkpoint, Engine, Shard, ShardResult
 from brinell.evasion import Found
 from brinell.evidence import Certificate, Witness, judge
 from brinell.proofs import Exact, Nearest
@@ -43,10 +43,10 @@ def settle(
 def settling(exact: Exact[Model], model: Model, label: str, threat: Threat) -> Engine:
     """An exact search as an engine."""
 
-    def engine(target: Target, shard: Shard, checkpoint: Checkpoint) -> Outcome:
+    def engine(target: Target, shard: Shard, checkpoint: Checkpoint) -> ShardResult:
         found, nearest = settle(exact, model, target, shard.x, shard.y, threat, checkpoint)
         rows = found.broken.nonzero().flatten().tolist()
-        outcome = Outcome(forwards=int(found.queries.sum()))
+        outcome = ShardResult(forwards=int(found.queries.sum()))
         if rows:
             x = found.x[rows]
             outcome.evidence += [

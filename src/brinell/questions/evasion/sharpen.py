@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from brinell.auditing.plan import find
-from brinell.auditing.work import Outcome, seed_of
+from brinell.auditing.work import ShardResult, seed_of
 from brinell.data import Dataset
 from brinell.evasion import FMN
 from brinell.evasion.attack import run as run_attack
@@ -80,13 +80,13 @@ def sharpen(
     points: Inputs,
     seed: int,
     checkpoint: Callable[[], None],
-) -> Outcome:
+) -> ShardResult:
     """Nearer witnesses of the same examples, where there are any. points: the witnesses' inputs, row by row.
 
     Nothing comes of it where the adversary's queries are counted, or where the model raises.
     """
     if threat.queries is not None or not witnesses:
-        return Outcome()
+        return ShardResult()
     rows = torch.tensor([w.item for w in witnesses])
     x0, y = data.x[rows], data.y[rows]
     seen = target.restrict(threat.access)
@@ -106,7 +106,7 @@ def sharpen(
         sharper = (nearest.distance < before).nonzero().flatten().tolist()
         return _outcome(target, witnesses, nearest, x0, sharper)
     except TargetError:
-        return Outcome()
+        return ShardResult()
 
 
 def _along(
@@ -126,12 +126,12 @@ def _along(
 
 def _outcome(
     target: Target, witnesses: Sequence[Witness], nearest: _Nearest, x0: Inputs, rows: Sequence[int]
-) -> Outcome:
+) -> ShardResult:
     """The sharper ones as evidence, each under the name of who broke the example."""
     if not rows:
-        return Outcome()
+        return ShardResult()
     x = nearest.x[rows]
-    return Outcome(
+    return ShardResult(
         [
             Witness(witnesses[row].item, witnesses[row].engine, float(nearest.distance[row]), i, *said)
             for i, (row, said) in enumerate(zip(rows, opinion(target, x), strict=True))

@@ -20,7 +20,7 @@ from brinell.auditing.result import engine_results, stages_left_out
 from brinell.errors import UsageError
 from brinell.evidence import Figure, State, wilson
 from brinell.questions.evasion.adaptive import Gradients, Reaction, gradients, reactions
-from brinell.questions.evasion.board import Board
+from brinell.questions.evasion.board import EvasionBoard
 from brinell.threat.radius import parse_radius, spelled
 
 Fraction = float | None
@@ -55,7 +55,7 @@ class Diagnosis(_Record):
         return not any(f.severity == "severe" for f in self.findings)
 
 
-class Curve(_Record):
+class AccuracyCurve(_Record):
     """Accuracy against radius, everywhere: of `asked` examples, one more is broken at each of the distances."""
 
     asked: int = Field(description="examples that could be asked")
@@ -117,7 +117,7 @@ class EvasionSummary(Summary):
     goal: str
     threat: str
     radii: tuple[RadiusResult, ...]
-    curve: Curve | None = Field(default=None, description="where a stage sought the smallest perturbations")
+    curve: AccuracyCurve | None = Field(default=None, description="where a stage sought the smallest perturbations")
     classes: tuple[ClassResult, ...]
     diagnosis: Diagnosis | None = None
     gradients: Gradients | None = Field(default=None, description="whether they tell the truth; None if not probed")
@@ -206,7 +206,7 @@ FIGURES: Mapping[str, str | None] = MappingProxyType(
 """Every figure, and what its condition is called."""
 
 
-def summarise(record: Record, board: Board) -> EvasionSummary:
+def summarise(record: Record, board: EvasionBoard) -> EvasionSummary:
     """All figures of a run, as far as it has come."""
     about, identity, work, plan = record.entries, record.identity, record.work, record.plan
     diagnosis = Diagnosis.model_validate(about["diagnosis"]) if about.get("diagnosis") else None
@@ -247,13 +247,13 @@ def summarise(record: Record, board: Board) -> EvasionSummary:
     )
 
 
-def _answered(board: Board, item: int) -> bool:
+def _answered(board: EvasionBoard, item: int) -> bool:
     return item in board.looks and board.looks[item].predicted is not None
 
 
-def _curve(board: Board, asked: int) -> Curve:
+def _curve(board: EvasionBoard, asked: int) -> AccuracyCurve:
     found = board.distance[np.isfinite(board.distance)]
-    return Curve(asked=asked, distances=tuple(np.sort(found).tolist()))
+    return AccuracyCurve(asked=asked, distances=tuple(np.sort(found).tolist()))
 
 
 @final
@@ -280,7 +280,7 @@ _PROVERS = ("proof", "exact", "vote")
 _ATTACKERS = ("attack", "exact")
 
 
-def _radius(board: Board, name: str, asked: _Asked, items: Sequence[int] | None = None) -> RadiusResult:
+def _radius(board: EvasionBoard, name: str, asked: _Asked, items: Sequence[int] | None = None) -> RadiusResult:
     radius = asked.radius
     bracket = board.bracket(radius, items)
     settled = bracket.open_count == 0
@@ -308,7 +308,7 @@ def _radius(board: Board, name: str, asked: _Asked, items: Sequence[int] | None 
 
 
 def _classes(
-    board: Board, y: Sequence[int], name: str, radii: Sequence[RadiusResult], names: Sequence[str] | None
+    board: EvasionBoard, y: Sequence[int], name: str, radii: Sequence[RadiusResult], names: Sequence[str] | None
 ) -> list[ClassResult]:
     members: dict[int, list[int]] = defaultdict(list)
     for item in board.asked:
@@ -339,14 +339,14 @@ def _raised(work: Sequence[Work]) -> Iterator[str]:
         yield f"{engine}: the model raised on inputs near {failed} examples, which stay as they were"
 
 
-def _failure(board: Board, work: Sequence[Work]) -> Fraction:
+def _failure(board: EvasionBoard, work: Sequence[Work]) -> Fraction:
     """The union bound over every example that was asked, each time that it was."""
     if not board.alphas:
         return None
     return min(1.0, sum(board.alphas.get(w.engine, 0.0) * w.asked for w in work))
 
 
-def _contested(board: Board) -> Iterator[str]:
+def _contested(board: EvasionBoard) -> Iterator[str]:
     """A witness within a probabilistic certificate is no contradiction, but worth a note."""
     if count := board.contested():
         yield (

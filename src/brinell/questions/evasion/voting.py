@@ -2,7 +2,7 @@
 
 import torch
 
-from brinell.auditing.work import Checkpoint, Engine, Outcome, Shard
+from brinell.auditing.work import Checkpoint, Engine, Shard, ShardResult
 from brinell.evidence import ProbabilisticCertificate
 from brinell.proofs import Smoothing
 from brinell.targets import Smoothed, Target
@@ -13,7 +13,7 @@ from brinell.types import Scores
 def voting(smoothing: Smoothing, label: str, threat: Threat) -> Engine:
     """Randomized smoothing as an engine, of a smoothed target. Any set serves that the noise's ball can hold."""
 
-    def engine(target: Target, shard: Shard, checkpoint: Checkpoint) -> Outcome:
+    def engine(target: Target, shard: Shard, checkpoint: Checkpoint) -> ShardResult:
         assert isinstance(target.backend, Smoothed)
         order, rng = target.backend.noise.order, torch.Generator(shard.x.device).manual_seed(shard.seed)
         need = threat.set.extent(shard.x, order)
@@ -21,7 +21,7 @@ def voting(smoothing: Smoothing, label: str, threat: Threat) -> Engine:
         radii = _radii(threat, shard, order, need, found.radius)
         right = (found.labels == shard.y) & (radii > 0)
         rows = right.nonzero().flatten().tolist()
-        return Outcome(
+        return ShardResult(
             [
                 ProbabilisticCertificate(shard.items[i], label, float(radii[i]), found.alpha, int(found.draws[i]))
                 for i in rows

@@ -148,7 +148,7 @@ class Mish(Curve):
 @final
 @dataclass(frozen=True)
 class HardSwish(Curve):
-    """x clamp(x + 3, 0, 6) / 6 (Howard et al. 2019, arXiv:1905.02244, section 5.2): straight beyond ±3."""
+    """x clamp(x + 3, 0, 6) / 6 (Howard et al. 2019, arXiv:1905.02244, section 5.2): linear beyond ±3."""
 
     @property
     def profile(self) -> Profile:

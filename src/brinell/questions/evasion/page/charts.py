@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, final
 from markupsafe import Markup
 
 from brinell.questions.evasion.page.words import certified, label, unbroken
-from brinell.questions.evasion.summary import Curve, EvasionSummary, Interval
+from brinell.questions.evasion.summary import AccuracyCurve, EvasionSummary, Interval
 from brinell.report.drawing import COLOURS, laid, svg_of
 from brinell.report.words import number, percent
 
@@ -124,7 +124,7 @@ DRAWN = 200
 """Points of a curve that are drawn, at most: finer steps than that cannot be seen."""
 
 
-def _distances(result: EvasionSummary, known: Curve, width: int, height: int) -> "alt.LayerChart":
+def _distances(result: EvasionSummary, known: AccuracyCurve, width: int, height: int) -> "alt.LayerChart":
     """One step down a witness, and a rule at each radius that was asked about."""
     import altair as alt
 

@@ -79,8 +79,8 @@ def _prelu(call: Call, x: Tensor, slope: Tensor) -> Tensor:
     """slope x + (1 - slope) relu(x); the slopes are broadcast."""
     if call.depends(slope):
         raise Foreign("its slope is no constant")
-    bent = call.do(aten.mul.Tensor, call.do(aten.relu.default, x), 1 - slope)
-    return call.do(aten.add.Tensor, call.do(aten.mul.Tensor, x, slope), bent)
+    rise = call.do(aten.mul.Tensor, call.do(aten.relu.default, x), 1 - slope)
+    return call.do(aten.add.Tensor, call.do(aten.mul.Tensor, x, slope), rise)
 
 
 RULES: dict[str, Rule] = {
