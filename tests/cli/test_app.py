@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from brinell import Audit
+from brinell import Audit, __version__
 from brinell.auditing import Result
 from questions.runs import figures, tables
 
@@ -24,7 +24,7 @@ def test_an_audit_leaves_a_run_and_prints_its_table(audit, tmp_path):
     assert run.name.startswith("net-data-")
     result = Result.model_validate_json((run / "result.json").read_text())
     assert result.status == "complete"
-    assert [r.radius for r in result.radii] == [0.01, 0.03]
+    assert [r.radius for r in result.answers["evasion"].radii] == [0.01, 0.03]
     for word in ("certified", "unbroken", "0.01", "0.03", f"runs/{run.name}/report.html"):
         assert word in done.out
     assert "PGD(steps=4) at 0.03" in done.err
@@ -184,7 +184,7 @@ def test_the_engines_are_listed(brinell):
 
 def test_the_version_is_printed(brinell):
     done = brinell("--version")
-    assert (done.code, done.out) == (0, "brinell 0.1.0\n")
+    assert (done.code, done.out) == (0, f"brinell {__version__}\n")
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_a_severe_finding_stops_until_it_is_accepted(audit, tmp_path):
     assert not (tmp_path / "runs").exists()
     done = audit("--accept", "probabilities", "--out", "run", "--budget", "0.01", model=f"{soft}:build")
     assert done.code == 0
-    (finding,) = (f for f in Audit.open("run").result.findings if f.code == "probabilities")
+    (finding,) = (f for f in Audit.open("run").findings if f.code == "probabilities")
     assert finding.accepted
     assert "probabilities" in Path("run/report.html").read_text()
 

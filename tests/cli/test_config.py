@@ -30,7 +30,7 @@ def test_audit_and_gate_suffice(project):
     brinell = project('sets = ["linf:0.01,3/100"]', 'out = "run"', 'gates = ["clean>=0.5", "certified@3/100>=0"]')
     done = brinell("audit")
     assert done.code == 0, done.err
-    assert done.err.splitlines()[0] == "brinell.toml: model, weights, data, sets, plan, out"
+    assert done.err.splitlines()[0] == "brinell.toml: model, weights, data, sets, ask, plan, out"
     assert Audit.open("run").radii == (0.01, 0.03)
     assert "3/100" in done.out
     done = brinell("gate")
@@ -42,7 +42,7 @@ def test_audit_and_gate_suffice(project):
 def test_an_option_wins_over_the_file(project):
     brinell = project('sets = [{set = "linf", radii = ["1/100"]}]', "n = 30", "seed = 3", 'accept = ["raises"]')
     assert brinell("audit", "--n", "7", "--set", "l2:0.1", "--out", "run").code == 0
-    result = Audit.open("run").result
+    result = Audit.open("run").evasion
     assert (result.n, result.radii[0].set) == (7, "l2")
     assert brinell("check", "--json").code == 0
     assert brinell("audit", "--no-config").err == (

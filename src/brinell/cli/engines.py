@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from brinell.catalog import CATALOG, Row
+from brinell.catalog import CATALOG, QUESTIONS, Row
 from brinell.errors import UsageError, did_you_mean
 
 _KINDS = {
@@ -16,6 +16,7 @@ _KINDS = {
     "proof": "proofs",
     "exact": "exact: a witness and a proof at once",
     "vote": "certificates by votes",
+    "measure": "measures",
     "estimate": "estimates: no evidence",
     "learner": "learners, from Python",
     "transformation": "transformations to search in, from Python",
@@ -43,14 +44,16 @@ def grouped(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
 
 
 def catalog_table(rows: Sequence[Row]) -> RenderableType:
-    """Every engine under its heading, with its source and the sets that it is for."""
+    """Every engine under its question and its heading, with its source and the sets that it is for."""
     longest = max(len(row.name) for row in rows)
     parts: list[RenderableType] = []
-    for heading, group in grouped(rows):
-        table = _columns(longest)
-        for row in group:
-            table.add_row(f"  {row.name}", row.paper + (f" ({', '.join(row.sets)})" if row.sets else ""))
-        parts += [Text(heading, style="bold"), table, ""]
+    for question in QUESTIONS:
+        parts += [Text(f"{question.name}: {question.about}", style="bold underline"), ""]
+        for heading, group in grouped([row for row in rows if row.question == question.name]):
+            table = _columns(longest)
+            for row in group:
+                table.add_row(f"  {row.name}", row.paper + (f" ({', '.join(row.sets)})" if row.sets else ""))
+            parts += [Text(heading, style="bold"), table, ""]
     return Group(*parts, "brinell list ENGINE shows one with its settings")
 
 

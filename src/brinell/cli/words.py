@@ -49,7 +49,19 @@ CODES = (
     *("outside-box", "low-accuracy", "classes", "random", "memory", "batch-dependence", "probabilities"),
     *("zero-gradients", "non-finite-gradients", "non-finite", "raises", "scores-disagree", "unchecked"),
     *("narrow-range", "pixels", "small-sample", "absent-classes", "training-mode"),
-    *("masked", "unstable", "dynamic", "unconfirmed", "chance", "incomplete", "steps", "radius", "unbounded"),
+    *(
+        "masked",
+        "misaligned",
+        "misleading",
+        "unstable",
+        "dynamic",
+        "unconfirmed",
+        "chance",
+        "incomplete",
+        "steps",
+        "radius",
+        "unbounded",
+    ),
     *("single-step", "noise", "black-box", "transfer", "transfer-stronger", "eight-bit", "raises-near"),
 )
 """Codes of the findings of a preflight and of a diagnosis, as the pages on both list them."""

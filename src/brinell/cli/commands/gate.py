@@ -10,6 +10,25 @@ import typer
 from brinell.cli.options import REQUIRED, AsJson, Configured
 from brinell.errors import UsageError
 
+Requirements = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="[QUESTION.]FIGURE[@CONDITION]>=VALUE, e.g. 'certified@0.1>=0.4'. May be repeated.",
+        rich_help_panel=REQUIRED,
+        show_default=False,
+        metavar="TEXT",
+    ),
+]
+Baseline = Annotated[
+    Path | None,
+    typer.Option(
+        help="A run that this one must not be significantly worse than.",
+        rich_help_panel=REQUIRED,
+        show_default=False,
+        metavar="RUN",
+    ),
+]
+
 
 def gate(
     configured: Configured,
@@ -19,24 +38,8 @@ def gate(
             metavar="RUN", help="The folder of a run; unless given, the out of brinell.toml.", show_default=False
         ),
     ] = None,
-    require: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="FIGURE@RADIUS>=VALUE, e.g. 'certified@0.1>=0.4'. May be repeated.",
-            rich_help_panel=REQUIRED,
-            show_default=False,
-            metavar="TEXT",
-        ),
-    ] = None,
-    baseline: Annotated[
-        Path | None,
-        typer.Option(
-            help="A run that this one must not be significantly worse than.",
-            rich_help_panel=REQUIRED,
-            show_default=False,
-            metavar="RUN",
-        ),
-    ] = None,
+    require: Requirements = None,
+    baseline: Baseline = None,
     as_json: AsJson = False,
 ) -> None:
     """Pass, fail, or say that the sample does not decide.
