@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 import brinell
 from benchmarks.figure import Figure, Skipped, accuracy, clock, fashion, robust_cnn
-from brinell.auditing import Plan, load_plan
+from brinell.auditing import Plan
+from brinell.questions.evasion import load_plan
 from brinell.threat import PerturbationSet
 
 

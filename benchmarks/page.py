@@ -7,9 +7,11 @@ import torch
 
 from benchmarks.figure import Figure, clock
 from brinell import Audit, __version__
-from brinell.auditing import Ledger, load_plan
-from brinell.auditing.ledger import Item, Work
-from brinell.evidence import Certificate, Evidence, Witness
+from brinell.auditing import Ledger
+from brinell.auditing.ledger import Work
+from brinell.auditing.question import Journal
+from brinell.evidence import Certificate, Evidence, Look, Witness
+from brinell.questions.evasion import PRESETS
 from brinell.report import write_report
 
 EXAMPLES, RADII, SHARD = 100_000, (0.05, 0.1), 10_000
@@ -35,23 +37,29 @@ def run() -> list[Figure]:
 
 def _write(path: Path) -> None:
     """Examples broken, certified and open by turns, with an image for every witness of the first shard."""
-    plan, question = load_plan("quick"), "evasion/linf/untargeted"
+    question = "evasion/linf/untargeted"
+    asked = {
+        "data": "0" * 64, "threat": question, "set": "linf", "radii": list(RADII),
+        "plan": PRESETS["quick"].model_dump(mode="json"),
+    }  # fmt: skip
     with Ledger(path) as ledger:
         ledger.describe(
             {
                 "identity": {
-                    "target": "0" * 64, "data": "0" * 64, "threat": question, "set": "linf", "radii": list(RADII),
-                    "plan": plan.model_dump(mode="json"), "seed": 0, "version": __version__,
+                    "target": "0" * 64, "data": "0" * 64, "questions": {question: asked}, "seed": 0,
+                    "version": __version__,
                 },
-                "goal": "untargeted", "classes": None, "features": None, "box": [0.0, 1.0], "question": question,
-                "n": EXAMPLES, "examples": [str(i) for i in range(EXAMPLES)], "ids": list(range(EXAMPLES)),
-                "findings": [], "sources": None,
-                "notes": [], "status": "complete", "seconds": 1.0,
+                "asked": {question: {"as": "evasion", "question": "evasion"}},
+                "status": "complete", "seconds": 1.0,
                 "environment": {
                     "brinell": __version__, "torch": torch.__version__, "python": "", "platform": "", "command": "",
                     "started": "", "target": "synthetic", "data": "synthetic", "workers": 1,
                 },
             }
+        )  # fmt: skip
+        Journal(ledger, question).update(
+            goal="untargeted", classes=None, features=None, box=[0.0, 1.0], n=EXAMPLES,
+            examples=[str(i) for i in range(EXAMPLES)], ids=list(range(EXAMPLES)), y=[i % 10 for i in range(EXAMPLES)],
         )  # fmt: skip
         for start in range(0, EXAMPLES, SHARD):
             items = range(start, start + SHARD)
@@ -60,8 +68,7 @@ def _write(path: Path) -> None:
             evidence += [Witness(i, "FGSM()", 0.06, row, 1, 0.9) for row, i in enumerate(rows)]
             tensors = {name: torch.rand(len(rows), 1, 28, 28) for name in ("x", "x0")} if rows else {}
             ledger.record(
-                Work(question, "FGSM()", f"{start}", 1, 0.1, SHARD, len(evidence), 0, SHARD, SHARD, 1.0),
-                evidence,
-                [Item(i, i % 10, i % 10, 0.9) for i in items],
+                Work(question, "FGSM()", f"{start}", 1, "0.1", SHARD, len(evidence), 0, SHARD, SHARD, 1.0),
+                [*evidence, *(Look(i, "Clean()", i % 10, 0.9) for i in items)],
                 tensors,
             )

@@ -361,6 +361,6 @@ QUESTIONS: tuple[Asked, ...] = (
         "does a small change of an input flip the answer?",
         ("quick", "standard", "autoattack", "proofs", "radius", "full"),
     ),
-    Asked("calibration", "brinell.questions.calibration:Calibration", "are its probabilities true?"),
+    Asked("calibration", "brinell.questions.calibration:Calibration", "is it right as often as it is sure?"),
 )
 """Every question, in the order in which a run asks them."""

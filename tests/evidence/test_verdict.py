@@ -6,7 +6,7 @@ import torch
 from brinell.auditing.ledger import Ledger, Work
 from brinell.errors import UsageError
 from brinell.evidence import Certificate, Estimate, Evidence, Failure, ProbabilisticCertificate, Witness, check_evidence
-from brinell.questions.evasion import Board
+from brinell.questions.evasion import EvasionBoard as Board
 
 ESTIMATE = Estimate(torch.ones(1, 1, dtype=torch.float64), "a guess")
 WORK = Work("q", "e", "s", 0, "0.1", 1, 1, 0, 0, 0, 0.0)

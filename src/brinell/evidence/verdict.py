@@ -49,8 +49,10 @@ class Soundness(StrEnum):
 
     def covers(self, other: "Soundness") -> bool:
         """Whether what holds at this level holds at the other."""
-        order = list(Soundness)
-        return order.index(self) >= order.index(other)
+        return _STRENGTH[self] >= _STRENGTH[other]
+
+
+_STRENGTH = {level: strength for strength, level in enumerate(Soundness)}
 
 
 class Evidence(ABC):

@@ -121,7 +121,7 @@ def audit(
     diagnose: whether the attacks are put to the test. labels: how radii are written. sources: kept with the run.
     on_progress is called after every shard.
 
-    A target that shows scores is also asked whether its probabilities are true, which costs a pass over the data.
+    A target that shows scores is also asked about calibration, which costs a pass over the data.
     Preflights come first and diagnoses next, once a run: `Audit.findings` has what they saw. Ctrl-C ends it early with
     what was shown so far. Raises UsageError on unfit arguments, Inconclusive on a severe finding of a preflight that is
     not accepted, CannotRun where `out` cannot be written or holds another run, Contradiction if a witness meets a

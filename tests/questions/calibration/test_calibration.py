@@ -41,7 +41,7 @@ def test_true_probabilities_show_nothing():
     answer = asked(Scaled(), drawn()).answers["calibration"]
     assert "nothing shown" in answer.summary.reading
     assert answer.figure("p_value").value >= 0.05
-    assert answer.figure("ece").low <= answer.figure("ece_floor").high
+    assert answer.figure("ece").low <= answer.figure("ece_null").high
 
 
 @pytest.mark.parametrize(("factor", "leaning"), [(4.0, "above"), (0.1, "below")])
@@ -49,7 +49,7 @@ def test_a_model_that_is_too_sure_or_not_sure_enough_is_told(factor, leaning):
     answer = asked(Scaled(factor), drawn()).answers["calibration"]
     assert leaning in answer.summary.reading
     assert answer.figure("p_value").value < 0.05
-    assert answer.figure("ece").low > answer.figure("ece_floor").high
+    assert answer.figure("ece").low > answer.figure("ece_null").high
 
 
 def test_proper_scores_are_those_of_the_formulas():
@@ -174,7 +174,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path):
 def test_the_page_has_its_section_and_the_file_its_figures(tmp_path):
     run = brinell.audit(brinell.target(network()), examples(network()), threat(), ATTACKS, out=tmp_path, workers=1)
     page = render(run)
-    assert "Are its probabilities true?" in page
+    assert "Is it right as often as it is sure?" in page
     assert "Expected calibration error" in page or "expected calibration error" in page
     names = [part.split('"')[0] for part in page.split(' id="')[1:]]
     assert len(set(names)) == len(names)

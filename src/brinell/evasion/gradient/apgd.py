@@ -1,7 +1,8 @@
 """Auto-PGD: projected gradient ascent that sets its own step, so that no step length has to be tuned.
 
 Source: Croce & Hein 2020, arXiv:2003.01690, section 3 and algorithm 1; targeted runs, section 4.2. Where the set is an
-l1 ball, a run is that of `apgd_l1.py`. `APGD(objective=dlr, targets=9)` is AutoAttack's APGD-T.
+l1 ball, a run is that of `apgd_l1.py`. `APGD(objective=dlr, targets=9)` is AutoAttack's APGD-T, with the
+targeted loss that `dlr` describes.
 """
 
 from dataclasses import dataclass

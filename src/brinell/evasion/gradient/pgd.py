@@ -86,7 +86,8 @@ def SLIDE(steps: int = 40, step: float | None = None, share: float = 0.01, resta
 def TPGD(steps: int = 10, step: float | None = None, restarts: int = 1) -> PGD:
     """PGD on the divergence from the clean probabilities: the inner maximisation of TRADES (Zhang et al. 2019).
 
-    It knows no label. The paper starts within 0.001 of x0; here it starts anywhere in the set.
+    It knows no label. The authors' code starts at x0 with Gaussian noise of deviation 0.001; here it starts anywhere
+    in the set.
     """
     return PGD(steps=steps, step=step, restarts=restarts, objective=Divergence())
 

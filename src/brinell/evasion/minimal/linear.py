@@ -17,6 +17,9 @@ def linear_distance(missing: Scores, slope: Scores, box: Box) -> Scores:
 
 
 def linear_constant(missing: Scores, g: Inputs) -> Scores:
-    """The least c for which c * margin - |d|^2 is largest where nothing is missing, if g is the margin's gradient; else 1."""
+    """The least c for which c * margin - |d|^2 is largest where nothing is missing; 1 where there is none.
+
+    g: the margin's gradient.
+    """
     constant = 2 * missing / g.flatten(1).square().sum(1)
     return constant.where(constant.isfinite() & (constant > 0), torch.ones_like(constant))

@@ -35,8 +35,8 @@ class Square(Attack):
     """Square attack (Andriushchenko et al. 2020), for linf and l2.
 
     queries: per example; the schedule of the window sizes, made for 10,000, is stretched to this number,
-    as the paper does (AutoAttack does not). share: the part of the features changed at first (the paper's p). Each
-    example has windows and signs of its own; the authors' code shares them over the batch.
+    as the paper does (AutoAttack does not). share: the part of the features changed at first, the paper's p; 0.8 is
+    AutoAttack's. Each example has windows and signs of its own; the authors' code shares them over the batch.
     """
 
     queries: Count = 5000

@@ -1,4 +1,4 @@
-"""Calibration: are the model's probabilities true? One forward pass over the held-out examples."""
+"""Calibration: is the model right as often as it is sure? One forward pass over the held-out examples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class Calibration(Checked, Question):
-    """Are the model's probabilities true: is it right in 80 % of the cases of which it is 80 % sure?
+    """Is the model right as often as it is sure: is it right in 80 % of the cases of which it is 80 % sure?
 
-    Any audit of a target that shows scores asks it. Figures: ece (expected calibration error, 15 bins), ece_floor (the
-    same of a model with true probabilities, by chance), p_value, mce, brier, nll, accuracy, confidence.
+    Any audit of a target that shows scores asks it. Figures: ece (expected calibration error, 15 bins), ece_null (the
+    same of a perfectly calibrated model, by chance), p_value, mce, brier, nll, accuracy, confidence.
 
         brinell.audit(brinell.Subject(target, (x, y)), [brinell.Calibration()]).answers["calibration"].figure("ece")
     """

@@ -1,8 +1,9 @@
 """What is read of each example, and the measures of calibration that follow.
 
-Expected calibration error: Naeini et al. 2015; Guo et al. 2017, arXiv:1706.04599, eq. 3. It is above 0 also for a model
-whose probabilities are true, by the chance of a finite sample. So it stands beside its null: the same error of labels
-drawn from the model's own confidences (consistency resampling, Broecker and Smith 2007).
+Expected calibration error: Naeini et al. 2015; Guo et al. 2017, arXiv:1706.04599, eq. 3. It is above 0 also for a
+perfectly calibrated model, by the chance of a finite sample. So it stands beside its null: the same error of labels
+drawn from the model's own confidences, as in consistency resampling (Broecker and Smith 2007), which draws forecasts
+besides.
 """
 
 from dataclasses import dataclass
@@ -99,14 +100,17 @@ def ece(confidence: Numbers, right: Numbers, weight: Numbers | float = 1.0) -> N
 
 
 def null(confidence: Numbers, seed: int) -> Numbers:
-    """The error that a model with true probabilities shows on a sample of these confidences: DRAWS of it."""
+    """The error that a perfectly calibrated model shows on a sample of these confidences: DRAWS of it."""
     rng = np.random.default_rng(seed)
     parts = (rng.random((CHUNK, len(confidence))) < confidence for _ in range(DRAWS // CHUNK))
     return np.concatenate([ece(confidence, part.astype(float)) for part in parts])
 
 
 def bootstrap(confidence: Numbers, right: Numbers, seed: int) -> tuple[float, float]:
-    """A 95 % interval of the error: the basic bootstrap over examples, which takes the bias of resampling off."""
+    """A 95 % interval of the error: the basic bootstrap over examples, which takes the bias of resampling off.
+
+    It is widened where it would leave the error itself out.
+    """
     rng = np.random.default_rng(seed)
     n = len(right)
     parts = (rng.multinomial(n, np.full(n, 1 / n), size=CHUNK).astype(float) for _ in range(DRAWS // CHUNK))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NAMES = {
     "ece": "expected calibration error",
-    "ece_floor": "the same of true probabilities",
+    "ece_null": "expected under perfect calibration",
     "p_value": "p-value",
     "mce": "maximum calibration error",
     "brier": "Brier score",

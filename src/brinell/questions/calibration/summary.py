@@ -14,7 +14,7 @@ from brinell.evidence import Figure, clopper_pearson
 from brinell.questions.calibration.measure import BINS, Numbers, Scored, binned, bootstrap, ece, gaps, null
 
 FIGURES: Mapping[str, str | None] = MappingProxyType(
-    dict.fromkeys(("ece", "ece_floor", "p_value", "mce", "brier", "nll", "accuracy", "confidence"))
+    dict.fromkeys(("ece", "ece_null", "p_value", "mce", "brier", "nll", "accuracy", "confidence"))
 )
 """Every figure; none has a condition."""
 
@@ -90,7 +90,7 @@ def _figures(rows: Sequence[Scored], confidence: Numbers, right: Numbers, seed: 
     widest = float(gaps(confidence, right).max())
     return {
         "ece": Figure(error, *bootstrap(confidence, right, seed), n=n),
-        "ece_floor": Figure(float(chance.mean()), float(low), float(high), n=n),
+        "ece_null": Figure(float(chance.mean()), float(low), float(high), n=n),
         "p_value": Figure(p_value, p_value, p_value, n=n),
         "mce": Figure(widest, 0.0, 1.0, n=n, note="the widest gap of a bin; it has no interval"),
         "brier": _mean(np.array([row.brier for row in rows])),
@@ -123,11 +123,9 @@ def _bins(confidence: Numbers, right: Numbers) -> tuple[Bin, ...]:
 def _reading(known: Mapping[str, Figure]) -> str:
     if not known:
         return "no example could be asked for its probabilities"
-    error, floor, p_value = (known[name].value or 0.0 for name in ("ece", "ece_floor", "p_value"))
+    error, floor, p_value = (known[name].value or 0.0 for name in ("ece", "ece_null", "p_value"))
     lean = (known["confidence"].value or 0.0) - (known["accuracy"].value or 0.0)
-    seen = (
-        f"the calibration error is {error:.3f}, and a model with true probabilities shows {floor:.3f} on such a sample"
-    )
+    seen = f"the calibration error is {error:.3f}, and a perfectly calibrated model shows {floor:.3f} on such a sample"
     if p_value >= SHOWN:
         return f"{seen} (p = {p_value:.2g}): nothing shown"
     leaning = "above" if lean > 0 else "below"

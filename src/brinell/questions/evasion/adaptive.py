@@ -1,9 +1,10 @@
 """Which stages a run turns to next: a function of what it has recorded, so that a resumed run decides the same.
 
 A gradient that misleads makes a model look robust (Athalye et al. 2018, arXiv:1802.00420), and no gradient attack says
-so. So a plan holds probes: short attacks of another nature (black-box, minimal-norm), asked about a few of the examples
-that the gradient attacks left open. Where one of them breaks anything, stages that wait for such a suspicion are asked
-too, each family for as long as it pays. Complete verification goes on in the same way while it settles examples.
+so. So a plan holds probes: short attacks of other kinds (minimal-norm, black-box, from vertices of the ball), asked
+about a few of the examples that the gradient attacks left open. Where one of them breaks anything, stages that wait for
+such a suspicion are asked too, each family for as long as it pays. Complete verification goes on in the same way while
+it settles examples.
 """
 
 from collections import Counter

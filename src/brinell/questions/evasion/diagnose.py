@@ -1,7 +1,7 @@
-"""Diagnosis: is an evaluation of this target to be believed? What its critics would try, tried.
+"""Diagnosis: is an evaluation of this target to be believed? Sanity checks of the attacks.
 
-Sources: the flags of AutoAttack (Croce and Hein 2020, arXiv:2003.01690); the indicators of attack failure (Pintor et
-al. 2022, arXiv:2106.09947); the checklist for evaluations (Carlini et al. 2019, arXiv:1902.06705). Each check compares
+Sources: the flags of the authors' AutoAttack (github.com/fra31/auto-attack); the indicators of attack failure (Pintor
+et al. 2022, arXiv:2106.09947); the checklist for evaluations (Carlini et al. 2019, arXiv:1902.06705). Each check compares
 attacks that a sound evaluation would rank, on a few examples that the target gets right.
 """
 
@@ -330,7 +330,11 @@ def _masked(trial: _Trial) -> Iterator[Finding]:
 
 
 def _misaligned(trial: _Trial) -> Iterator[Finding]:
-    """Gradient alignment (Andriushchenko and Flammarion 2020, arXiv:2007.02617, eq. 3), where the attack has led."""
+    """Gradient alignment where the attack has led, after Andriushchenko and Flammarion 2020, arXiv:2007.02617.
+
+    They compare the loss gradient at an example with that at a random point nearby; here it is the margin's, at the end
+    of the attack.
+    """
     ends = trial.strong.found.x.clone()
     ends[trial.strong.hunt.rows] = trial.strong.reached
     cosines = torch.cosine_similarity(trial.slopes.flatten(1).double(), trial.slopes_at(ends).flatten(1).double())
@@ -341,7 +345,7 @@ def _misaligned(trial: _Trial) -> Iterator[Finding]:
             "note",
             f"the gradient turns on the way that an attack goes: its median cosine with that at the end is "
             f"{alignment:.2f}",
-            "nothing, with a plan that has attacks of another nature; do not rest on few gradient steps alone",
+            "nothing, with a plan that has attacks of other kinds; do not rest on few gradient steps alone",
             trial.ids(cosines < ALIGNMENT),
         )
 
