@@ -1,8 +1,8 @@
 """Diagnosis: is an evaluation of this target to be believed? Sanity checks of the attacks.
 
 Sources: the flags of the authors' AutoAttack (github.com/fra31/auto-attack); the indicators of attack failure (Pintor
-et al. 2022, arXiv:2106.09947); the checklist for evaluations (Carlini et al. 2019, arXiv:1902.06705). Each check compares
-attacks that a sound evaluation would rank, on a few examples that the target gets right.
+et al. 2022, arXiv:2106.09947); the checklist for evaluations (Carlini et al. 2019, arXiv:1902.06705). Each check
+compares attacks that a sound evaluation would rank, on a few examples that the target gets right.
 """
 
 import sys
