@@ -27,7 +27,7 @@ def main() -> None:
     print(f"plain:  {before}")
     print(f"robust: {after}")
     for d in compare(before, after):
-        print(f"{d.edge} at {d.radius:g}: {d.gained} gained, {d.lost} lost, McNemar p = {d.p_value:.2g}")
+        print(f"{d.name}: {d.gained} gained, {d.lost} lost, McNemar p = {d.p_value:.2g}")
 
 
 def retrained(network: nn.Module) -> nn.Module:
