@@ -76,8 +76,9 @@ class Result(BaseModel):
     @property
     def found(self) -> tuple[Finding, ...]:
         """What was seen before and beside the questions, each once, severe ones first."""
-        seen = {finding.code: finding for summary in self.answers.values() for finding in summary.found}
-        return tuple(ordered(seen.values()))
+        every = ordered(finding for summary in self.answers.values() for finding in summary.found)
+        severest = {finding.code: finding for finding in reversed(every)}
+        return tuple(ordered(severest.values()))
 
     def to_json(self) -> str:
         """The contents of `result.json`."""

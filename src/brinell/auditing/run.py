@@ -173,11 +173,10 @@ def _plan_of(question: Question, plan: str | Path | Plan | Mapping[str, Plan]) -
 
 
 def _named(questions: Sequence[Question]) -> dict[str, Question]:
-    """Questions by the names of their answers: their own, or their keys where two share one."""
-    names = [question.name for question in questions]
-    named = {q.name if names.count(q.name) == 1 else q.key: q for q in questions}
+    """Questions by their names. Raises UsageError where two share one."""
+    named = {question.name: question for question in questions}
     if len(named) < len(questions):
-        raise UsageError("a question is asked twice; ask each once")
+        raise UsageError("a question is asked twice; ask each once a run, and another threat in a run of its own")
     return named
 
 

@@ -132,6 +132,8 @@ def audit(
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}; it must be at least 1, or None for one a core")
 
+    if isinstance(target, Subject) and (radii is not None or labels is not None or not diagnose):
+        raise UsageError("radii, labels and diagnose are the question's: give brinell.Evasion(threat, radii, ...)")
     if isinstance(target, Subject):
         subject = target
         questions: Sequence[Question] = _questions(data, threat)

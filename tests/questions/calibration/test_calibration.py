@@ -180,3 +180,53 @@ def test_the_page_has_its_section_and_the_file_its_figures(tmp_path):
     assert len(set(names)) == len(names)
     kept = json.loads((tmp_path / "result.json").read_text())
     assert kept["answers"]["calibration"]["figures"]["ece"]["value"] == run.answers["calibration"].figure("ece").value
+
+
+def test_a_run_that_has_not_asked_all_decides_no_gate(tmp_path):
+    data = drawn()
+
+    def stop(progress: object) -> None:
+        raise KeyboardInterrupt
+
+    plan = brinell.Calibration.plans["standard"].model_copy(update={"shard": 32})
+    part = asked(Scaled(), data, plan=plan, out=tmp_path, on_progress=stop, workers=1)
+    (ruling,) = gate(part, [Requirement.parse("calibration.ece<=0.9")])
+    assert ruling.outcome is Outcome.INCONCLUSIVE
+    assert "of 600 examples were asked" in ruling.seen
+    (ruling,) = gate(asked(Scaled(), data), [Requirement.parse("calibration.ece<=0.9")])
+    assert ruling.outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize("data", [drawn(20), (drawn(600)[0] + 0.0, drawn(600)[1])], ids=["few", "errors"])
+def test_neither_do_few_examples_or_those_left_by_errors(data):
+    model = Scaled() if len(data[0]) == 20 else Raising()
+    run = asked(model, data)
+    for text in ("calibration.ece<=0.9", "calibration.ece>=0.9", "calibration.nll<=99"):
+        assert gate(run, [Requirement.parse(text)])[0].outcome is Outcome.INCONCLUSIVE
+
+
+def test_probabilities_of_half_precision_are_probabilities():
+    class Half(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.softmax(1).half().float()
+
+    data = drawn()
+    exact, half = (asked(model, data).answers["calibration"] for model in (Scaled(), Half()))
+    for name in ("ece", "brier", "nll"):
+        assert half.figure(name).value == pytest.approx(exact.figure(name).value, abs=2e-3)
+
+
+def test_a_loss_is_as_large_as_it_is():
+    x = torch.zeros(120, 4)
+    x[:, 0] = 4
+    run = asked(Scaled(250.0), (x, torch.ones(120, dtype=torch.int64)))
+    assert run.answers["calibration"].figure("nll").value == pytest.approx(1000, rel=1e-3)
+
+
+def test_ties_with_chance_count_as_chance():
+    """Ten of ten at 0.7 each: exactly 0.7^10 + P(at most 4) under the null, errors as large on the other side."""
+    x = torch.zeros(120, 4)
+    x[:, 0] = float(torch.tensor(0.7 / 0.1).log())
+    y = (torch.arange(120) >= 84).long()  # exactly 70 % right
+    answer = asked(Scaled(), (x, y)).answers["calibration"]
+    assert answer.figure("p_value").value == pytest.approx(1)

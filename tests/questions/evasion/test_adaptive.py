@@ -314,3 +314,35 @@ def test_what_only_black_box_attacks_see_makes_no_gate_pass():
     assert ruling.outcome is Outcome.INCONCLUSIVE
     accepted = audited(net, examples(network()), plan=PLAN, accept=("misleading",))
     assert not accepted.evasion.doubts
+
+
+class Shortcut(nn.Module):
+    """Behind rounding, with a linear path beside it: the gradient is that path's, and says nothing of the rest."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.register_buffer("beside", 0.1 * torch.randn(8, 3, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net((x * 64).round() / 64) + (x.flatten(1) - 0.5) @ self.beside
+
+
+def test_a_gradient_that_is_aligned_and_wrong_is_called_misleading():
+    net = Shortcut(network())
+    x, _ = examples(network())
+    data = (x, net(x).argmax(1))
+    run = audited(net, data, plan="standard", radii=(0.05,), threat=threat(0.05), diagnose=True)
+    assert run.evasion.gradients is not None
+    assert "honest: no probe" not in run.evasion.gradients.sentence
+    found = [finding.code for finding in run.findings]
+    assert run.evasion.gradients.broken or {"black-box", "masked", "noise"} & set(found)
+
+
+def test_what_a_diagnosis_found_is_not_forgotten_where_none_is_wanted(tmp_path):
+    net = Masked(network())
+    data = examples(network())
+    before = audited(net, data, tmp_path, plan=PLAN, diagnose=True, accept=("zero-gradients",))
+    assert before.evasion.doubts
+    after = audited(net, data, tmp_path, plan=PLAN, diagnose=False)
+    assert [f.code for f in after.evasion.doubts] == [f.code for f in before.evasion.doubts]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from brinell.auditing.work import Checkpoint, Shard, ShardResult
 from brinell.evidence import Evidence, Failure
 from brinell.targets import Target
-from brinell.targets.probabilities import probabilities
+from brinell.targets.probabilities import log_probabilities
 
 Numbers = NDArray[np.float64]
 
@@ -61,11 +61,12 @@ class Probabilities:
     def __call__(self, target: Target, shard: Shard, checkpoint: Checkpoint) -> ShardResult:
         checkpoint()
         scores = target.scores(shard.x).double()
-        p = probabilities(scores)
+        log_p = log_probabilities(scores)
+        p = log_p.exp()
         right = p.argmax(1) == shard.y
         own = p.gather(1, shard.y[:, None]).squeeze(1)
         brier = p.square().sum(1) - 2 * own + 1
-        nll = -own.clamp(min=np.finfo(np.float64).eps).log()
+        nll = -log_p.gather(1, shard.y[:, None]).squeeze(1)
 
         outcome = ShardResult(forwards=len(shard.items))
         columns = (p.amax(1).tolist(), right.tolist(), brier.tolist(), nll.tolist())

@@ -1,6 +1,7 @@
 """The summary of calibration: every figure with its interval, and the null it has to be told apart from."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import sqrt
 from types import MappingProxyType
 
@@ -17,6 +18,12 @@ FIGURES: Mapping[str, str | None] = MappingProxyType(
     dict.fromkeys(("ece", "ece_null", "p_value", "mce", "brier", "nll", "accuracy", "confidence"))
 )
 """Every figure; none has a condition."""
+
+_TIE = 1e-12
+"""Errors that differ by less are the same, summed in another order."""
+
+ENOUGH = 100
+"""Examples from which the intervals hold about what they say."""
 
 SHOWN = 0.05
 """The p-value below which an error is told apart from chance."""
@@ -63,6 +70,8 @@ def summarise(record: Record, scored: Mapping[int, Scored], errors: int) -> Cali
     right = np.array([float(row.right) for row in rows])
     seed = record.entries["seed"]
     known = _figures(rows, confidence, right, seed) if rows else {}
+    doubts = _doubts(len(rows), errors, record.entries["n"])
+    known = {name: replace(figure, lower=doubts, higher=doubts) for name, figure in known.items()}
     left_out = stages_left_out(record.entries)
     return CalibrationSummary(
         question="calibration",
@@ -77,7 +86,7 @@ def summarise(record: Record, scored: Mapping[int, Scored], errors: int) -> Cali
         errors=errors,
         figures=known,
         bins=_bins(confidence, right),
-        reading=_reading(known),
+        reading=_reading(known) + (f"; {errors} examples could not be asked" if errors and known else ""),
     )
 
 
@@ -86,10 +95,13 @@ def _figures(rows: Sequence[Scored], confidence: Numbers, right: Numbers, seed: 
     error = float(ece(confidence, right))
     chance = null(confidence, seed)
     low, high = np.quantile(chance, (0.025, 0.975))
-    p_value = float((1 + (chance >= error).sum()) / (1 + len(chance)))
+    p_value = float((1 + (chance >= error - _TIE).sum()) / (1 + len(chance)))
+    interval = bootstrap(confidence, right, seed)
+    if p_value >= SHOWN:  # it may as well be zero
+        interval = (0.0, interval[1])
     widest = float(gaps(confidence, right).max())
     return {
-        "ece": Figure(error, *bootstrap(confidence, right, seed), n=n),
+        "ece": Figure(error, *interval, n=n),
         "ece_null": Figure(float(chance.mean()), float(low), float(high), n=n),
         "p_value": Figure(p_value, p_value, p_value, n=n),
         "mce": Figure(widest, 0.0, 1.0, n=n, note="the widest gap of a bin; it has no interval"),
@@ -100,10 +112,22 @@ def _figures(rows: Sequence[Scored], confidence: Numbers, right: Numbers, seed: 
     }
 
 
+def _doubts(scored: int, errors: int, n: int) -> tuple[str, ...]:
+    """Why no figure of this sample is to be relied on; nothing where they are."""
+    doubts = []
+    if errors:
+        doubts.append(f"{errors} of {n} examples could not be asked")
+    if scored + errors < n:
+        doubts.append(f"only {scored + errors} of {n} examples were asked")
+    if scored < ENOUGH:
+        doubts.append(f"intervals of fewer than {ENOUGH} examples are not to be relied on")
+    return tuple(doubts)
+
+
 def _mean(values: Numbers) -> Figure:
     """With its normal interval."""
     mean = float(values.mean())
-    reach = 1.96 * float(values.std(ddof=1)) / sqrt(len(values)) if len(values) > 1 else float("inf")
+    reach = 1.96 * float(values.std(ddof=1)) / sqrt(len(values)) if len(values) > 1 else mean
     return Figure(mean, mean - reach, mean + reach, n=len(values))
 
 

@@ -167,15 +167,24 @@ class EvasionInquiry(Inquiry):
         diagnosis: Diagnosis | None = None
         if reason is not None:
             journal.note(reason)
+            diagnosis = None if recorded is None else scrutiny.marked(recorded, accepted)
         elif recorded is not None and not recorded.left:
             diagnosis = scrutiny.marked(recorded, accepted)
         else:
-            diagnosis = scrutiny.diagnosis(self.target, self.data, self.threat, clock, findings, accepted, self.seed)
+            diagnosis = scrutiny.diagnosis(
+                self.target, self.data, self.threat, clock, findings, accepted, self.seed, self._probes_blindly
+            )
             if diagnosis is None or (recorded is not None and len(recorded.checks) > len(diagnosis.checks)):
                 diagnosis = recorded
         codes = journal.get("codes", _codes(findings, diagnosis))  # what stages have waited for stays as it was
         journal.update(codes=codes, diagnosis=None if diagnosis is None else diagnosis.model_dump(mode="json"))
         self._codes = codes
+
+    @property
+    def _probes_blindly(self) -> bool:
+        """Whether a probe of the plan needs no gradients."""
+        probes = (stage for stage in self.plan.stages if stage.probes and stage.answers_for(self.threat.set.name))
+        return any(stage.row.access < Access.GRADIENTS for stage in probes)
 
     def phases(self) -> list[Phase]:
         return list(_phases(self.plan, self.radii))
@@ -311,7 +320,7 @@ def _codes(findings: Sequence[Finding], diagnosis: Diagnosis | None) -> tuple[st
     if diagnosis is None:
         return tuple(finding.code for finding in findings)
     codes = tuple(finding.code for finding in (*findings, *diagnosis.findings))
-    return (*codes, ALIGNED) if trust(diagnosis.checks, codes) else codes
+    return (*codes, ALIGNED) if not diagnosis.left and trust(diagnosis.checks, codes) else codes
 
 
 def _asked(target: Target, question: Evasion) -> tuple[Threat, tuple[float, ...]]:

@@ -50,18 +50,18 @@ _FROM_VERTICES: dict[str, Any] = {"objective": "margin", "start": "vertices", "t
 
 _PROBES = (
     _probe("FAB", _NORMS, sample=8, when="always", steps=20, targets=1, bias=0.3, backward=0.8, ascent=10),
+    _probe("Square", ("linf", "l2"), when="always", queries=100),
     _probe("SigmaZero", ("l0",), when="always", steps=50),
     _probe("FAB", _NORMS, steps=20, targets=1, bias=0.3, backward=0.8, ascent=10),
     _probe("PGD", ("linf",), sample=8, steps=20, restarts=6, **_FROM_VERTICES),
     _probe("Square", ("linf",), sample=8, queries=1000),
-    _probe("Square", ("l2",), queries=100),
 )
 """Minimal-norm attacks go another way than ascent does, steps between vertices cross what small ones do not see, and
-black-box attacks need no gradient at all. A larger bias toward x0 than in FAB's paper (0.3 instead of 0.1) makes
-twenty steps converge. What
-only a black-box search finds in linf takes it some hundred queries, and is among the few most fragile. Where gradients
-are aligned over the whole way that an attack goes, a short look suffices: of 34 networks and radii measured, all on
-which AutoAttack's FAB or Square found more than its APGD lie below the alignment that is asked for."""
+black-box attacks need no gradient at all. A larger bias toward x0 than in FAB's paper (0.3 instead of 0.1) makes twenty
+steps converge. What only a black-box search finds in linf takes it some hundred queries, and is among the few most
+fragile. Where gradients are aligned over the whole way that an attack goes, short looks suffice, one of them without
+gradients: of 34 networks and radii measured, all on which AutoAttack's FAB or Square found more than its APGD lie below
+the alignment that is asked for."""
 
 _CALLED = (
     _called("FAB", _NORMS, "paying", worth=0.1, steps=40, targets=3, bias=0.3, backward=0.8, ascent=20),

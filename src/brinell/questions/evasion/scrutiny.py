@@ -74,17 +74,19 @@ def diagnosis(
     findings: Sequence[Finding],
     accepted: Collection[str],
     seed: int,
+    brief: bool,
 ) -> Diagnosis | None:
     """Whether the upper edge is to be believed, as far as a share of the budget went; None where it did not begin.
 
-    threat: within the target's box. findings: those of the preflight.
+    threat: within the target's box. findings: those of the preflight. brief: whether tests by attacks without gradients
+    may be left out, since the plan has such probes.
     """
     own = Clock(None if clock.left is None else SHARE * clock.left, clock)
     watched = target.watched(own.checkpoint)
     steps: list[Diagnosis] = []
 
     def work() -> None:
-        for step in diagnosing(watched, data, threat, findings, BRIEF, None, seed, own.checkpoint, FEW, brief=True):
+        for step in diagnosing(watched, data, threat, findings, BRIEF, None, seed, own.checkpoint, FEW, brief=brief):
             steps.append(step)
 
     with contextlib.suppress(Stopped):

@@ -157,7 +157,9 @@ class EvasionSummary(Summary):
         if (at is None) != (name == "clean"):
             raise UsageError("clean takes no radius, every other figure takes @radius")
         if at is None:
-            return Figure.fraction(*self.clean_count)
+            looked = self.clean_count[1] + self.radii[0].errors
+            rest = () if looked >= self.n else (f"only {looked} of {self.n} examples were looked at",)
+            return Figure.fraction(*self.clean_count, lower=rest, higher=rest)
         known = self.at(at)
         return None if known is None else self._figure(name, known)
 
