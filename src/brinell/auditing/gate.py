@@ -152,7 +152,7 @@ def _against(baseline: Run, run: Run) -> list[Ruling]:
     except CannotRun as error:
         return [Ruling("not worse than the baseline", Outcome.INCONCLUSIVE, str(error))]
     if not differences:
-        return [Ruling("not worse than the baseline", Outcome.INCONCLUSIVE, "no edge was asked about in either run")]
+        return [Ruling("not worse than the baseline", Outcome.INCONCLUSIVE, "no figure was asked about in both runs")]
     return [_not_worse(difference, run.answers[difference.question]) for difference in differences]
 
 

@@ -163,7 +163,7 @@ def _known(out: Path) -> dict[tuple[str, ...], InstanceResult]:
     if not out.exists():
         return {}
     heads = [field.name for field in fields(InstanceResult)]
-    lines = [next(csv.reader([line]), []) for line in out.read_text(encoding="utf-8").splitlines()]
+    lines = [next(csv.reader([line]), []) for line in out.read_text(encoding="utf-8", errors="replace").splitlines()]
     if lines and lines[0] != heads:
         raise UsageError(f"--out {str(out)!r} holds something else than results; name a new file")
     found = [InstanceResult(*line) for line in lines[1:] if len(line) == len(heads)]

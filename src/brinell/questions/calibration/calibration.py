@@ -132,7 +132,7 @@ class CalibrationAnswer(Answer):
         return f"calibration of {self.summary.n} examples", ("figure", "value", "95 % interval"), rows
 
     def lines(self) -> list[str]:
-        return [self.summary.reading]
+        return [f"{self.summary.n} examples: {self.summary.reading}"]
 
     def table(self) -> "RenderableType":
         from rich.text import Text

@@ -86,7 +86,7 @@ def summarise(record: Record, scored: Mapping[int, Scored], errors: int) -> Cali
         errors=errors,
         figures=known,
         bins=_bins(confidence, right),
-        reading=_reading(known) + (f"; {errors} examples could not be asked" if errors and known else ""),
+        reading=_reading(known, errors) + (f"; {errors} examples could not be asked" if errors and known else ""),
     )
 
 
@@ -144,9 +144,9 @@ def _bins(confidence: Numbers, right: Numbers) -> tuple[Bin, ...]:
     return tuple(found)
 
 
-def _reading(known: Mapping[str, Figure]) -> str:
+def _reading(known: Mapping[str, Figure], errors: int) -> str:
     if not known:
-        return "no example could be asked for its probabilities"
+        return "no example could be asked for its probabilities" if errors else "no example was asked yet"
     error, floor, p_value = (known[name].value or 0.0 for name in ("ece", "ece_null", "p_value"))
     lean = (known["confidence"].value or 0.0) - (known["accuracy"].value or 0.0)
     seen = f"the calibration error is {error:.3f}, and a perfectly calibrated model shows {floor:.3f} on such a sample"
