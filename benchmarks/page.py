@@ -49,7 +49,7 @@ def _write(path: Path) -> None:
                     "target": "0" * 64, "data": "0" * 64, "questions": {question: asked}, "seed": 0,
                     "version": __version__,
                 },
-                "asked": {question: {"as": "evasion", "question": "evasion"}},
+                "asked": {question: "evasion"},
                 "status": "complete", "seconds": 1.0,
                 "environment": {
                     "brinell": __version__, "torch": torch.__version__, "python": "", "platform": "", "command": "",

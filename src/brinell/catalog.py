@@ -5,11 +5,13 @@ Importing this module imports no engine and no torch.
 ATLAS ids are those of MITRE ATLAS (atlas.mitre.org), NIST ids those of NIST AI 100-2 E2025.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, final
 
 from brinell.access import Access
+from brinell.errors import UsageError, did_you_mean
 
 Kind = Literal["attack", "proof", "exact", "vote", "measure", "estimate", "learner", "transformation"]
 """What an engine leaves: witnesses, certificates, both at once, or what it learnt from examples, for attacks to use.
@@ -364,3 +366,11 @@ QUESTIONS: tuple[Asked, ...] = (
     Asked("calibration", "brinell.questions.calibration:Calibration", "is it right as often as it is sure?"),
 )
 """Every question, in the order in which a run asks them."""
+
+
+def asked(name: str, questions: Sequence[Asked] = QUESTIONS) -> Asked:
+    """The question of this name. Raises UsageError with the one that was probably meant, and those there are."""
+    known = [row.name for row in questions]
+    if name not in known:
+        raise UsageError(f"question {name!r} is not known{did_you_mean(name, known)}; there are {', '.join(known)}")
+    return questions[known.index(name)]

@@ -1,6 +1,5 @@
 """A question is one package: a third one, made here, is driven, resumed, gated, compared and shown like the others."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -177,8 +176,7 @@ def known(monkeypatch):
     for module in ("plan", "result"):
         monkeypatch.setattr(f"brinell.auditing.{module}.CATALOG", catalog.CATALOG)
     asked = catalog.Asked("turning", f"{__name__}:Turning", "does it turn?")
-    for module in ("brinell.auditing.question", "brinell.auditing.gate"):
-        monkeypatch.setattr(sys.modules[module], "QUESTIONS", (*catalog.QUESTIONS, asked))
+    monkeypatch.setattr("brinell.auditing.question.QUESTIONS", (*catalog.QUESTIONS, asked))
 
 
 def subject(seed: int = 0) -> brinell.Subject:

@@ -65,7 +65,7 @@ def write_run(
                     "seed": 7,
                     "version": "0.2.0",
                 },
-                "asked": {QUESTION: {"as": "evasion", "question": "evasion"}},
+                "asked": {QUESTION: "evasion"},
                 "sources": None,
                 "status": status,
                 "seconds": 75.0,

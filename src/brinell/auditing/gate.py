@@ -8,9 +8,8 @@ from enum import StrEnum
 from typing import final
 
 from brinell.auditing.compare import Difference, compare
-from brinell.auditing.question import Answer
+from brinell.auditing.question import Answer, question_of
 from brinell.auditing.run import Run
-from brinell.catalog import QUESTIONS
 from brinell.errors import CannotRun, UsageError
 from brinell.evidence import Figure
 
@@ -73,11 +72,10 @@ class Requirement:
 
     def _check(self, text: str) -> None:
         """Refuse what no run could answer: a question or a figure that there is not, a condition that is not one."""
-        row = next((row for row in QUESTIONS if row.name == self.question), None)
-        if row is None:
-            known = ", ".join(row.name for row in QUESTIONS)
-            raise UsageError(f"requirement {text!r}: question {self.question!r} is not known; there are {known}")
-        problem = row.resolve().problem(self.figure, self.at, self.value)
+        try:
+            problem = question_of(self.question).problem(self.figure, self.at, self.value)
+        except UsageError as error:
+            raise UsageError(f"requirement {text!r}: {error}") from None
         if problem is not None:
             raise UsageError(f"requirement {text!r}: {problem}")
 

@@ -110,10 +110,12 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def manifest(self) -> dict[str, Any]:
-        """What the run is about: identity, sources, environment. Empty where it had not begun."""
+    def manifest(self, prefix: str = "") -> dict[str, Any]:
+        """What the run is about: identity, sources, environment; of it what begins so. Empty where it had not begun."""
+        query = "SELECT key, value FROM manifest WHERE substr(key, 1, ?) = ?"
         try:
-            return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM manifest")}
+            rows = self._db.execute(query, (len(prefix), prefix))
+            return {key: json.loads(value) for key, value in rows}
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):
                 return {}

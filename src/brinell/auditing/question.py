@@ -21,7 +21,7 @@ from brinell.auditing.ledger import Ledger, Work
 from brinell.auditing.plan import Plan, load_plan
 from brinell.auditing.subject import Subject
 from brinell.auditing.work import Engine, Shard
-from brinell.catalog import QUESTIONS
+from brinell.catalog import QUESTIONS, asked
 from brinell.errors import UsageError
 from brinell.evidence import Evidence, Figure
 
@@ -69,7 +69,7 @@ class Journal:
     def __init__(self, ledger: Ledger, key: str) -> None:
         self.ledger = ledger
         self.key = key
-        self._entries: dict[str, Any] = ledger.manifest().get(_entry(key), {})
+        self._entries = noted(ledger.manifest(_entry(key)), key)
 
     def get(self, name: str, default: Any = None) -> Any:
         """What was noted under a name."""
@@ -78,7 +78,7 @@ class Journal:
     def update(self, **entries: Any) -> None:
         """Note something, or replace what was noted."""
         self._entries |= entries
-        self.ledger.describe({_entry(self.key): self._entries})
+        self.ledger.describe(self._rows(entries))
 
     def note(self, text: str) -> None:
         """Tell the reader something, once."""
@@ -97,16 +97,22 @@ class Journal:
     ) -> None:
         """Evidence that no stage of the plan is charged for, and entries: all or nothing."""
         self._entries |= entries
-        self.ledger.add(self.key, shard, evidence, tensors, {_entry(self.key): self._entries})
+        self.ledger.add(self.key, shard, evidence, tensors, self._rows(entries))
+
+    def _rows(self, entries: Mapping[str, Any]) -> dict[str, Any]:
+        """Entries as the manifest has them: a row each, so that a note does not write all others again."""
+        return {_entry(self.key, name): value for name, value in entries.items()}
 
 
 def noted(manifest: Mapping[str, Any], key: str) -> dict[str, Any]:
     """The entries of a question in a manifest."""
-    return dict(manifest.get(_entry(key), {}))
+    prefix = _entry(key)
+    return {name.removeprefix(prefix): value for name, value in manifest.items() if name.startswith(prefix)}
 
 
-def _entry(key: str) -> str:
-    return f"question {key}"
+def _entry(key: str, name: str = "") -> str:
+    """What the manifest calls an entry of a question; without a name, how all of them begin."""
+    return f"question {key}: {name}"
 
 
 class Inquiry(ABC):
@@ -283,9 +289,9 @@ class Summary(BaseModel, ABC):
         """
 
     @property
-    @abstractmethod
     def names(self) -> Mapping[str, str | None]:
         """Every figure it has, and what its condition is called; None for a figure without one."""
+        return question_of(self.question).figures
 
     def comparable(self) -> Sequence[Comparable]:
         """The figures of which two runs can be compared."""
@@ -410,8 +416,5 @@ class Question(ABC):
 
 def question_of(name: str) -> type[Question]:
     """The question of this name. Raises UsageError naming those there are."""
-    for row in QUESTIONS:
-        if row.name == name:
-            found: type[Question] = row.resolve()
-            return found
-    raise UsageError(f"question {name!r} is not known; there are {', '.join(row.name for row in QUESTIONS)}")
+    found: type[Question] = asked(name, QUESTIONS).resolve()
+    return found

@@ -12,7 +12,7 @@ from functools import partial
 from html import escape
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import torch
 
@@ -29,6 +29,8 @@ from brinell.errors import CannotRun, UsageError
 from brinell.version import __version__
 
 RESULT = "result.json"
+
+R = TypeVar("R", bound="Run")
 
 
 class Run:
@@ -56,9 +58,8 @@ class Run:
         if "identity" not in about:
             raise CannotRun(f"{ledger.path} holds a run that had not begun; run its command again")
         answers = {}
-        for key, asked in about["asked"].items():
-            record = _record(ledger, about, key)
-            answers[asked["as"]] = question_of(asked["question"]).answer(record)
+        for key, name in about["asked"].items():
+            answers[name] = question_of(name).answer(_record(ledger, about, key))
         return cls(ledger.path, _result(about, answers), answers)
 
     @property
@@ -123,8 +124,8 @@ def conduct(
     accept: Sequence[str],
     sources: dict[str, Any] | None,
     on_progress: Callable[[Progress], None],
-    read: Callable[[Ledger], Any],
-) -> Any:
+    read: Callable[[Ledger], R],
+) -> R:
     """Put questions to a subject, one after the other, until they are answered or time is up.
 
     A question that lacks what it needs is left out, by name. read: makes of the ledger what is returned. Arguments and
@@ -155,8 +156,8 @@ def conduct(
             undo.callback(folder.cleanup)
             out = folder.name
         with Ledger(Path(out)) as ledger:
-            journals = _begin(ledger, subject, inquiries, identity, findings, accepted, sources, lacking, count)
             before = ledger.manifest()
+            journals = _begin(ledger, before, subject, inquiries, identity, findings, accepted, sources, lacking, count)
             for inquiry in inquiries.values():
                 inquiry.diagnose(clock, accepted, journals[inquiry.key])
             ledger.describe({"scrutiny": before.get("scrutiny", 0.0) + clock.elapsed})
@@ -182,6 +183,7 @@ def _named(questions: Sequence[Question]) -> dict[str, Question]:
 
 def _begin(
     ledger: Ledger,
+    about: Mapping[str, Any],
     subject: Subject,
     inquiries: Mapping[str, Inquiry],
     identity: dict[str, Any],
@@ -191,8 +193,10 @@ def _begin(
     lacking: Mapping[str, str],
     workers: int,
 ) -> dict[str, Journal]:
-    """Write down what the run is about, in front of all else. Refuses a folder that holds another run."""
-    about = ledger.manifest()
+    """Write down what the run is about, in front of all else. Refuses a folder that holds another run.
+
+    about: what its manifest says so far.
+    """
     _check_same_run(about.get("identity"), identity, ledger.path)
     begun: dict[str, Any] = {
         "identity": identity,
@@ -202,9 +206,7 @@ def _begin(
         "status": "running",
     }
     if "identity" not in about:
-        begun["asked"] = {
-            inquiry.key: {"as": name, "question": inquiry.key.partition("/")[0]} for name, inquiry in inquiries.items()
-        }
+        begun["asked"] = {inquiry.key: name for name, inquiry in inquiries.items()}
         begun["environment"] = _environment(subject, workers)
     ledger.describe(begun)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from brinell.catalog import QUESTIONS
+from brinell import catalog
 from brinell.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -78,9 +78,4 @@ def known_codes(accepted: Sequence[str]) -> list[str]:
 
 def asked(text: str) -> list[str]:
     """Questions from `evasion,calibration`. Raises UsageError naming those there are."""
-    known = [row.name for row in QUESTIONS]
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if name not in known:
-            raise UsageError(f"question {name!r} is not known{did_you_mean(name, known)}; there are {', '.join(known)}")
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys(catalog.asked(name.strip()).name for name in text.split(",")))

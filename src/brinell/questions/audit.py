@@ -139,7 +139,7 @@ def audit(
         questions: Sequence[Question] = _questions(data, threat)
     else:
         subject, questions = _evasion(target, data, threat, radii, labels, diagnose)
-    done: Audit = conduct(
+    return conduct(
         subject,
         questions,
         plan,
@@ -152,7 +152,6 @@ def audit(
         on_progress=on_progress,
         read=Audit.read,
     )
-    return done
 
 
 def _questions(data: object, threat: object) -> list[Question]:

@@ -21,7 +21,7 @@ def resume(run: Run, budget: Budget = None, workers: Workers = None, as_json: As
     if not about["sources"]:
         raise UsageError(f"{run} was started from Python; call brinell.audit again with out={str(run)!r}")
 
-    names = {key: entry["question"] for key, entry in about["asked"].items()}
+    names: dict[str, str] = about["asked"]
     plans = {names[key]: Plan.model_validate(own["plan"]) for key, own in about["identity"]["questions"].items()}
     sources = Sources.model_validate(about["sources"])
     options = RunOptions(workers=workers, out=run)

@@ -50,10 +50,6 @@ class CalibrationSummary(Summary):
     bins: tuple[Bin, ...] = Field(description="those that hold an example")
     reading: str = Field(description="one line: whether the error can be told apart from chance")
 
-    @property
-    def names(self) -> Mapping[str, str | None]:
-        return FIGURES
-
     def figure(self, name: str, at: str | None = None) -> Figure | None:
         if at is not None:
             raise UsageError("figures of calibration take no condition")

@@ -89,7 +89,7 @@ def gradients(plan: Plan, work: Sequence[Work], findings: Sequence[str]) -> Grad
         probed=sum(w.asked for w in probes),
         broken=sum(w.settled for w in probes),
         findings=found,
-        hidden=bool(found) or _telling([w for w in probes if _needs_none(plan.stages[w.stage])]),
+        hidden=bool(found) or _telling([w for w in probes if needs_no_gradients(plan.stages[w.stage])]),
         seconds=round(sum(w.seconds for w in (*probes, *called)), 3),
         sentence=_sentence(plan, probes, called, found),
     )
@@ -134,7 +134,7 @@ def _by_gradients(stage: Stage) -> bool:
     return stage.row.kind == "attack" and stage.row.access >= Access.GRADIENTS and stage.sample is None
 
 
-def _needs_none(stage: Stage) -> bool:
+def needs_no_gradients(stage: Stage) -> bool:
     """Whether an attack takes no gradients."""
     return stage.row.access < Access.GRADIENTS
 

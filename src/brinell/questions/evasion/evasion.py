@@ -32,7 +32,7 @@ from brinell.evidence import (
 from brinell.proofs import Forest, Graph
 from brinell.questions.evasion import scrutiny
 from brinell.questions.evasion import sharpen as sharpening
-from brinell.questions.evasion.adaptive import ALIGNED, due
+from brinell.questions.evasion.adaptive import ALIGNED, due, needs_no_gradients
 from brinell.questions.evasion.answer import EvasionAnswer
 from brinell.questions.evasion.board import EvasionBoard
 from brinell.questions.evasion.diagnose import trust
@@ -184,7 +184,7 @@ class EvasionInquiry(Inquiry):
     def _probes_blindly(self) -> bool:
         """Whether a probe of the plan needs no gradients."""
         probes = (stage for stage in self.plan.stages if stage.probes and stage.answers_for(self.threat.set.name))
-        return any(stage.row.access < Access.GRADIENTS for stage in probes)
+        return any(map(needs_no_gradients, probes))
 
     def phases(self) -> list[Phase]:
         return list(_phases(self.plan, self.radii))

@@ -147,12 +147,8 @@ class EvasionSummary(Summary):
         hidden = Finding(code=HIDDEN, severity="severe", message=self.gradients.sentence, remedy=_HIDDEN_REMEDY)
         return (*severe, hidden)
 
-    @property
-    def names(self) -> Mapping[str, str | None]:
-        return FIGURES
-
     def figure(self, name: str, at: str | None = None) -> Figure | None:
-        if name not in self.names:
+        if name not in FIGURES:
             return None
         if (at is None) != (name == "clean"):
             raise UsageError("clean takes no radius, every other figure takes @radius")
